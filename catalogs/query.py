@@ -1,0 +1,206 @@
+"""Ask a catalogue: by identifier, cone, score, any SQL condition, and as it was at some time."""
+
+import difflib
+import math
+import re
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from catalogs.folder import Folder
+from catalogs.releases import QueryError, sources
+from catalogs.write import read
+
+__all__ = ["QueryError", "query", "separation"]
+
+_ROW = "__row__"
+
+#: Columns that `min_score` looks at, the best first.
+_SCORES = ("p_eb", "score")
+
+_NULLABLE = {
+    pa.int8(): pd.Int8Dtype(),
+    pa.int16(): pd.Int16Dtype(),
+    pa.int32(): pd.Int32Dtype(),
+    pa.int64(): pd.Int64Dtype(),
+    pa.bool_(): pd.BooleanDtype(),
+}
+
+
+def query(
+    workspace: Folder | str | Path,
+    catalog: str = "eclipsing_binaries",
+    *,
+    ids: Iterable[int | str] | int | str | None = None,
+    cone: tuple[float, float, float] | None = None,
+    min_score: float | None = None,
+    where: str | None = None,
+    as_of: int | str | datetime | None = None,
+    model: str | None = None,
+    columns: Iterable[str] | None = None,
+    limit: int | None = None,
+) -> pd.DataFrame:
+    """Return rows of a catalogue.
+
+    Parameters
+    ----------
+    workspace : Folder or str or Path
+        Local path or ``s3://bucket/prefix``.
+    catalog : str
+        Name of the catalogue, ``eclipsing_binaries`` or ``eclipsing_binary_scores``.
+    ids : int or str or iterable of them, optional
+        TIC identifiers, ``261136679`` or ``"TIC 261136679"``.
+    cone : tuple of float, optional
+        Right ascension, declination and radius in degrees (ICRS). Rows come nearest first, with one more
+        column ``separation`` in degrees.
+    min_score : float, optional
+        Lowest score.
+    where : str, optional
+        One SQL condition (DuckDB), such as ``"tmag < 12 and list_contains(sectors, 27)"``. It sees the
+        catalogue and nothing else: no files, no network, no variables of this process.
+    as_of : int or str or datetime, optional
+        An older state: number of a snapshot, a release (column ``catalog_release``), or an ISO date or time,
+        UTC where it names no zone; a date alone means the end of that day.
+    model : str, optional
+        Model id; the model of the published catalogue if left out.
+    columns : iterable of str, optional
+        Columns to return, in this order.
+    limit : int, optional
+        Largest number of rows.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``attrs`` holds ``source`` (the files), ``units`` by column, and ``notes``, such as identifiers not
+        found.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such catalogue yet; the message names the command that makes it.
+    QueryError
+        If the question makes no sense for this catalogue.
+    """
+    folder = Folder(workspace)
+    wanted, center = _numbers(ids), _checked(cone)
+    paths = sources(folder, catalog, as_of, model)
+    seen: set[int] = set()
+    parts = []
+    for path in paths:
+        part = read(folder, path)
+        if wanted is not None:
+            part = part.filter(pc.is_in(_column(part, "tic_id"), pa.array(wanted, pa.int64())))
+            seen.update(part.column("tic_id").to_pylist())
+        part = part if center is None else _within(part, center)
+        parts.append(part if min_score is None else _above(part, min_score))
+    table = pa.concat_tables(parts, promote_options="permissive")
+    if center is not None:
+        table = table.sort_by([("separation", "ascending")])
+    table = table if where is None else _where(table, where)
+    notes = []
+    absent = sorted(set(wanted or ()) - seen)
+    if absent:
+        notes.append(
+            f"not in {catalog}: TIC {', '.join(map(str, absent[:20]))}{' …' if len(absent) > 20 else ''}"
+        )
+    frame = _frame(table, columns, limit)
+    frame.attrs |= {"source": [folder.url(path) for path in paths], "notes": notes}
+    return frame
+
+
+def separation(ra: Any, dec: Any, ra0: float, dec0: float) -> Any:
+    """Return the angular distance of `ra`, `dec` from a point, all in degrees (haversine formula)."""
+    ra, dec, ra0, dec0 = (np.radians(value) for value in (ra, dec, ra0, dec0))
+    half = np.sin((dec - dec0) / 2) ** 2 + np.cos(dec) * np.cos(dec0) * np.sin((ra - ra0) / 2) ** 2
+    return np.degrees(2 * np.arcsin(np.sqrt(np.clip(half, 0, 1))))
+
+
+def _numbers(ids: Iterable[int | str] | int | str | None) -> list[int] | None:
+    if ids is None:
+        return None
+    numbers = []
+    for value in [ids] if isinstance(ids, int | str) else ids:
+        match = re.fullmatch(r"\s*(?:TIC)?[\s-]*(\d{1,18})\s*", str(value), re.IGNORECASE)
+        if not match:
+            raise QueryError(f"ids: {value!r} is not a TIC identifier; write 261136679 or 'TIC 261136679'")
+        numbers.append(int(match[1]))
+    return numbers
+
+
+def _checked(cone: tuple[float, float, float] | None) -> tuple[float, float, float] | None:
+    if cone is None:
+        return None
+    ra, dec, radius = (float(value) for value in cone)
+    if not (math.isfinite(ra) and -90 <= dec <= 90 and 0 < radius <= 180):
+        raise QueryError(
+            f"cone: ra {ra:g}, dec {dec:g}, radius {radius:g} deg: need dec -90 … 90, 0 < radius ≤ 180"
+        )
+    return ra, dec, radius
+
+
+def _column(table: pa.Table, name: str) -> pa.ChunkedArray:
+    if name not in table.column_names:
+        close = difflib.get_close_matches(name, table.column_names, 1)
+        hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(table.column_names)}"
+        raise QueryError(f"this catalogue has no column {name}; {hint}")
+    return table.column(name)
+
+
+def _within(table: pa.Table, cone: tuple[float, float, float]) -> pa.Table:
+    ra, dec, radius = cone
+    # No position: null becomes NaN, which is within no radius.
+    ra_deg, dec_deg = (_column(table, name).to_numpy().astype(float) for name in ("ra", "dec"))
+    distance = separation(ra_deg, dec_deg, ra, dec)
+    field = pa.field("separation", pa.float64(), metadata={"unit": "deg", "ucd": "pos.angDistance"})
+    return table.append_column(field, pa.array(distance)).filter(pa.array(distance <= radius))
+
+
+def _above(table: pa.Table, low: float) -> pa.Table:
+    name = next((name for name in _SCORES if name in table.column_names), _SCORES[-1])
+    return table.filter(pc.greater_equal(_column(table, name), low))
+
+
+def _where(table: pa.Table, condition: str) -> pa.Table:
+    """Return the rows that meet an SQL condition: parsed as one expression, it cannot reach outside."""
+    settings: dict[str, str | bool | int | float | list[str]] = {
+        "enable_external_access": "false",
+        "autoload_known_extensions": "false",
+    }
+    with duckdb.connect(":memory:", config=settings) as connection:
+        connection.register("catalog", table.append_column(_ROW, pa.array(np.arange(len(table)))))
+        connection.execute("SET python_enable_replacements = false; SET lock_configuration = true")
+        try:
+            kept = (
+                connection.table("catalog").filter(duckdb.SQLExpression(condition)).project(_ROW).fetchnumpy()
+            )
+        except duckdb.Error as error:
+            raise QueryError(f"where: {condition!r} is not a condition on this catalogue: {error}") from error
+        return table.take(pa.array(np.sort(np.asarray(kept[_ROW], dtype=np.int64))))
+
+
+def _frame(table: pa.Table, columns: Iterable[str] | None, limit: int | None) -> pd.DataFrame:
+    if limit is not None and limit < 0:
+        raise QueryError(f"limit: {limit} is negative; give a number of rows")
+    if columns is not None:
+        names = list(columns)
+        table = pa.table(
+            [_column(table, name) for name in names], pa.schema([table.field(name) for name in names])
+        )
+    table = table.slice(0, limit)
+    # A missing value must not turn whole columns of integers into floats.
+    holes = {
+        field.type for field, column in zip(table.schema, table.columns, strict=True) if column.null_count
+    }
+    frame = table.to_pandas(
+        types_mapper={t: d for t, d in _NULLABLE.items() if t in holes}.get, ignore_metadata=True
+    )
+    units = {field.name: (field.metadata or {}).get(b"unit", b"").decode() for field in table.schema}
+    frame.attrs["units"] = {name: unit for name, unit in units.items() if unit}
+    return frame

@@ -1,0 +1,161 @@
+"""Options that jobs share, and how a job ends: one message and one exit status."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+import pandas as pd
+
+from catalogs.folder import Folder
+from catalogs.releases import QueryError
+from catalogs.schema import SchemaError
+from cluster import local
+from cluster.address import check_workspace_path
+from cluster.probe import probe_workspace
+from pipeline.errors import SkysiftError, UsageError
+from pipeline.partition import parse_sectors
+from pipeline.report import Report
+
+EXIT = """
+Exit status: 0 every input is accounted for and none failed; 1 some failed; 2 wrong usage; 3 refused, because going on
+would mix or overwrite results.
+"""
+
+
+class _Folder(click.ParamType[Folder]):
+    name = "folder"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Folder:
+        """Return the folder; inside a Ray job a relative one is refused, with the cure."""
+        if isinstance(value, Folder):
+            return value
+        try:
+            check_workspace_path(str(value), param.opts[0] if param else "folder")
+            return Folder(value)
+        except (ValueError, SkysiftError) as error:
+            self.fail(str(error), param, ctx)
+
+
+FOLDER = _Folder()
+
+workspace = click.option(
+    "--workspace",
+    type=FOLDER,
+    default="workspace",
+    envvar="SKYSIFT_WORKSPACE",
+    show_default=True,
+    show_envvar=True,
+    help="Where products go: a local path or s3://bucket/prefix.",
+)
+
+settings_file = click.option(
+    "--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="TOML file with settings of steps."
+)
+
+overwrite = click.option("--overwrite", is_flag=True, help="Replace what was made with other inputs or settings.")
+
+partial = click.option("--partial", is_flag=True, help="Go on without input partitions that are not committed.")
+
+model = click.option(
+    "--model", default="calnet", show_default=True, help="NAME, NAME@ID or NAME@ALIAS; the alias is production."
+)
+
+
+def _sectors(ctx: click.Context, param: click.Parameter, value: str | None) -> list[int] | None:
+    try:
+        return None if value is None else parse_sectors(value)
+    except UsageError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+sectors = click.option("--sectors", callback=_sectors, help="Ranges and lists, 1-13,27; default: all there are.")
+
+
+dry_run = click.option(
+    "--dry-run", is_flag=True, help="Print inputs, partitions, bytes, free space and time; make nothing."
+)
+
+
+def dask(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of jobs that run on Dask."""
+    function = click.option("--workers", type=click.IntRange(1), help="Processes.  [default: one a core]")(function)
+    return click.option(
+        "--dask-address",
+        envvar="SKYSIFT_DASK_ADDRESS",
+        show_envvar=True,
+        help="A running scheduler, tcp://host:8786.  [default: start one here]",
+    )(function)
+
+
+def ray(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of jobs that run on Ray."""
+    function = click.option("--workers", type=click.IntRange(1), help="Actors.  [default: one a core or GPU]")(function)
+    return click.option(
+        "--ray-address",
+        envvar="RAY_ADDRESS",
+        show_envvar=True,
+        help="A running head, host:6379 or auto.  [default: start one here]",
+    )(function)
+
+
+@contextmanager
+def dask_session(workers: int | None, address: str | None, workspace: Folder) -> Iterator[Any]:
+    """Yield a Dask client whose workers all see the workspace; print where its dashboard is."""
+    with local.dask_client(workers, address) as client:
+        click.echo(f"Dask dashboard: {client.dashboard_link}")
+        probe_workspace(workspace, client)
+        yield client
+
+
+@contextmanager
+def ray_session(workers: int | None, address: str | None, workspace: Folder) -> Iterator[tuple[int, float]]:
+    """Yield how many actors to use and GPUs each, on a Ray whose nodes all see the workspace."""
+    import ray
+
+    with local.ray_session(workers, address) as session:
+        click.echo(f"Ray dashboard: {session.dashboard or 'none'}")
+        probe_workspace(workspace)
+        resources = ray.cluster_resources()
+        gpus = int(resources.get("GPU", 0))
+        yield workers or gpus or int(resources["CPU"]), float(gpus > 0)
+
+
+def cores(client: Any) -> int:
+    """Return how many threads a Dask cluster has."""
+    return sum(client.nthreads().values())
+
+
+def finish(reports: Iterable[Report]) -> None:
+    """Print reports as they come and end with the worst exit status."""
+    status = 0
+    for report in reports:
+        click.echo(str(report))
+        status = max(status, report.exit_status)
+    sys.exit(status)
+
+
+def show(table: pd.DataFrame, otherwise: str) -> None:
+    """Print a table whole, or what it means that it is empty."""
+    click.echo(table.to_string(index=False) if len(table) else otherwise)
+
+
+def job(function: Callable[..., None]) -> click.Command:
+    """Make a command of a job; errors raised on purpose end it with their message and status."""
+    command = click.command(epilog=EXIT, context_settings={"max_content_width": 110})(function)
+    inner = command.invoke
+
+    def invoke(ctx: click.Context) -> Any:
+        logging.basicConfig(level=os.environ.get("SKYSIFT_LOG", "WARNING"), format="%(levelname)s %(name)s: %(message)s")
+        try:
+            return inner(ctx)
+        except (SkysiftError, SchemaError, QueryError, FileNotFoundError) as error:
+            click.echo(f"error: {error}", err=True)
+            sys.exit(getattr(error, "exit_status", 2))
+
+    command.invoke = invoke  # type: ignore[method-assign]
+    return command

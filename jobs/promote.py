@@ -1,0 +1,37 @@
+#!/usr/bin/env python
+"""Make a model the production one."""
+
+import sys
+from pathlib import Path
+
+if __package__ in (None, ""):  # run as a file: the rooms are beside this folder
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import click
+
+from catalogs.folder import Folder
+from jobs import options
+from models.registry import Registry
+from pipeline.lightcurves import combine
+
+
+@options.job
+@options.workspace
+@click.argument("model")
+def main(workspace: Folder, model: str) -> None:
+    """Make MODEL (NAME@candidate, NAME@ID) what score_sectors uses and eclipsing_binaries.parquet shows.
+
+    The way back is the same command with the former id, which is printed.
+    """
+    registry = Registry(workspace)
+    entry = registry.resolve(model)
+    before = registry.aliases(entry.name).get("production", "none")
+    registry.set_alias(entry.name, "production", entry.id)
+    click.echo(f"production of {entry.name}: {before} → {entry.id}")
+    if found := combine.snapshots(workspace, entry.id):
+        combine.publish(workspace, found[-1])
+        click.echo(f"{workspace.url(combine.CURRENT)}: {found[-1].rows} stars")
+
+
+if __name__ == "__main__":
+    main()

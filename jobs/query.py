@@ -1,0 +1,49 @@
+#!/usr/bin/env python
+"""Look rows of a catalogue up."""
+
+import sys
+from pathlib import Path
+
+if __package__ in (None, ""):  # run as a file: the rooms are beside this folder
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import click
+
+from catalogs.folder import Folder
+from catalogs.query import query
+from jobs import options
+
+
+@options.job
+@options.workspace
+@click.option("--catalog", default="eclipsing_binaries", show_default=True, help="Or eclipsing_binary_scores.")
+@click.option("--id", "ids", multiple=True, help="TIC number; may be repeated.")
+@click.option("--cone", type=(float, float, float), help="RA, Dec and radius in degrees; nearest first.")
+@click.option("--min-score", type=float, help="Lowest score.")
+@click.option("--where", help="""SQL condition, such as "tmag < 12 and n_segments > 2".""")
+@click.option("--as-of", help="Snapshot number, release, or ISO date or time (UTC).")
+@click.option("--model", help="Model id.  [default: the published one]")
+@click.option("--columns", help="Columns, separated by commas.")
+@click.option("--limit", type=click.IntRange(0), help="Largest number of rows.")
+@click.option("--csv", is_flag=True, help="Print CSV, whole; a table otherwise.")
+def main(
+    workspace: Folder, catalog: str, ids: tuple[str, ...], cone: tuple[float, float, float] | None,
+    min_score: float | None, where: str | None, as_of: str | None, model: str | None, columns: str | None,
+    limit: int | None, csv: bool,
+) -> None:  # fmt: skip
+    """Print the rows of a catalogue by identifier, cone, score or any condition, now or as it was.
+
+    In Python, `pandas.read_parquet("WORKSPACE/catalogs/eclipsing_binaries.parquet")` opens the same table.
+    """
+    wanted = columns.split(",") if columns else None
+    found = query(
+        workspace, catalog, ids=ids or None, cone=cone, min_score=min_score, where=where,
+        as_of=as_of, model=model, columns=wanted, limit=limit,
+    )  # fmt: skip
+    for note in found.attrs["notes"]:
+        click.echo(note, err=True)
+    click.echo(found.to_csv(index=False), nl=False) if csv else options.show(found, "no rows")
+
+
+if __name__ == "__main__":
+    main()

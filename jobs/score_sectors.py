@@ -1,0 +1,56 @@
+#!/usr/bin/env python
+"""Score segments with a network and combine them into a catalogue of eclipsing binaries."""
+
+import os
+import sys
+from pathlib import Path
+
+if __package__ in (None, ""):  # run as a file: the rooms are beside this folder
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import click
+
+from catalogs.folder import Folder
+from jobs import options
+from models import predict, score
+from pipeline.lightcurves import estimate, status
+from pipeline.settings import ScoreSettings
+
+
+@options.job
+@options.workspace
+@options.sectors
+@options.model
+@click.option("--files", is_flag=True, help="Score the FITS files given as arguments, without a workspace.")
+@click.option("--runtime", type=click.Choice(["auto", "openvino", "torch"]), help="On a CPU.  [default: auto]")
+@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), help="auto: the fastest the CPU has.")
+@options.partial
+@options.overwrite
+@options.dry_run
+@options.settings_file
+@options.ray
+@click.argument("paths", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def main(
+    workspace: Folder, sectors: list[int] | None, model: str, files: bool, runtime: str | None,
+    precision: str | None, partial: bool, overwrite: bool, dry_run: bool, config: Path | None,
+    workers: int | None, ray_address: str | None, paths: tuple[Path, ...],
+) -> None:  # fmt: skip
+    """Score segments into WORKSPACE/catalogs/eclipsing_binary_scores/ and stars into eclipsing_binaries.parquet.
+
+    Scores are written once: a partition that is scored is not scored again by the same model. At the end all
+    sectors scored so far are combined, one row a star. With --files, scores of the files' segments are printed.
+    """
+    settings = ScoreSettings.load(config, "score", runtime=runtime, precision=precision)
+    if files:
+        click.echo(score.score_files(workspace, model, list(paths), settings).to_string(index=False))
+    elif dry_run:
+        names = status.planned(workspace, sectors)
+        done = score.committed_parts(workspace, model)
+        click.echo(estimate.segments(workspace, names, done, workers or os.cpu_count() or 1, scoring=True))
+    else:
+        with options.ray_session(workers, ray_address, workspace) as pool:
+            options.finish(predict.score_sectors(workspace, model, sectors, settings, pool, overwrite, partial))
+
+
+if __name__ == "__main__":
+    main()

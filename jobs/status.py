@@ -1,0 +1,34 @@
+#!/usr/bin/env python
+"""Show where a workspace stands."""
+
+import sys
+from pathlib import Path
+
+if __package__ in (None, ""):  # run as a file: the rooms are beside this folder
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import click
+
+from catalogs.folder import Folder
+from jobs import options
+from pipeline.lightcurves import status
+
+
+@options.job
+@options.workspace
+@options.sectors
+@click.option("--outcomes", type=click.Choice(["ingest", "preprocess"]), help="List what became of each input.")
+@click.option("--all", "everything", is_flag=True, help="With --outcomes: also what was done without trouble.")
+def main(workspace: Folder, sectors: list[int] | None, outcomes: str | None, everything: bool) -> None:
+    """Show, for each sector and step, what is done, rejected, missing and stale."""
+    if not outcomes:
+        options.show(status.status(workspace, sectors), f"nothing is ingested in {workspace} yet; run ingest_sectors")
+        return
+    table = status.outcomes(workspace, outcomes, sectors)
+    if not everything:
+        table = table[table["reason"].notna() | (table["state"] != "done")]
+    options.show(table, "every input is done, none with a remark")
+
+
+if __name__ == "__main__":
+    main()

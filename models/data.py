@@ -1,0 +1,289 @@
+"""The training set: which segments of the store carry which label, on which side of the split, and their arrays.
+
+A star is on one side only, whatever its sectors and segments; which side follows from the seed and its identifier
+alone, so that it stays there when others are added. Published scores of split-by-segment sets are optimistic: 99% of
+their test segments have their star in training.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from catalogs import schema, write
+from catalogs.folder import Folder
+from pipeline import manifest, stores
+from pipeline.errors import Mismatch, Missing, Refused, Stale, UsageError
+from pipeline.lightcurves.preprocess import Preprocess, index_path, store_path
+from pipeline.partition import Key, where_sector
+from pipeline.settings import PreprocessSettings, TrainSettings
+
+__all__ = ["FOLDS", "Batch", "Segments", "committed_curves", "label_segments", "segment_index", "side", "split"]
+
+FOLDS = ("train", "validation", "test")
+
+#: Bytes of one segment in memory: 4,000 samples and 1,000 powers in single precision.
+SEGMENT_BYTES = 4 * (4000 + 1000)
+
+
+def committed_curves(workspace: Folder, sectors: list[int] | None, recipe: str) -> dict[Key, str]:
+    """Return the partitions of curves to train on, each with its manifest's identity.
+
+    Parameters
+    ----------
+    workspace : Folder
+        Holds light curves and curves.
+    sectors : list of int or None
+        Sectors wanted; None: all that were ingested.
+    recipe : str
+        What the model was made for.
+
+    Raises
+    ------
+    Missing
+        If a sector or a partition is not preprocessed, naming each.
+    Stale
+        If one is older than its light curves or this version, naming each.
+    Mismatch
+        If a store was made by another recipe.
+    """
+    ingested = [Key.parse(key) for key in manifest.committed(workspace, "ingest", "lightcurves")]
+    keys = sorted(Key("curves", k.where, k.part) for k in ingested if _wanted(k.where, sectors))
+    absent = sorted(set(sectors or []) - {where_sector(key.where) for key in keys})
+    if absent or not keys:
+        names = ", ".join(f"sector {sector}" for sector in absent) or "no sector"
+        raise Missing(f"{workspace}: {names}: nothing ingested; run `python -m jobs.ingest_sectors` first")
+    for name in sorted({key.where for key in keys}):
+        found = stores.shape(workspace, store_path(name)).get("recipe")
+        if found not in (None, recipe):
+            raise Mismatch(
+                f"{workspace.url(store_path(name))}: made by recipe {found}, the model needs {recipe}; "
+                f"run preprocess_sectors --recipe {recipe} --sectors {where_sector(name)} --overwrite"
+            )
+    return _identities(workspace, keys)
+
+
+def _wanted(name: str, sectors: list[int] | None) -> bool:
+    return sectors is None or where_sector(name) in sectors
+
+
+def _identities(workspace: Folder, keys: list[Key]) -> dict[Key, str]:
+    identities, missing, stale = {}, [], []
+    for key in keys:
+        record = manifest.read(workspace, "preprocess", key)
+        if record is None:
+            missing.append(str(key))
+            continue
+        settings = PreprocessSettings.load(None, "preprocess", **record.settings)
+        try:
+            Preprocess(workspace, key.where, settings).compare(key, record)
+        except Refused:
+            stale.append(str(key))
+        identities[key] = record.identity
+    if missing:
+        raise Missing(f"{workspace}: not preprocessed: {_some(missing)}; run `python -m jobs.preprocess_sectors`")
+    if stale:
+        cure = "run `python -m jobs.preprocess_sectors --overwrite`"
+        raise Stale(f"{workspace}: light curves or code have changed since: {_some(stale)}; {cure}")
+    return identities
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def segment_index(workspace: Folder, keys: list[Key]) -> pd.DataFrame:
+    """Return one row a segment: where (store), part, row (in the store), tic_id, sector, segment."""
+    frames = []
+    for key in keys:
+        table = write.read(workspace, index_path(key), schema.SEGMENTS).select(["row", "tic_id", "sector", "segment"])
+        frames.append(table.to_pandas().assign(where=key.where, part=key.part))
+    return pd.concat(frames, ignore_index=True)
+
+
+def label_segments(index: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
+    """Return the labelled segments of an index, with columns label and klass.
+
+    A label without a sector holds in all of them, one with a sector only there.
+    """
+    everywhere = labels[labels["sector"].isna()].drop(columns="sector")
+    somewhere = labels[labels["sector"].notna()].astype({"sector": "int64"})
+    found = pd.concat(
+        [
+            index.merge(everywhere, on="tic_id"),
+            index.merge(somewhere[~somewhere["tic_id"].isin(everywhere["tic_id"])], on=["tic_id", "sector"]),
+        ]
+    )
+    return found.sort_values(["where", "row"], ignore_index=True)
+
+
+def side(name: int | str, seed: int, validation: float, test: float) -> str:
+    """Return the fold of a star: a hash of seed and identifier, as a number in [0, 1), against the shares."""
+    number = int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:8], "big") / 2**64
+    return "test" if number < test else "validation" if number < test + validation else "train"
+
+
+def split(segments: pd.DataFrame, settings: TrainSettings) -> pd.DataFrame:
+    """Return the segments with their `fold`; no star is in two.
+
+    Parameters
+    ----------
+    segments : pandas.DataFrame
+        From `label_segments`.
+    settings : TrainSettings
+        seed, validation, test, split_by. By sector, whole sectors are held out, and segments of their stars in other
+        sectors are left out.
+
+    Raises
+    ------
+    UsageError
+        If a fold lacks positives or negatives, or there are fewer than three sectors to split by.
+    """
+    if settings.validation + settings.test >= 1:
+        raise UsageError(f"validation {settings.validation} + test {settings.test}: nothing is left to train on")
+    if settings.split_by == "star":
+        stars = {s: side(s, settings.seed, settings.validation, settings.test) for s in segments["tic_id"].unique()}
+        done = segments.assign(fold=segments["tic_id"].map(stars))
+    else:
+        done = _split_by_sector(segments, settings)
+    for fold in FOLDS:
+        labels = set(done.loc[done["fold"] == fold, "label"])
+        if labels != {0, 1}:
+            lacking = " and ".join(n for v, n in ((1, "positive"), (0, "negative")) if v not in labels)
+            raise UsageError(
+                f"no {lacking} segment in the {fold} fold ({len(done)} labelled segments of "
+                f"{done['tic_id'].nunique()} stars): add labelled stars (--negatives, --unlisted-as-negative), "
+                "larger shares, or another seed"
+            )
+    return done.reset_index(drop=True)
+
+
+def _split_by_sector(segments: pd.DataFrame, settings: TrainSettings) -> pd.DataFrame:
+    sectors = sorted(segments["sector"].unique())
+    if len(sectors) < 3:
+        raise UsageError(f"split_by sector needs three sectors or more, here are {sectors}; split by star")
+    order = sorted(sectors, key=lambda s: hashlib.sha256(f"{settings.seed}:sector {s}".encode()).digest())
+    test = max(1, round(settings.test * len(order)))
+    validation = max(1, round(settings.validation * len(order)))
+    folds = dict.fromkeys(order, "train") | dict.fromkeys(order[:test], "test")
+    folds |= dict.fromkeys(order[test : test + validation], "validation")
+    done = segments.assign(fold=segments["sector"].map(folds))
+    # A star seen in a held-out sector is held out with it: first for the test, then for the validation.
+    tested = done["tic_id"].isin(done.loc[done["fold"] == "test", "tic_id"])
+    done = done[~tested | (done["fold"] == "test")]
+    validated = done["tic_id"].isin(done.loc[done["fold"] == "validation", "tic_id"])
+    return done[~validated | (done["fold"] != "train")]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some segments: position in their table, curves (n, 4000) and periodograms (n, 1000) float32, labels (n,)."""
+
+    position: NDArray[np.int64]
+    curve: NDArray[np.float32]
+    periodogram: NDArray[np.float32]
+    label: NDArray[np.int64]
+
+
+@dataclass
+class Segments:
+    """The share of one worker in a table of segments, read partition by partition.
+
+    Parameters
+    ----------
+    workspace : Folder
+        Holds the stores.
+    table : pandas.DataFrame
+        Segments with where, part, row and label, sorted by store and row.
+    rank, world : int
+        This worker and their number. A worker reads a run of neighbouring rows, so that few partitions are read
+        twice.
+    memory : int
+        Bytes of segments to hold. A share that fits is read once; else partitions come in shuffled order, as many at
+        a time as fit, and are shuffled among each other.
+    """
+
+    workspace: Folder
+    table: pd.DataFrame
+    rank: int = 0
+    world: int = 1
+    memory: int = 2 << 30
+    _kept: Batch | None = field(default=None, repr=False)
+
+    @cached_property
+    def positions(self) -> NDArray[np.int64]:
+        """Rows of the table that are this worker's."""
+        return np.array_split(np.arange(len(self.table)), self.world)[self.rank]
+
+    def steps(self, size: int) -> int:
+        """Return how many batches of `size` an epoch has, the same for every worker."""
+        return -(-len(self.table) // (size * self.world))
+
+    def in_order(self, size: int) -> Iterator[Batch]:
+        """Yield this worker's segments once, in order."""
+        for pool in self._pools(np.arange(len(self._blocks))):
+            for first in range(0, len(pool.label), size):
+                yield _take(pool, np.arange(first, min(first + size, len(pool.label))))
+
+    def shuffled(self, size: int, generator: np.random.Generator) -> Iterator[Batch]:
+        """Yield `steps` batches: every segment once, and some again where a batch would not be full."""
+        left, rest = self.steps(size), None
+        while left:
+            for pool in self._pools(generator.permutation(len(self._blocks))):
+                pool = pool if rest is None else _join([rest, pool])
+                order = generator.permutation(len(pool.label))
+                full = len(order) // size
+                for number in range(min(full, left)):
+                    yield _take(pool, order[number * size : (number + 1) * size])
+                left -= min(full, left)
+                rest = _take(pool, order[full * size :])
+                if not left:
+                    return
+
+    @cached_property
+    def _blocks(self) -> list[NDArray[np.int64]]:
+        mine = self.table.iloc[self.positions]
+        return [self.positions[rows] for _, rows in sorted(mine.groupby(["where", "part"]).indices.items())]
+
+    def _pools(self, order: NDArray[np.int64]) -> Iterator[Batch]:
+        if self._kept is not None:
+            yield self._kept
+            return
+        room = max(1, self.memory // SEGMENT_BYTES)
+        waiting: list[Batch] = []
+        for number in order:
+            block = self._read(self._blocks[number])
+            if waiting and sum(len(batch.label) for batch in waiting) + len(block.label) > room:
+                yield _join(waiting)
+                waiting = []
+            waiting.append(block)
+        if waiting:
+            pool = _join(waiting)
+            if len(pool.label) == len(self.positions):
+                pool = _take(pool, np.argsort(pool.position))  # the same whatever order it was read in
+                self._kept = pool
+            yield pool
+
+    def _read(self, positions: NDArray[np.int64]) -> Batch:
+        rows = self.table.iloc[positions]
+        first, last = int(rows["row"].iloc[0]), int(rows["row"].iloc[-1])
+        names = ["curve", "periodogram"]
+        path = store_path(str(rows["where"].iloc[0]))
+        data = stores.read(self.workspace, path, names, slice(first, last + 1))
+        wanted = rows["row"].to_numpy() - first
+        curve, periodogram = (data[name][wanted] for name in names)
+        return Batch(positions, curve, periodogram, rows["label"].to_numpy(np.int64))
+
+
+def _take(batch: Batch, rows: NDArray[np.int64]) -> Batch:
+    return Batch(batch.position[rows], batch.curve[rows], batch.periodogram[rows], batch.label[rows])
+
+
+def _join(batches: list[Batch]) -> Batch:
+    if len(batches) == 1:
+        return batches[0]
+    return Batch(*(np.concatenate([getattr(b, name) for b in batches]) for name in Batch.__dataclass_fields__))

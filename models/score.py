@@ -1,0 +1,215 @@
+"""Segments → scores: the stage that runs a network over a partition of curves."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from catalogs import schema, write
+from catalogs.folder import Folder
+from models.registry import Entry, Registry
+from models.runtime import Predictor
+from models.spec import get_spec
+from pipeline import manifest, stores
+from pipeline.errors import Mismatch, Rejected
+from pipeline.lightcurves import preprocess, status, tess
+from pipeline.lightcurves.clean import prepare
+from pipeline.manifest import Object
+from pipeline.partition import Key, where_sector
+from pipeline.settings import ScoreSettings
+from pipeline.stage import InputOutcome, Product, Stage, State
+
+__all__ = ["PRODUCT", "Score", "committed_parts", "score_files", "score_key"]
+
+PRODUCT = "eclipsing_binary_scores"
+
+
+def score_key(model_id: str, curves: Key) -> Key:
+    """Return the key of the scores of a partition of curves; it is the path below ``catalogs/`` too."""
+    sector = f"{where_sector(curves.where):04d}{curves.where[5:]}"
+    return Key(PRODUCT, f"model={model_id}/sector={sector}", curves.part)
+
+
+def curves_key(key: Key) -> Key:
+    """Return the partition of curves that a partition of scores is made from."""
+    return Key("curves", f"s{key.where.rsplit('=', 1)[1]}", key.part)
+
+
+class Score(Stage):
+    """Scores of one model for the segments of some sectors.
+
+    Parameters
+    ----------
+    workspace : Folder
+        Holds the curves; receives the scores.
+    entry : Entry
+        The model, from `Registry.resolve`.
+    names : list of str
+        Stores, ``s0001``.
+    settings : ScoreSettings
+        Runtime, precision, batch.
+    device : str
+        ``cpu``, ``cuda`` or ``auto``; no part of the settings, as it is the cluster's.
+    """
+
+    name = "score"
+    version = 1
+
+    settings: ScoreSettings
+
+    def __init__(
+        self, workspace: Folder, entry: Entry, names: list[str], settings: ScoreSettings, device: str = "auto"
+    ) -> None:
+        super().__init__(workspace, settings)
+        self.entry = entry
+        self.names = names
+        self.device = device
+        self._predictor: Predictor | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_predictor": None}
+
+    @property
+    def predictor(self) -> Predictor:
+        """The network, loaded at first use and kept: once per actor."""
+        if self._predictor is None:
+            self._predictor = _load(self.workspace, self.entry, self.settings, self.device)
+        return self._predictor
+
+    def keys(self) -> list[Key]:
+        keys = []
+        for name in self.names:
+            found = manifest.committed(self.workspace, "preprocess", f"curves/{name}")
+            keys += [score_key(self.entry.id, Key.parse(key)) for key in found]
+        return sorted(keys)
+
+    def upstream(self, key: Key) -> dict[str, str]:
+        return self.require("preprocess", curves_key(key)) | {f"model/{self.entry.id}": self.entry.sha256}
+
+    def prepare(self, *, overwrite: bool = False) -> None:
+        wanted = get_spec(self.entry.name).recipe
+        for name in self.names:
+            recipe = stores.shape(self.workspace, preprocess.store_path(name)).get("recipe")
+            if recipe not in (None, wanted):
+                raise Mismatch(
+                    f"{preprocess.store_path(name)} was made by recipe {recipe}, {self.entry.id} needs {wanted}; "
+                    f"run preprocess_sectors --recipe {wanted} --sectors {where_sector(name)} --overwrite"
+                )
+
+    def _index(self, key: Key) -> pa.Table:
+        return write.read(self.workspace, preprocess.index_path(curves_key(key)), schema.SEGMENTS)
+
+    def inputs(self, key: Key) -> list[str]:
+        return _names(self._index(key))
+
+    def run(self, key: Key, skip: dict[str, InputOutcome]) -> Product:
+        index = self._index(key)
+        names = _names(index)
+        kept = np.array([name not in skip for name in names], bool)
+        scores = self._scores(key, index)[kept]
+        finite = np.isfinite(scores)
+        outcomes = [skip[name] for name in names if name in skip]
+        for name, good in zip(np.array(names, object)[kept], finite, strict=True):
+            outcomes.append(_outcome(name, bool(good)))
+        columns = ("sector", "cadence_s", "tic_id", "segment", "t_start", "t_end")
+        table = index.filter(pa.array(kept)).filter(pa.array(finite)).select(columns)
+        constants = {
+            "catalog_release": f"{self.entry.id}-{self.version}",
+            "model_id": self.entry.id,
+            "model_sha256": self.entry.sha256,
+            "stage_version": self.version,
+            "settings_hash": self.settings.hash,
+            "manifest_key": f"{self.name}/{key}",
+        }
+        table = table.append_column("score", pa.array(scores[finite], pa.float64()))
+        for name, value in constants.items():
+            table = table.append_column(name, pa.repeat(pa.scalar(value), len(table)))
+        path = f"catalogs/{key}.parquet"
+        written = Object(*write.write(self.workspace, path, table, schema.SCORES))
+        return Product([written], len(table), outcomes, {"runtime": self.predictor.describe()})
+
+    def _scores(self, key: Key, index: pa.Table) -> np.ndarray[Any, np.dtype[np.float64]]:
+        if not len(index):
+            return np.empty(0)
+        curves = curves_key(key)
+        first = index["row"][0].as_py()
+        rows = slice(first, first + len(index))
+        data = stores.read(self.workspace, preprocess.store_path(curves.where), ["curve", "periodogram"], rows)
+        return self.predictor.predict(data["curve"], data["periodogram"]).astype(np.float64)
+
+
+def _names(index: pa.Table) -> list[str]:
+    pairs = zip(index["tic_id"].to_pylist(), index["segment"].to_pylist(), strict=True)
+    return [f"TIC {tic_id} segment {segment}" for tic_id, segment in pairs]
+
+
+def _outcome(name: str, finite: bool) -> InputOutcome:
+    if finite:
+        return InputOutcome(name, State.DONE)
+    return InputOutcome(name, State.FAILED, "not_finite", "the network gave no number; report this as a bug")
+
+
+def _load(workspace: Folder, entry: Entry, settings: ScoreSettings, device: str) -> Predictor:
+    return Predictor(
+        get_spec(entry.name),
+        Registry(workspace).load_weights(entry),
+        runtime=settings.runtime,
+        precision=settings.precision,
+        batch_size=settings.batch_size,
+        device=device,
+    )
+
+
+def committed_parts(workspace: Folder, model: str) -> set[str]:
+    """Return ``s0001/part-00007`` of every partition that a model has scored."""
+    entry = Registry(workspace).resolve(model)
+    return status.committed_parts(workspace, Score.name, f"{PRODUCT}/model={entry.id}")
+
+
+def score_files(workspace: Folder, model: str, files: Sequence[Path], settings: ScoreSettings) -> pd.DataFrame:
+    """Score light-curve files as they are, without a store.
+
+    Parameters
+    ----------
+    workspace : Folder
+        Where models are looked for, before those that ship.
+    model : str
+        As in `Registry.resolve`.
+    files : sequence of Path
+        FITS files.
+    settings : ScoreSettings
+        Runtime, precision, batch.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per segment: file, tic_id, sector, segment, t_start, t_end, gls_period, score, and note, which says
+        why a file has no score.
+    """
+    entry = Registry(workspace).resolve(model)
+    predictor = _load(workspace, entry, settings, "auto")
+    rows: list[dict[str, Any]] = []
+    for path in files:
+        row: dict[str, Any] = {"file": path.name, "note": ""}
+        try:
+            curve = tess.read(Folder(path.parent), path.name)
+        except Rejected as error:
+            rows.append(row | {"note": str(error)})
+            continue
+        columns = (curve.columns[name] for name in ("time", "flux", "quality"))
+        segments = prepare(*columns, recipe=get_spec(entry.name).recipe, cadence_s=float(curve.facts.cadence_s))
+        row |= {"tic_id": curve.facts.tic_id, "sector": curve.facts.sector}
+        if not segments:
+            rows.append(row | {"note": "no segment of good data as long as 2.8 d"})
+        else:
+            curves = np.stack([s.curve for s in segments]), np.stack([s.periodogram for s in segments])
+            scored = zip(segments, predictor.predict(*curves), strict=True)
+            names = ("t_start", "t_end", "gls_period")
+            for number, (segment, score) in enumerate(scored):
+                facts = {name: getattr(segment, name) for name in names}
+                rows.append(row | {"segment": number, "score": float(score)} | facts)
+    columns = ["file", "tic_id", "sector", "segment", "t_start", "t_end", "gls_period", "score", "note"]
+    return pd.DataFrame(rows, columns=columns).astype({"tic_id": "Int64", "sector": "Int64", "segment": "Int64"})

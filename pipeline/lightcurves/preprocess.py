@@ -1,0 +1,181 @@
+"""Light curves → segments with curve and periodogram, in ``curves/s0001.zarr``."""
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from catalogs import schema, write
+from catalogs.folder import Folder
+from pipeline import manifest, stores
+from pipeline.lightcurves import ingest
+from pipeline.lightcurves.clean import Segment, prepare
+from pipeline.manifest import Object
+from pipeline.partition import Key, partition_size, where_cadence, where_sector
+from pipeline.settings import PreprocessSettings
+from pipeline.stage import InputOutcome, Product, Stage, State
+from pipeline.stores import Array, Template
+
+__all__ = ["Preprocess", "capacity", "index_path", "store_path"]
+
+#: Segments of 2.8 d with gaps of 0.75 d between them: no more than seven fit into a sector.
+SEGMENTS_A_TARGET = 8
+
+SAMPLES, PERIODS = 4000, 1000
+
+_READ = ("valid", "tic_id", "ra", "dec", "tmag", "time", "flux", "quality")
+
+
+def store_path(name: str) -> str:
+    """Return where the curves of a sector lie in the workspace."""
+    return f"curves/{name}.zarr"
+
+
+def index_path(key: Key) -> str:
+    """Return where the index of a partition's segments lies."""
+    return f"curves/{key.where}.segments/part-{key.part:05d}.parquet"
+
+
+def capacity(name: str) -> int:
+    """Return the rows of a partition of a store of segments."""
+    return SEGMENTS_A_TARGET * partition_size(where_cadence(name))
+
+
+def template(name: str, settings: PreprocessSettings) -> Template:
+    """Return the layout of a sector's store of segments."""
+    size = capacity(name)
+    nan = float("nan")
+    periods = np.arange(PERIODS, dtype=np.int32)
+    return Template(
+        arrays=(
+            Array("curve", "float32", ("row", "sample"), nan, {"long_name": f"flux by recipe {settings.recipe}"}),
+            Array("periodogram", "float32", ("row", "bin"), nan, {"long_name": "floating-mean GLS power"}),
+        ),
+        sizes={"sample": SAMPLES, "bin": PERIODS},
+        partition=size,
+        compression=settings.compression,
+        coords={"bin": ("bin", periods, {"long_name": "number of the period bin, short to long"})},
+        attrs={
+            "title": f"TESS segments, sector {where_sector(name)}, {where_cadence(name)} s",
+            "sector": where_sector(name),
+            "cadence_s": where_cadence(name),
+            "rows": "row",
+            "rows_per_partition": size,
+            "recipe": settings.recipe,
+        },
+    )
+
+
+class Preprocess(Stage):
+    """One sector's light curves into segments.
+
+    Parameters
+    ----------
+    workspace : Folder
+        Holds the light curves; receives the segments.
+    name : str
+        Store, ``s0001``.
+    settings : PreprocessSettings
+        Recipe and compression.
+    """
+
+    name = "preprocess"
+    version = 1
+
+    settings: PreprocessSettings
+
+    def __init__(self, workspace: Folder, name: str, settings: PreprocessSettings) -> None:
+        super().__init__(workspace, settings)
+        self.where = name
+
+    def keys(self) -> list[Key]:
+        found = manifest.committed(self.workspace, "ingest", f"lightcurves/{self.where}")
+        return [Key("curves", self.where, Key.parse(key).part) for key in sorted(found)]
+
+    def upstream(self, key: Key) -> dict[str, str]:
+        return self.require("ingest", Key("lightcurves", key.where, key.part))
+
+    def inputs(self, key: Key) -> list[str]:
+        targets = self._read(key, ["valid", "tic_id"])
+        return [f"TIC {tic_id}" for tic_id in targets["tic_id"][targets["valid"]]]
+
+    def _read(self, key: Key, names: list[str]) -> dict[str, NDArray[np.generic]]:
+        size = partition_size(where_cadence(key.where))
+        rows = slice(key.part * size, (key.part + 1) * size)
+        return stores.read(self.workspace, ingest.store_path(key.where), names, rows)
+
+    def prepare(self, *, overwrite: bool = False) -> None:
+        parts = [key.part for key in self.keys()]
+        layout = template(self.where, self.settings)
+        stores.create(self.workspace, store_path(self.where), layout, max(parts, default=-1) + 1)
+
+    def probe(self, key: Key, name: str) -> None:
+        data = self._read(key, list(_READ))
+        number = int(np.flatnonzero(data["valid"] & (data["tic_id"] == int(name.split()[1])))[0])
+        self._prepare(key, data, number)
+
+    def _prepare(self, key: Key, data: dict[str, NDArray[np.generic]], number: int) -> list[Segment]:
+        return prepare(
+            data["time"][number],
+            data["flux"][number],
+            data["quality"][number],
+            recipe=self.settings.recipe,
+            cadence_s=float(where_cadence(key.where)),
+        )
+
+    def run(self, key: Key, skip: dict[str, InputOutcome]) -> Product:
+        data = self._read(key, list(_READ))
+        first, room = key.part * capacity(key.where), capacity(key.where)
+        rows, segments, outcomes = [], [], []
+        for number in np.flatnonzero(data["valid"]):
+            tic_id = int(data["tic_id"][number])
+            name = f"TIC {tic_id}"
+            if name in skip:
+                outcomes.append(skip[name])
+                continue
+            found = self._prepare(key, data, int(number))
+            taken = found[: room - len(segments)]
+            outcomes.append(_outcome(name, len(found), len(taken)))
+            facts = {fact: float(data[fact][number]) for fact in ("ra", "dec", "tmag")}
+            for order, segment in enumerate(taken):
+                rows.append(_row(key, first + len(segments), tic_id, order, segment) | facts)
+                segments.append(segment)
+        objects = self._write(key, rows, segments)
+        return Product(objects, len(rows), outcomes)
+
+    def _write(self, key: Key, rows: list[dict[str, object]], segments: list[Segment]) -> list[Object]:
+        table = pa.Table.from_pylist(rows, schema=schema.SEGMENTS.arrow_schema())
+        index = Object(*write.write(self.workspace, index_path(key), table, schema.SEGMENTS))
+        if not segments:
+            return [index]
+        arrays = {
+            "curve": np.stack([segment.curve for segment in segments]),
+            "periodogram": np.stack([segment.periodogram for segment in segments]),
+        }
+        return [index, *stores.write(self.workspace, store_path(key.where), key.part, arrays)]
+
+
+def _outcome(name: str, found: int, taken: int) -> InputOutcome:
+    if not found:
+        return InputOutcome(name, State.NOTHING, None, "no segment of good data as long as 2.8 d")
+    if taken < found:
+        return InputOutcome(name, State.DONE, "over_capacity", f"{taken} of {found} segments kept: partition is full")
+    return InputOutcome(name, State.DONE)
+
+
+def _row(key: Key, row: int, tic_id: int, order: int, segment: Segment) -> dict[str, object]:
+    return {
+        "row": row,
+        "sector": where_sector(key.where),
+        "cadence_s": float(where_cadence(key.where)),
+        "tic_id": tic_id,
+        "segment": order,
+        "t_start": segment.t_start,
+        "t_end": segment.t_end,
+        "n_cadences": segment.n_cadences,
+        "gls_period": segment.gls_period,
+        "gls_power": segment.gls_power,
+        "flux_median": segment.flux_median,
+        "flux_min": segment.flux_min,
+        "flux_max": segment.flux_max,
+        "flags": segment.flags,
+    }

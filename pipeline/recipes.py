@@ -1,0 +1,143 @@
+"""The ways through the house, as short lists of stages, readable like a page.
+
+::
+
+    eclipsing binaries:  archive → plan → Ingest → Preprocess → (Ray) Score → combine
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from distributed import Client
+
+from catalogs.folder import Folder
+from pipeline import manifest
+from pipeline.errors import Missing
+from pipeline.lightcurves import ingest, plan, preprocess, status
+from pipeline.lightcurves.ingest import Ingest
+from pipeline.lightcurves.preprocess import Preprocess
+from pipeline.report import Report
+from pipeline.run import map_batches, run
+from pipeline.settings import IngestSettings, PreprocessSettings
+
+__all__ = ["ingest_sectors", "plan_sectors", "preprocess_sectors"]
+
+#: Files whose headers one task of the inventory reads.
+_BATCH = 500
+
+
+def plan_sectors(
+    client: Client, workspace: Folder, archive: Folder, sectors: Sequence[int] | None, settings: IngestSettings
+) -> dict[str, plan.Change]:
+    """Take stock of an archive, headers only; write nothing.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        Where headers are read.
+    workspace, archive : Folder
+        Where plans are, and the files.
+    sectors : sequence of int, optional
+        Sectors wanted; default all that the archive has.
+    settings : IngestSettings
+        The pattern of file names.
+
+    Returns
+    -------
+    dict
+        Store → its plan as it will be.
+
+    Raises
+    ------
+    Missing
+        If there is no file at all.
+    Refused
+        If new files would change rows that are already there.
+    """
+    found = plan.find(archive, sectors, settings.pattern)
+    if not found:
+        wanted = "any sector" if sectors is None else f"sectors {', '.join(map(str, sectors))}"
+        raise Missing(f"{archive}: no file of {wanted} matches {settings.pattern!r}; see --archive and --pattern")
+    fresh = plan.fresh(workspace, found)
+    batches = [fresh[start : start + _BATCH] for start in range(0, len(fresh), _BATCH)]
+    inspected = map_batches(client, partial(plan.inspect, archive), batches, "inventory") if batches else []
+    rows = [row for batch in inspected for row in batch]
+    return plan.changes(workspace, found, rows, sectors)
+
+
+def ingest_sectors(
+    client: Client,
+    workspace: Folder,
+    archive: Folder,
+    sectors: Sequence[int] | None,
+    settings: IngestSettings,
+    overwrite: bool = False,
+) -> Iterator[Report]:
+    """Read light-curve files into stores, one report a store. See `plan_sectors` for the parameters."""
+    workspace.sweep()
+    if overwrite:
+        for name in status.planned(workspace, sectors):
+            _discard(workspace, "ingest", f"lightcurves/{name}", [ingest.store_path(name)])
+            workspace.remove(plan.path(name))
+    for name, change in plan_sectors(client, workspace, archive, sectors, settings).items():
+        plan.save(workspace, name, change.plan)
+        stage = Ingest(workspace, archive, name, settings)
+        stage.prepare()
+        report = run(stage, client)
+        report.label = name
+        report.counts["rejected"] += change.refused
+        yield report
+
+
+def preprocess_sectors(
+    client: Client,
+    workspace: Folder,
+    sectors: Sequence[int] | None,
+    settings: PreprocessSettings,
+    overwrite: bool = False,
+    allow_missing: bool = False,
+) -> Iterator[Report]:
+    """Cut light curves into segments with curve and periodogram, one report a store.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        Where to work.
+    workspace : Folder
+        Holds the light curves, receives the segments.
+    sectors : sequence of int, optional
+        Sectors wanted; default all that are planned.
+    settings : PreprocessSettings
+        Recipe.
+    overwrite : bool
+        Replace what was made with other settings or inputs.
+    allow_missing : bool
+        Go on without partitions that are not ingested.
+
+    Raises
+    ------
+    Missing
+        If a sector is not ingested, or not in full.
+    """
+    workspace.sweep()
+    names = status.planned(workspace, sectors)
+    status.check_sectors(workspace, names, sectors)
+    if not allow_missing:
+        status.check_complete(workspace, names, "ingest")
+    for name in names:
+        if overwrite:
+            paths = [preprocess.store_path(name), f"curves/{name}.segments"]
+            _discard(workspace, "preprocess", f"curves/{name}", paths)
+        stage = Preprocess(workspace, name, settings)
+        stage.prepare()
+        report = run(stage, client)
+        report.label = name
+        yield report
+
+
+def _discard(workspace: Folder, stage: str, product: str, paths: Sequence[str]) -> None:
+    """Undo the commits of a product, manifests first, then what lies at `paths`."""
+    for key in manifest.committed(workspace, stage, product):
+        manifest.discard(workspace, stage, key)
+    for path in paths:
+        workspace.remove_tree(path)
