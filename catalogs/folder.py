@@ -57,11 +57,11 @@ class Folder:
     """
 
     def __init__(self, root: "str | Path | Folder") -> None:
-        text = root.root if isinstance(root, Folder) else str(root)
+        text = str(root)
         self.is_local = not text.startswith("s3://")
         if self.is_local and "://" in text:
             raise ValueError(f"{text}: only local paths and s3:// are supported")
-        self.root = str(Path(text).expanduser().absolute()) if self.is_local else text.rstrip("/")
+        self.root: str = str(Path(text).expanduser().absolute()) if self.is_local else text.rstrip("/")
         self._store: Any = None
 
     def __repr__(self) -> str:

@@ -28,7 +28,8 @@ __all__ = ["COLORS", "Card", "Link", "Page", "Picture", "Section", "canvas", "em
 # Arrow keys, or j and k, lead to the next and previous page; without script the links do.
 _SCRIPT = (
     "addEventListener('keydown',e=>{"
-    "if(e.altKey||e.ctrlKey||e.metaKey||/INPUT|SELECT|TEXTAREA/.test(e.target.tagName))return;const r={ArrowRight:'next',j:'next',ArrowLeft:'prev',k:'prev'}[e.key];"
+    "if(e.altKey||e.ctrlKey||e.metaKey||/INPUT|SELECT|TEXTAREA/.test(e.target.tagName))return;"
+    "const r={ArrowRight:'next',j:'next',ArrowLeft:'prev',k:'prev'}[e.key];"
     "if(r)document.querySelector('a[rel='+r+']')?.click()})"
 )
 

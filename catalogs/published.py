@@ -14,7 +14,9 @@ import pyarrow as pa
 from astropy.table import MaskedColumn
 from astropy.table import Table as AstropyTable
 
+from catalogs.folder import Folder
 from catalogs.table import CatalogError
+from catalogs.write import read
 
 __all__ = ["ExportError", "published", "read_names"]
 
@@ -116,8 +118,8 @@ def _strings(source: Path | str | AstropyTable) -> pd.DataFrame:
     if ending == "csv":
         return pd.read_csv(path, dtype=str, keep_default_na=False, comment="#", skipinitialspace=True)
     if ending in ("parquet", "pq"):
-        table = pd.read_parquet(path, dtype_backend="numpy_nullable")
-        return pd.DataFrame({name: _plain(table[name]) for name in table})
+        table = read(Folder(path.absolute().parent), path.name)
+        return pd.DataFrame({name: _plain(table.column(name).to_pylist()) for name in table.column_names})
     forms = {"dat": "ascii.fixed_width_two_line", "ecsv": "ascii.ecsv", "fits": "fits", "fit": "fits"}
     forms |= dict.fromkeys(("xml", "vot", "votable"), "votable")
     if ending not in forms:
@@ -125,8 +127,8 @@ def _strings(source: Path | str | AstropyTable) -> pd.DataFrame:
     return _strings(AstropyTable.read(path, format=forms[ending]))
 
 
-def _plain(series: pd.Series) -> list[str]:
-    return ["" if pd.isna(value) else _number(value) for value in series]
+def _plain(values: list[object]) -> list[str]:
+    return ["" if value is None else _number(value) for value in values]
 
 
 def _text(column: MaskedColumn) -> list[str]:
@@ -137,8 +139,9 @@ def _text(column: MaskedColumn) -> list[str]:
 def _number(value: object) -> str:
     if isinstance(value, bytes):
         return value.decode("ascii", "replace")
-    if isinstance(value, float | np.floating) and np.isfinite(value) and value == int(value):
-        return str(int(value))
+    # From 2**53 on a float no longer tells neighbours apart: left as is, it is refused as an identifier.
+    if isinstance(value, float | np.floating) and abs(number := float(value)) < 2**53 and number.is_integer():
+        return str(int(number))
     return str(value)
 
 
@@ -152,7 +155,8 @@ def _typed(series: pd.Series, kind: type, place: str) -> pd.Series:
         # MAST writes whole numbers with blanks among them as 123.0.
         whole = [None if t is None else int(t.removesuffix(".0")) for t in texts]
     except ValueError as error:
-        raise ExportError(f"{place}: {error}; correct it, or leave it blank") from error
+        hint = "correct it" if kind is float else "write whole numbers, never floats"
+        raise ExportError(f"{place}: {error}; {hint}, or leave it blank") from error
     return pd.Series(whole, dtype="Int64")
 
 

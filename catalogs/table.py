@@ -234,7 +234,7 @@ class Table:
         if repeated.any():
             row = int(repeated.argmax())
             value = {name: data.column(name)[row].as_py() for name in self.key}
-            yield f"{self.name}: row {row}: {value} is there twice; keep one row for each {', '.join(self.key)}"
+            yield f"{self.name}: row {row}: {value} is there twice; keep one row a {', '.join(self.key)}"
         table = data.select(list(self.sort)).combine_chunks()
         rising = pa.array([False] * max(len(table) - 1, 0), pa.bool_())
         tied = pc.invert(rising)

@@ -114,13 +114,13 @@ def _decode(data: bytes, name: str, schema: Table | None) -> pa.Table:
         raise SchemaError(f"{name}: holds an Arrow extension type, which can run code; write plain columns")
     try:
         table = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read()
-    except (pa.ArrowException, OSError) as error:
+        found = {field.name: str(field.type) for field in table.schema}
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise SchemaError(f"{name}: is not a readable Parquet file ({error}); make it again") from error
     if schema is None:
         return table
     wanted = schema.arrow_schema()
     if not table.schema.equals(wanted):
-        found = {f.name: str(f.type) for f in table.schema}
         differ = [f"{f.name} ({f.type})" for f in wanted if found.get(f.name) != str(f.type)]
         differ += [f"{n} (unknown)" for n in found if n not in schema.names]
         raise SchemaError(

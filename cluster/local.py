@@ -33,8 +33,10 @@ __all__ = ["RayHead", "RaySession", "dask_client", "ray_head", "ray_session"]
 _log = logging.getLogger(__name__)
 _TREE = str(Path(__file__).resolve().parents[1])
 _LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+_HEAD_LOG = "head.log"
 _START_S = 60
 _STOP_S = 15
+_CONNECT_S = 5
 _MEMORY_SHARE = 0.8  # of what is available now; the rest is for the driver and the page cache
 _ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")}
 
@@ -84,7 +86,7 @@ def dask_client(workers: int | None = None, address: str | None = None) -> Itera
     address = address or os.environ.get(DASK_ADDRESS) or None
     if address:
         try:
-            client = Client(address, timeout="10s")
+            client = Client(address, timeout=_CONNECT_S)
         except (OSError, ValueError) as error:
             raise UsageError(f"{address}: no Dask scheduler answers there ({error}); start one or leave it out") from None
         with client:
@@ -157,29 +159,29 @@ def ray_session(
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if ray.is_initialized():
-        yield _describe(started_here=False)
+        yield _describe(ray.init(ignore_reinit_error=True, logging_level=logging.WARNING), started_here=False)
         return
     address = address or os.environ.get("RAY_ADDRESS") or None
     with contextlib.ExitStack() as stack:
         if address is None or address == "local":
             stack.enter_context(_loopback())
-            _start_ray(workers, object_store_bytes)
+            context = _start_ray(workers, object_store_bytes)
         else:
             if address == "auto" or is_loopback(split_address(address)[0]):
                 stack.enter_context(_loopback())
-            _connect_ray(address)
+            context = _connect_ray(address)
         stack.callback(ray.shutdown)
-        session = _describe(started_here=address in (None, "local"))
+        session = _describe(context, started_here=address in (None, "local"))
         _check_loopback(session)
         _log.info("Ray dashboard: %s", session.dashboard or "none")
         yield session
 
 
-def _start_ray(workers: int | None, object_store_bytes: int | None) -> None:
+def _start_ray(workers: int | None, object_store_bytes: int | None) -> Any:
     import ray
 
     _authenticate()
-    ray.init(
+    return ray.init(
         address="local",
         num_cpus=workers,
         _node_ip_address="127.0.0.1",
@@ -192,7 +194,7 @@ def _start_ray(workers: int | None, object_store_bytes: int | None) -> None:
     )
 
 
-def _connect_ray(address: str) -> None:
+def _connect_ray(address: str) -> Any:
     import ray
 
     environment: dict[str, Any] | None = None
@@ -202,17 +204,16 @@ def _connect_ray(address: str) -> None:
         here = address == "auto" or is_loopback(split_address(address)[0])
         environment = {"env_vars": {"PYTHONPATH": _TREE}} if here else {"working_dir": _TREE}
     try:
-        ray.init(address=address, runtime_env=environment, logging_level=logging.WARNING)
+        return ray.init(address=address, runtime_env=environment, logging_level=logging.WARNING)
     except ConnectionError as error:
         raise UsageError(f"{address}: no Ray answers there ({error}); start one or leave the address out") from None
 
 
-def _describe(started_here: bool) -> RaySession:
-    import ray
-
-    dashboard = ray.worker.get_dashboard_url() if hasattr(ray, "worker") else None
-    address = str(ray.get_runtime_context().gcs_address)
-    return RaySession(address, f"http://{dashboard}" if dashboard else "", started_here)
+def _describe(context: Any, started_here: bool) -> RaySession:
+    dashboard = context.dashboard_url
+    return RaySession(
+        context.address_info["gcs_address"], f"http://{dashboard}" if dashboard else "", started_here
+    )
 
 
 def _check_loopback(session: RaySession) -> None:
@@ -246,15 +247,13 @@ def _loopback() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def ray_head(cpus: int, folder: str | Path, *, object_store_bytes: int = 200_000_000) -> Iterator[RayHead]:
+def ray_head(cpus: int, *, object_store_bytes: int = 200_000_000) -> Iterator[RayHead]:
     """Run a Ray head on 127.0.0.1 in processes of its own, which outlive a driver that dies.
 
     Parameters
     ----------
     cpus : int
         Cores it may use.
-    folder : path
-        Where it keeps sessions and logs; short, as Unix sockets are made below it.
     object_store_bytes : int, optional
         Shared memory, at least 75 MiB.
 
@@ -268,26 +267,40 @@ def ray_head(cpus: int, folder: str | Path, *, object_store_bytes: int = 200_000
     UsageError
         If it does not start, with the end of its log.
     """
-    environ = {**os.environ, _LOOPBACK: "0", "RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": str(folder)}
+    # Ray makes Unix sockets below its folder, whose whole path must stay under 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="ray-") as folder:
+        head = _spawn_head(cpus, folder, object_store_bytes)
+        try:
+            _await_head(head, Path(folder, _HEAD_LOG))
+            yield head
+        finally:
+            _stop(head.process)
+
+
+def _spawn_head(cpus: int, folder: str, object_store_bytes: int) -> RayHead:
+    environ = {**os.environ, _LOOPBACK: "0", "RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": folder}
     environ.setdefault("RAY_AUTH_MODE", "disabled")
     environ.pop("RAY_ADDRESS", None)
     port, dashboard = free_port(6379), free_port(8265)
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--num-cpus={cpus}"]
-    command += ["--node-ip-address=127.0.0.1", f"--port={port}", f"--temp-dir={folder}"]
-    command += ["--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", f"--ray-client-server-port={free_port(0)}"]
-    command += [f"--dashboard-agent-listen-port={free_port(0)}", f"--object-store-memory={object_store_bytes}"]
-    log = Path(folder) / "head.log"
-    with log.open("wb") as output:
-        # A group of its own, so that stopping it touches no other Ray of this machine (`ray stop` ends them all).
+    options = {
+        "num-cpus": cpus,
+        "node-ip-address": "127.0.0.1",
+        "port": port,
+        "temp-dir": folder,
+        "dashboard-host": "127.0.0.1",
+        "dashboard-port": dashboard,
+        "dashboard-agent-listen-port": free_port(52365),
+        "ray-client-server-port": free_port(10001),
+        "object-store-memory": object_store_bytes,
+    }
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
+    command += [f"--{name}={value}" for name, value in options.items()]
+    with Path(folder, _HEAD_LOG).open("wb") as log:
+        # A session of its own: stopping it touches no other Ray of this machine (`ray stop` ends them all).
         process = subprocess.Popen(
-            command, env=environ, stdout=output, stderr=output, stdin=subprocess.DEVNULL, start_new_session=True
+            command, env=environ, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
         )
-    head = RayHead(f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}", process, environ)
-    try:
-        _await_head(head, log)
-        yield head
-    finally:
-        _stop(process)
+    return RayHead(f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}", process, environ)
 
 
 def _await_head(head: RayHead, log: Path) -> None:

@@ -12,8 +12,7 @@ import click
 import pandas as pd
 
 from catalogs.folder import Folder
-from catalogs.releases import QueryError
-from catalogs.schema import SchemaError
+from catalogs.schema import CatalogError
 from cluster import local
 from cluster.address import check_workspace_path
 from cluster.probe import probe_workspace
@@ -153,7 +152,7 @@ def job(function: Callable[..., None]) -> click.Command:
         logging.basicConfig(level=os.environ.get("SKYSIFT_LOG", "WARNING"), format="%(levelname)s %(name)s: %(message)s")
         try:
             return inner(ctx)
-        except (SkysiftError, SchemaError, QueryError, FileNotFoundError) as error:
+        except (SkysiftError, CatalogError, FileNotFoundError) as error:
             click.echo(f"error: {error}", err=True)
             sys.exit(getattr(error, "exit_status", 2))
 

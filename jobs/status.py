@@ -26,7 +26,7 @@ def main(workspace: Folder, sectors: list[int] | None, outcomes: str | None, eve
         return
     table = status.outcomes(workspace, outcomes, sectors)
     if not everything:
-        table = table[table["reason"].notna() | (table["state"] != "done")]
+        table = table[table["message"].notna() | (table["state"] != "done")]
     options.show(table, "every input is done, none with a remark")
 
 

@@ -6,7 +6,8 @@ their test segments have their star in training.
 """
 
 import hashlib
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -25,9 +26,6 @@ from pipeline.settings import PreprocessSettings, TrainSettings
 __all__ = ["FOLDS", "Batch", "Segments", "committed_curves", "label_segments", "segment_index", "side", "split"]
 
 FOLDS = ("train", "validation", "test")
-
-#: Bytes of one segment in memory: 4,000 samples and 1,000 powers in single precision.
-SEGMENT_BYTES = 4 * (4000 + 1000)
 
 
 def committed_curves(workspace: Folder, sectors: list[int] | None, recipe: str) -> dict[Key, str]:
@@ -181,12 +179,24 @@ def _split_by_sector(segments: pd.DataFrame, settings: TrainSettings) -> pd.Data
 
 @dataclass(frozen=True)
 class Batch:
-    """Some segments: position in their table, curves (n, 4000) and periodograms (n, 1000) float32, labels (n,)."""
+    """Some segments: position in their table (n,), one float32 array (n, …) an input of the model, label (n,)."""
 
     position: NDArray[np.int64]
-    curve: NDArray[np.float32]
-    periodogram: NDArray[np.float32]
+    inputs: tuple[NDArray[np.float32], ...]
     label: NDArray[np.int64]
+
+    def take(self, rows: NDArray[np.int64]) -> "Batch":
+        """Return some of the segments, in the order of `rows`."""
+        return Batch(self.position[rows], tuple(values[rows] for values in self.inputs), self.label[rows])
+
+    @staticmethod
+    def join(batches: list["Batch"]) -> "Batch":
+        """Return the segments of several batches, in order."""
+        if len(batches) == 1:
+            return batches[0]
+        inputs = tuple(np.concatenate(values) for values in zip(*(b.inputs for b in batches), strict=True))
+        position, label = (np.concatenate([getattr(b, name) for b in batches]) for name in ("position", "label"))
+        return Batch(position, inputs, label)
 
 
 @dataclass
@@ -199,6 +209,8 @@ class Segments:
         Holds the stores.
     table : pandas.DataFrame
         Segments with where, part, row and label, sorted by store and row.
+    inputs : mapping
+        Arrays of the store in the order of the network's arguments, with the shape that it wants of a row.
     rank, world : int
         This worker and their number. A worker reads a run of neighbouring rows, so that few partitions are read
         twice.
@@ -209,6 +221,7 @@ class Segments:
 
     workspace: Folder
     table: pd.DataFrame
+    inputs: Mapping[str, tuple[int, ...]]
     rank: int = 0
     world: int = 1
     memory: int = 2 << 30
@@ -227,22 +240,25 @@ class Segments:
         """Yield this worker's segments once, in order."""
         for pool in self._pools(np.arange(len(self._blocks))):
             for first in range(0, len(pool.label), size):
-                yield _take(pool, np.arange(first, min(first + size, len(pool.label))))
+                yield pool.take(np.arange(first, min(first + size, len(pool.label))))
 
     def shuffled(self, size: int, generator: np.random.Generator) -> Iterator[Batch]:
-        """Yield `steps` batches: every segment once, and some again where a batch would not be full."""
-        left, rest = self.steps(size), None
-        while left:
-            for pool in self._pools(generator.permutation(len(self._blocks))):
-                pool = pool if rest is None else _join([rest, pool])
-                order = generator.permutation(len(pool.label))
-                full = len(order) // size
-                for number in range(min(full, left)):
-                    yield _take(pool, order[number * size : (number + 1) * size])
-                left -= min(full, left)
-                rest = _take(pool, order[full * size :])
-                if not left:
-                    return
+        """Yield exactly `steps` batches that hold every segment once; only the last may be smaller."""
+        done, rest, batch = 0, None, None
+        for pool in self._pools(generator.permutation(len(self._blocks))):
+            pool = pool if rest is None else Batch.join([rest, pool])
+            order = generator.permutation(len(pool.label))
+            full = len(order) // size * size
+            for first in range(0, full, size):
+                done, batch = done + 1, pool.take(order[first : first + size])
+                yield batch
+            rest = pool.take(order[full:])
+        if rest is not None and len(rest.label):
+            done, batch = done + 1, rest
+            yield rest
+        # Shares differ by one segment, and so may batches by one: workers wait for each other at every step.
+        if batch is not None and done < self.steps(size):
+            yield batch
 
     @cached_property
     def _blocks(self) -> list[NDArray[np.int64]]:
@@ -253,37 +269,26 @@ class Segments:
         if self._kept is not None:
             yield self._kept
             return
-        room = max(1, self.memory // SEGMENT_BYTES)
+        room = max(1, self.memory // sum(4 * math.prod(shape) for shape in self.inputs.values()))
         waiting: list[Batch] = []
         for number in order:
             block = self._read(self._blocks[number])
             if waiting and sum(len(batch.label) for batch in waiting) + len(block.label) > room:
-                yield _join(waiting)
+                yield Batch.join(waiting)
                 waiting = []
             waiting.append(block)
         if waiting:
-            pool = _join(waiting)
+            pool = Batch.join(waiting)
             if len(pool.label) == len(self.positions):
-                pool = _take(pool, np.argsort(pool.position))  # the same whatever order it was read in
+                pool = pool.take(np.argsort(pool.position))  # the same whatever order it was read in
                 self._kept = pool
             yield pool
 
     def _read(self, positions: NDArray[np.int64]) -> Batch:
         rows = self.table.iloc[positions]
         first, last = int(rows["row"].iloc[0]), int(rows["row"].iloc[-1])
-        names = ["curve", "periodogram"]
         path = store_path(str(rows["where"].iloc[0]))
-        data = stores.read(self.workspace, path, names, slice(first, last + 1))
+        data = stores.read(self.workspace, path, self.inputs, slice(first, last + 1))
         wanted = rows["row"].to_numpy() - first
-        curve, periodogram = (data[name][wanted] for name in names)
-        return Batch(positions, curve, periodogram, rows["label"].to_numpy(np.int64))
-
-
-def _take(batch: Batch, rows: NDArray[np.int64]) -> Batch:
-    return Batch(batch.position[rows], batch.curve[rows], batch.periodogram[rows], batch.label[rows])
-
-
-def _join(batches: list[Batch]) -> Batch:
-    if len(batches) == 1:
-        return batches[0]
-    return Batch(*(np.concatenate([getattr(b, name) for b in batches]) for name in Batch.__dataclass_fields__))
+        arrays = tuple(data[name][wanted].reshape(-1, *shape) for name, shape in self.inputs.items())
+        return Batch(positions, arrays, rows["label"].to_numpy(np.int64))

@@ -78,11 +78,12 @@ class Header:
         card = self._cards.get(key.ljust(8).encode())
         if card is None or not card.startswith(b"= "):
             return None
-        match = _STRING.fullmatch(card) or _OTHER.fullmatch(card)
+        quoted = card[1:].lstrip(b" ").startswith(b"'")
+        match = (_STRING if quoted else _OTHER).fullmatch(card)
         if not match or not match[1].isascii():
             raise self.bad(key, "is not a FITS value")
         text = match[1].decode()
-        if match.re is _STRING:
+        if quoted:
             return text.replace("''", "'").rstrip(" ")
         if text in ("", "T", "F"):
             return text == "T" if text else None

@@ -32,11 +32,11 @@ class Tick:
             self.bar.update(self._task, advance=pieces, note=note)
             return
         now = time.monotonic()
-        if now - self._said >= self.interval_s or self.done == self.total:
+        if now - self._said >= self.interval_s:
             self._said = now
             rate = self.done / max(now - self._started, 1e-9)
-            left = f", {(self.total - self.done) / rate:.0f} s to go" if self.done < self.total else ""
-            print(f"{self.label}: {self.done}/{self.total}{left}{f'; {note}' if note else ''}", flush=True)
+            left = (self.total - self.done) / rate
+            print(f"{self.label}: {self.done}/{self.total}, {left:.0f} s to go{f'; {note}' if note else ''}", flush=True)
 
 
 @contextmanager

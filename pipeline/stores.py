@@ -189,10 +189,7 @@ def _encode(metadata: bytes, name: str, part: int, values: NDArray[Any]) -> byte
         )
     if not 0 <= part * size < array.shape[0]:
         raise ValueError(f"{name}: partition {part} is outside a store of {array.shape[0] // size}")
-    if len(values) < size:
-        padding = np.full((size - len(values), *values.shape[1:]), array.fill_value, values.dtype)
-        values = np.concatenate([values, padding])
-    array[part * size : (part + 1) * size] = values
+    array[part * size : part * size + len(values)] = values  # the shard is new: nothing is there to be lost
     buffer = memory._store_dict.get(_shard(part, values.ndim))
     return None if buffer is None else buffer.to_bytes()
 

@@ -192,7 +192,9 @@ def _deconvolve(cycles, out):  # type: ignore[no-untyped-def]
 
 def grid_size(span: float, band: float, oversampling: float = OVERSAMPLING) -> float:
     """Cells of the grid that `transform` would need (a float: it may be absurdly large)."""
-    return max(oversampling * span * 2 * band * OVERSAMPLING, span * 2 * band * OVERSAMPLING + WIDTH + 2, 4 * WIDTH)
+    return max(
+        oversampling * span * 2 * band * OVERSAMPLING, span * 2 * band * OVERSAMPLING + WIDTH + 2, 4 * WIDTH
+    )
 
 
 def transform(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from catalogs.folder import Folder
 from pipeline import stores
 from pipeline.errors import Missing, Rejected
+from pipeline.fits import unprintable
 from pipeline.lightcurves import plan, tess
 from pipeline.partition import Key, partition_size, where_cadence, where_sector
 from pipeline.settings import IngestSettings, digest
@@ -160,7 +161,7 @@ class Ingest(Stage):
         stores.create(self.workspace, store_path(self.where), layout, max(plan.partitions(self.plan)) + 1)
 
     def probe(self, key: Key, name: str) -> None:
-        tess.read(self.archive, name)
+        tess.read(self.archive, unprintable(name))
 
     def run(self, key: Key, skip: dict[str, InputOutcome]) -> Product:
         rows = plan.members(self.plan, key.part)
@@ -174,13 +175,13 @@ class Ingest(Stage):
                 outcomes.append(skip[row["file"]])
                 continue
             try:
-                curve = tess.read(self.archive, row["file"])
+                curve = tess.read(self.archive, unprintable(row["file"]))
                 plan.check_same(row, curve)
             except Rejected as error:
                 outcomes.append(InputOutcome.rejected(row["file"], error))
                 continue
             _place(arrays, number, curve, int(attrs["first_cadence"]))
-            outcomes.append(InputOutcome(row["file"], State.DONE))
+            outcomes.append(InputOutcome(row["file"], State.DONE, None, curve.note or None))
             sources.append([row["file"], curve.facts.tic_id, curve.size, curve.sha256])
         objects = stores.write(self.workspace, path, key.part, arrays)
         return Product(objects, len(sources), outcomes, {"sources": sources})

@@ -117,9 +117,7 @@ def _inspect(archive: Folder, found: Found) -> dict[str, Any]:
     row |= {"file": printable(found.entry.path), "size": found.entry.size, "mtime": found.entry.mtime}
     row |= {"sector": found.sector, "verdict": REJECTED}
     try:
-        if row["file"] != found.entry.path:
-            raise Rejected(Reason.UNREADABLE, "its name is not UTF-8; rename it")
-        seen = tess.inspect(archive, found.entry.path)
+        seen = tess.inspect(archive, found.entry.path, found.entry.size)
         facts = seen.facts
         row |= {"tic_id": facts.tic_id, "cadence_s": float(facts.cadence_s), "checksum": seen.checksum}
         row |= {"first_cadence": seen.first_cadence, "last_cadence": seen.last_cadence}
@@ -165,6 +163,7 @@ def extend(name: str, old: pa.Table | None, rows: list[dict[str, Any]], there: s
             raise _refusal(name, f"{row['file']} has changed since it was ingested")
     gone = {row["file"] for row in kept if there is not None and row["file"] not in there and row["row"] is None}
     kept = [row for row in kept if row["file"] not in again.keys() | gone]
+    _reject_outliers(name, [*rowed.values(), *again.values()], again.values())
     best: dict[int, dict[str, Any]] = {}
     for row in sorted(again.values(), key=_rank):
         if row["verdict"] != ACCEPTED:
@@ -189,6 +188,16 @@ def _rank(row: dict[str, Any]) -> tuple[Any, ...]:
     """Order of preference among files of one star: highest data release, then latest date, then path."""
     date = tuple(-ord(c) for c in row["date"] or "")
     return (-(row["data_rel"] or 0), date or (0,), row["file"])
+
+
+def _reject_outliers(name: str, rows: Iterable[dict[str, Any]], new: Iterable[dict[str, Any]]) -> None:
+    """Reject files whose cadence numbers are another sector's: one would stretch the axis of all."""
+    numbers = sorted(row["first_cadence"] for row in rows if row["verdict"] == ACCEPTED)
+    reach = tess.LONGEST_D * 86400 / where_cadence(name)
+    for row in new:
+        if row["verdict"] == ACCEPTED and abs(row["first_cadence"] - numbers[len(numbers) // 2]) > reach:
+            message = f"first CADENCENO {row['first_cadence']}, the sector's files begin near {numbers[len(numbers) // 2]}"
+            row |= {"verdict": REJECTED, "reason": str(Reason.BAD_CADENCES), "message": message}
 
 
 def _check_cadences(name: str, there: list[dict[str, Any]], new: list[dict[str, Any]]) -> None:

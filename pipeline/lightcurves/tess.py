@@ -45,7 +45,7 @@ DTYPES = {name: dtype for name, _, dtype in COLUMNS.values()}
 _NEEDED = ("TIME", "CADENCENO", "PDCSAP_FLUX", "PDCSAP_FLUX_ERR", "QUALITY")
 
 #: A sector lasts 27 days, the longest 31.
-_LONGEST_D = 40.0
+LONGEST_D = 40.0
 
 #: Names of files have 16 digits for it.
 _LARGEST_TIC = 10**16 - 1
@@ -208,10 +208,10 @@ def read(folder: Folder, path: str, *, strict: bool = False) -> LightCurve:
     data = source.read(table.start, table.rows * table.row_bytes)
     opened.check_rest()
     columns = {}
-    for name, (ours, codes, dtype) in COLUMNS.items():
+    for name, (ours, _, dtype) in COLUMNS.items():
         if name in table.columns:
             with np.errstate(over="ignore", invalid="ignore"):
-                columns[ours] = table.values(data, table.column(name, codes)).astype(dtype, copy=False)
+                columns[ours] = table.values(data, table.columns[name]).astype(dtype, copy=False)
         else:
             columns[ours] = np.full(table.rows, np.nan, dtype)
     _check_rows(opened.facts, columns)
@@ -306,7 +306,7 @@ def _tic_id(primary: Header) -> int:
 
 def _cadence(header: Header) -> int:
     """Return the nominal cadence in s: from TIMEDEL, or FRAMETIM x NUM_FRM where that is absent."""
-    seconds = header.number("TIMEDEL", 0, _LONGEST_D) * 86400
+    seconds = header.number("TIMEDEL", 0, LONGEST_D) * 86400
     if math.isnan(seconds):
         seconds = header.number("FRAMETIM", 0, 1e6) * header.number("NUM_FRM", 0, 1e6)
     for cadence in CADENCES:
@@ -321,10 +321,10 @@ def _near(seconds: float, cadence: int) -> bool:
 
 
 def _check_span(facts: Facts, first: int, last: int, rows: int) -> None:
-    longest = _LONGEST_D * 86400 / facts.cadence_s
+    longest = LONGEST_D * 86400 / facts.cadence_s
     if first < 0 or not rows <= last - first + 1 <= longest:
         what = f"CADENCENO from {first} to {last} in {rows} rows"
-        raise Rejected(Reason.BAD_CADENCES, f"{what}: repeats, goes back, or spans over {_LONGEST_D:.0f} d")
+        raise Rejected(Reason.BAD_CADENCES, f"{what}: repeats, goes back, or spans over {LONGEST_D:.0f} d")
 
 
 def _check_rows(facts: Facts, columns: dict[str, NDArray[Any]]) -> None:

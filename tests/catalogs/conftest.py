@@ -62,11 +62,17 @@ def workspace(tmp_path, stars):
         folder.write(f"manifest/combine/eclipsing_binaries/model={MODEL}/release={release}.json", record)
         folder.write("catalogs/eclipsing_binaries.parquet", folder.read(path))
     for part in range(2):
-        commit_scores(folder, MODEL, part)
+        _commit_scores(folder, MODEL, part)
     return folder
 
 
-def commit_scores(folder, model, part, committed=True):
+@pytest.fixture
+def commit_scores():
+    """Return the function that writes a partition of scores."""
+    return _commit_scores
+
+
+def _commit_scores(folder, model, part, committed=True):
     """Write a partition of scores, and its manifest if `committed`."""
     columns = {
         "sector": [1, 1],

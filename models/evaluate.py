@@ -1,0 +1,195 @@
+"""How good a model is on stars it has not seen: numbers with intervals, and figures."""
+
+import io
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit, logit
+from scipy.stats import rankdata
+
+__all__ = ["average_precision", "best_epoch", "by_star", "evaluate", "figures", "metrics", "precision_recall", "wilson"]
+
+Floats = NDArray[np.float64]
+
+
+def wilson(successes: int, trials: int, z: float = 1.959964) -> tuple[float, float]:
+    """Return the Wilson score interval of a proportion; 95% for the default `z`.
+
+    References
+    ----------
+    Wilson 1927, JASA 22, 209; Brown, Cai & DasGupta 2001, Statistical Science 16, 101 (eq. 4).
+    """
+    if trials == 0:
+        return 0.0, 1.0
+    p, n = successes / trials, trials
+    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
+
+
+def precision_recall(label: ArrayLike, score: ArrayLike) -> tuple[Floats, Floats, Floats]:
+    """Return precision and recall at every distinct score, and these scores, from the highest down.
+
+    Raises
+    ------
+    ValueError
+        If there is no positive.
+    """
+    labels, scores = np.asarray(label), np.asarray(score, float)
+    if not labels.any():
+        raise ValueError("recall has no meaning without a positive")
+    order = np.argsort(-scores, kind="stable")
+    last = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))  # of a run of equal scores
+    found = np.cumsum(labels[order])[last]
+    return found / (last + 1), found / found[-1], scores[order][last]
+
+
+def average_precision(label: ArrayLike, score: ArrayLike) -> float:
+    """Return the area under the precision-recall curve as a sum of steps, without interpolation (AUCPR)."""
+    precision, recall, _ = precision_recall(label, score)
+    return float(np.sum(np.diff(recall, prepend=0.0) * precision))
+
+
+def roc_auc(label: ArrayLike, score: ArrayLike) -> float:
+    """Return the chance that a positive scores higher than a negative (Mann-Whitney)."""
+    labels = np.asarray(label, bool)
+    positives, negatives = labels.sum(), (~labels).sum()
+    ranks = rankdata(np.asarray(score, float))[labels].sum()
+    return float((ranks - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def metrics(label: ArrayLike, score: ArrayLike, threshold: float = 0.5) -> dict[str, Any]:
+    """Return what a catalogue's reader wants to know of a score.
+
+    Parameters
+    ----------
+    label, score : array_like, (n,)
+        1 or 0, and the model's score in [0, 1].
+    threshold : float
+        Scores from here on count as positive.
+
+    Returns
+    -------
+    dict
+        n, positives, positive_fraction (AUCPR of a blind guess), threshold, tp, fp, fn, tn, accuracy, precision and
+        recall with 95% Wilson intervals (``*_interval``), f1, aucpr, roc_auc. What has no meaning is None.
+    """
+    labels, scores = np.asarray(label, bool), np.asarray(score, float)
+    chosen = scores >= threshold
+    tp, fp = int(np.sum(chosen & labels)), int(np.sum(chosen & ~labels))
+    fn, tn = int(np.sum(~chosen & labels)), int(np.sum(~chosen & ~labels))
+    both = labels.any() and not labels.all()
+    return {
+        "n": len(labels),
+        "positives": tp + fn,
+        "positive_fraction": _ratio(tp + fn, len(labels)),
+        "threshold": threshold,
+        **{"tp": tp, "fp": fp, "fn": fn, "tn": tn},
+        "accuracy": _ratio(tp + tn, len(labels)),
+        "precision": _ratio(tp, tp + fp),
+        "precision_interval": list(wilson(tp, tp + fp)),
+        "recall": _ratio(tp, tp + fn),
+        "recall_interval": list(wilson(tp, tp + fn)),
+        "f1": _ratio(2 * tp, 2 * tp + fp + fn),
+        "aucpr": average_precision(labels, scores) if labels.any() else None,
+        "roc_auc": roc_auc(labels, scores) if both else None,
+    }
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def by_star(segments: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a star: tic_id, label, score (mean log-odds of its segments, as the catalogue combines them)."""
+    odds = segments.assign(score=logit(np.clip(segments["score"].to_numpy(float), 1e-7, 1 - 1e-7)))
+    stars = odds.groupby("tic_id", as_index=False).agg(label=("label", "max"), score=("score", "mean"))
+    return stars.assign(score=expit(stars["score"]))
+
+
+def evaluate(segments: pd.DataFrame, threshold: float = 0.5) -> dict[str, Any]:
+    """Return the metrics of segments (columns tic_id, label, score) and of their stars."""
+    stars = by_star(segments)
+    return {
+        "segments": metrics(segments["label"], segments["score"], threshold),
+        "stars": metrics(stars["label"], stars["score"], threshold),
+    }
+
+
+def best_epoch(history: list[dict[str, Any]]) -> int:
+    """Return the epoch of highest validation AUCPR; of several, that of lowest validation loss."""
+    best = max(history, key=lambda row: (row["validation_aucpr"], -row["validation_loss"]))
+    return int(best["epoch"])
+
+
+def figures(history: list[dict[str, Any]], segments: pd.DataFrame, threshold: float = 0.5) -> dict[str, bytes]:
+    """Return PNG files by name: loss, accuracy, confusion, precision_recall.
+
+    Parameters
+    ----------
+    history : list of dict
+        One an epoch: epoch, train_loss, validation_loss, train_accuracy, validation_accuracy, validation_aucpr.
+    segments : pandas.DataFrame
+        Of the test stars: tic_id, label, score.
+    threshold : float
+        Of the confusion matrices.
+    """
+    stars = by_star(segments)
+    return {
+        "loss.png": _curves(history, "loss", "cross entropy, nat"),
+        "accuracy.png": _curves(history, "accuracy", "share of segments right at 0.5"),
+        "confusion.png": _confusion({"segments": segments, "stars": stars}, threshold),
+        "precision_recall.png": _precision_recall({"segments": segments, "stars": stars}),
+    }
+
+
+def _curves(history: list[dict[str, Any]], what: str, label: str) -> bytes:
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.add_subplot(xlabel="epoch", ylabel=label)
+    epochs = [row["epoch"] for row in history]
+    for fold, style in (("train", "-"), ("validation", "--")):
+        axes.plot(epochs, [row[f"{fold}_{what}"] for row in history], style, marker=".", label=fold)
+    best = best_epoch(history)
+    axes.axvline(best, color="0.7", zorder=0, label=f"best epoch, {best}")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.legend()
+    return _png(figure)
+
+
+def _confusion(tables: dict[str, pd.DataFrame], threshold: float) -> bytes:
+    figure = Figure(figsize=(4 * len(tables), 3.6), layout="constrained")
+    names = ("other", "eclipsing")
+    for axes, (title, table) in zip(figure.subplots(1, len(tables)), tables.items(), strict=True):
+        found = metrics(table["label"], table["score"], threshold)
+        matrix = np.array([[found["tn"], found["fp"]], [found["fn"], found["tp"]]])
+        share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+        axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+        for (row, column), count in np.ndenumerate(matrix):
+            text = f"{count}\n{share[row, column]:.1%}"
+            colour = "white" if share[row, column] > 0.5 else "black"
+            axes.text(column, row, text, ha="center", va="center", color=colour)
+        axes.set(title=f"test {title}, score ≥ {threshold:g}", xlabel="model", ylabel="label")
+        axes.set_xticks([0, 1], names)
+        axes.set_yticks([0, 1], names)
+    return _png(figure)
+
+
+def _precision_recall(tables: dict[str, pd.DataFrame]) -> bytes:
+    figure = Figure(figsize=(5, 4), layout="constrained")
+    axes = figure.add_subplot(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.02))
+    for title, table in tables.items():
+        precision, recall, _ = precision_recall(table["label"], table["score"])
+        area = average_precision(table["label"], table["score"])
+        (line,) = axes.step(np.append(0, recall), np.append(precision[0], precision), label=f"{title}, AUCPR {area:.4f}")
+        axes.axhline(table["label"].mean(), ls=":", color=line.get_color())
+    axes.legend(loc="lower left", title="test; dotted: a blind guess")
+    return _png(figure)
+
+
+def _png(figure: Figure) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=120, metadata={"Software": None})
+    return file.getvalue()

@@ -1,0 +1,227 @@
+"""Which weights exist, and which of them are meant: ids, versions, aliases.
+
+::
+
+    models/calnet/1a2b3c4d/weights.safetensors    version = first 8 digits of the sha256 of this file
+    models/calnet/1a2b3c4d/card.json              written last: a version exists once its card does
+    models/calnet/aliases.json                    {"candidate": "calnet-1a2b3c4d", "production": …}
+
+The workspace is looked through first, then the models that ship with skysift, in ``models/weights``.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from catalogs.folder import Folder
+from pipeline.errors import CorruptModel, ModelNotFound
+
+__all__ = ["Entry", "Registry", "SHIPPED"]
+
+SHIPPED = Path(__file__).parent / "weights"
+
+_NAME = re.compile(r"[a-z0-9_]+")
+_VERSION = re.compile(r"[0-9a-f]{8}")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One version of a model, as found.
+
+    Parameters
+    ----------
+    id : str
+        ``calnet-1a2b3c4d``.
+    name, version : str
+        Its two halves.
+    sha256 : str
+        Of the weights' bytes; begins with the version.
+    card : dict
+        Data, split, settings, metrics of its training.
+    folder : Folder
+        Where its files are.
+    """
+
+    id: str
+    name: str
+    version: str
+    sha256: str
+    card: dict[str, Any]
+    folder: Folder
+
+
+class Registry:
+    """The models of a workspace, and behind them those that ship.
+
+    Parameters
+    ----------
+    workspace : Folder
+        Its ``models/`` receives what is saved.
+    shipped : str or Path or Folder, optional
+        Models to fall back on, in the same layout; never written to.
+    """
+
+    def __init__(self, workspace: Folder, shipped: str | Path | Folder = SHIPPED) -> None:
+        self.own = workspace.child("models")
+        self.shipped = Folder(shipped)
+
+    def save(
+        self, name: str, state_dict: Mapping[str, Tensor], card: dict[str, Any], files: Mapping[str, bytes]
+    ) -> str:
+        """Store weights with their card; return the id.
+
+        Saving the same weights again changes nothing: the first card stays, as the id names the weights alone.
+
+        Parameters
+        ----------
+        name : str
+            Of the model.
+        state_dict : dict of str to Tensor
+            Parameters and buffers by name.
+        card : dict
+            Anything JSON can hold; id, name, version and ``weights_sha256`` are added.
+        files : dict of str to bytes
+            Further files by relative path: figures, logs.
+        """
+        weights = save({key: tensor.detach().cpu().contiguous() for key, tensor in state_dict.items()})
+        sha256 = hashlib.sha256(weights).hexdigest()
+        version = sha256[:8]
+        facts = {"id": f"{_named(name)}-{version}", "name": name, "version": version, "weights_sha256": sha256}
+        folder = self.own.child(f"{name}/{version}")
+        if not folder.exists("card.json"):
+            folder.write("weights.safetensors", weights)
+            for path, data in files.items():
+                folder.write(path, data)
+            folder.write("card.json", json.dumps(card | facts, indent=1, allow_nan=False).encode())
+        return facts["id"]
+
+    def resolve(self, model: str) -> Entry:
+        """Return the version that is meant.
+
+        Parameters
+        ----------
+        model : str
+            ``calnet`` (its production version), ``calnet@candidate``, ``calnet@calnet-1a2b3c4d`` or
+            ``calnet@1a2b3c4d``.
+
+        Raises
+        ------
+        ModelNotFound
+            If there is none such; the message says what there is and what to do.
+        CorruptModel
+            If its card does not go with its id.
+        """
+        name, _, wanted = model.partition("@")
+        wanted = wanted or "production"
+        aliases = self.aliases(name)
+        version = aliases.get(wanted, wanted).removeprefix(f"{name}-")
+        if _VERSION.fullmatch(version):
+            for shelf in (self.own, self.shipped):
+                folder = shelf.child(f"{name}/{version}")
+                if folder.exists("card.json"):
+                    return _entry(name, version, folder)
+        raise ModelNotFound(self._advice(model, name, wanted, aliases))
+
+    def _advice(self, model: str, name: str, wanted: str, aliases: dict[str, str]) -> str:
+        if wanted in aliases:
+            return f"{model}: {aliases[wanted]} is gone from {self.own}; train again, or promote another"
+        if wanted == "production" and "candidate" in aliases:
+            return (
+                f"no version of {name} is in production; run `python -m jobs.promote {name}@candidate` "
+                f"({aliases['candidate']}), or say `--model {name}@candidate`"
+            )
+        if wanted in ("production", "candidate"):
+            return (
+                f"no version of {name} in {self.own} is {wanted}; run `python -m jobs.train --model {name}`, "
+                f"then `python -m jobs.promote {name}@candidate`"
+            )
+        there = ", ".join([*aliases, *self.versions(name)]) or "none"
+        return f"{model}: no such alias or version of {name}; there are: {there}"
+
+    def versions(self, name: str) -> list[str]:
+        """Return the versions of a model, shipped ones too, sorted."""
+        found = set()
+        for shelf in (self.own, self.shipped):
+            paths = [Path(entry.path) for entry in shelf.list(_named(name), "/card.json")]
+            found |= {path.parts[1] for path in paths if len(path.parts) == 3}
+        return sorted(found)
+
+    def aliases(self, name: str) -> dict[str, str]:
+        """Return alias → id of a model; the workspace's aliases win over shipped ones."""
+        merged: dict[str, str] = {}
+        for shelf in (self.shipped, self.own):
+            if shelf.exists(path := f"{_named(name)}/aliases.json"):
+                merged |= _json(shelf, path)
+        return merged
+
+    def set_alias(self, name: str, alias: str, id: str) -> None:
+        """Make an alias of the workspace stand for a version.
+
+        Raises
+        ------
+        ModelNotFound
+            If there is no such version, or the alias is no lower-case word.
+        """
+        if not _NAME.fullmatch(alias) or _VERSION.fullmatch(alias):
+            raise ModelNotFound(f"{alias!r} cannot be an alias: lower-case letters, digits and underscores only")
+        entry = self.resolve(f"{name}@{id}")
+        path = f"{name}/aliases.json"
+        aliases = _json(self.own, path) if self.own.exists(path) else {}
+        self.own.write(path, json.dumps(aliases | {alias: entry.id}, indent=1, sort_keys=True).encode())
+
+    def load_weights(self, entry: Entry) -> dict[str, Tensor]:
+        """Return the weights of a version, checked against the checksum of its card.
+
+        Raises
+        ------
+        CorruptModel
+            If the file is missing, was changed, or is no safetensors file.
+        """
+        where = entry.folder.url("weights.safetensors")
+        cure = "remove the folder and train again, or copy it anew"
+        try:
+            data = entry.folder.read("weights.safetensors")
+        except FileNotFoundError as error:
+            raise CorruptModel(f"{where} is missing; {cure}") from error
+        if (found := hashlib.sha256(data).hexdigest()) != entry.sha256:
+            raise CorruptModel(f"{where}: sha256 is {found}, its card says {entry.sha256}; {cure}")
+        try:
+            return load(data)
+        except SafetensorError as error:
+            raise CorruptModel(f"{where} is no safetensors file ({error}); {cure}") from error
+
+
+def _named(name: str) -> str:
+    # Names become folders: nothing may lead out of models/.
+    if not _NAME.fullmatch(name):
+        raise ModelNotFound(f"{name!r} is no name of a model: lower-case letters, digits and underscores only")
+    return name
+
+
+def _json(folder: Folder, path: str) -> dict[str, Any]:
+    try:
+        content = json.loads(folder.read(path))
+    except ValueError as error:
+        raise CorruptModel(f"{folder.url(path)} is not JSON ({error}); remove it or copy it anew") from error
+    if not isinstance(content, dict):
+        raise CorruptModel(f"{folder.url(path)} holds no JSON object; remove it or copy it anew")
+    return content
+
+
+def _entry(name: str, version: str, folder: Folder) -> Entry:
+    card = _json(folder, "card.json")
+    sha256 = str(card.get("weights_sha256", ""))
+    if not sha256.startswith(version) or len(sha256) != 64:
+        raise CorruptModel(
+            f"{folder.url('card.json')}: weights_sha256 {sha256!r} does not begin with the version {version}; "
+            "remove the folder and train again, or copy it anew"
+        )
+    return Entry(f"{name}-{version}", name, version, sha256, card, folder)

@@ -1,0 +1,160 @@
+"""What pages show of light curves and scores."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+
+from catalogs.pages import COLORS, Picture, canvas, embed
+
+__all__ = ["confusion", "curve", "folded", "histogram", "phase_of_minimum"]
+
+Floats = NDArray[np.float64]
+
+_EB, _OTHER, _PLAIN = COLORS[1], COLORS[0], "#6b7686"
+_PAIR, _WIDE = 6.3, 13.0
+
+
+def histogram(scores: Mapping[str, Sequence[float]], threshold: float, caption: str) -> Picture:
+    """Draw a histogram of scores.
+
+    Parameters
+    ----------
+    scores : mapping
+        Name of a group ('EB', 'not EB', anything else) → its scores.
+    threshold : float
+        Where candidates begin.
+    caption : str
+        Line below.
+    """
+    figure, axes = canvas(width=_PAIR, height=3.6)
+    axis, bins = axes[0, 0], np.linspace(0, 1, 26)
+    colors = {"EB": _EB, "not EB": _OTHER}
+    for name, values in scores.items():
+        color = colors.get(name, _PLAIN)
+        label = f"{name} ({len(values):,})"
+        axis.hist(values, bins, histtype="stepfilled", color=color, alpha=0.25)
+        axis.hist(values, bins, histtype="step", color=color, linewidth=1.6, label=label)
+    _threshold(axis, threshold)
+    if max((len(values) for values in scores.values()), default=0) > 2000:
+        axis.set_yscale("log")
+    axis.set(xlabel="score", ylabel="stars", xlim=(0, 1))
+    axis.legend(frameon=False, fontsize=9, loc="upper center")
+    counts = "; ".join(f"{name}: {np.sum(np.asarray(v) >= threshold)} of {len(v)}" for name, v in scores.items())
+    return embed(figure, f"Histogram of star scores. At or above {threshold:g}: {counts}.", caption)
+
+
+def _threshold(axis: Axes, threshold: float) -> None:
+    axis.axvline(threshold, color="#333333", linewidth=1, linestyle=(0, (4, 3)))
+    place = ("right", -5) if threshold > 0.5 else ("left", 5)
+    axis.annotate(
+        f"threshold {threshold:g}", (threshold, 0.72), xycoords=("data", "axes fraction"), ha=place[0],
+        xytext=(place[1], 0), textcoords="offset points", fontsize=8.5, color="#333333",
+    )  # fmt: skip
+
+
+def ranked(scores: Sequence[float], threshold: float, caption: str) -> Picture:
+    """Draw how many stars score at least so much."""
+    figure, axes = canvas(width=_PAIR, height=3.6)
+    axis, values = axes[0, 0], np.sort(np.asarray(scores))[::-1]
+    axis.step(values, np.arange(1, len(values) + 1), where="post", color=_OTHER, linewidth=1.6)
+    _threshold(axis, threshold)
+    axis.set(xlabel="score", ylabel="stars with at least that score", xlim=(0, 1), ylim=(0.8, None), yscale="log")
+    return embed(figure, f"Number of stars above each score; {np.sum(values >= threshold)} at {threshold:g}.", caption)
+
+
+def trade(precision: Floats, recall: Floats, base: float, point: tuple[float, float], caption: str) -> Picture:
+    """Draw precision over recall.
+
+    Parameters
+    ----------
+    precision, recall : (n,) float64
+        From `pipeline.lightcurves.truth.precision_recall`.
+    base : float
+        Share of eclipsing binaries, which a coin would reach.
+    point : tuple of float
+        Recall and precision at the threshold.
+    caption : str
+        Line below.
+    """
+    figure, axes = canvas(width=_PAIR, height=3.6)
+    axis = axes[0, 0]
+    axis.step(np.r_[0, recall], np.r_[precision[:1], precision], where="pre", color=_EB, linewidth=1.8)
+    axis.axhline(base, color="#333333", linewidth=1, linestyle=(0, (4, 3)))
+    axis.annotate(
+        f"a coin: {base:.2f}", (0.02, base), xytext=(0, 5), textcoords="offset points", fontsize=8.5, color="#333333"
+    )
+    axis.plot(*point, "o", color=_EB, markersize=7)
+    axis.annotate(
+        "at the threshold", point, xytext=(-9, -12), textcoords="offset points", fontsize=8.5, color="#333333", ha="right"
+    )
+    axis.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.04))
+    return embed(figure, f"Precision over recall; at the threshold {point[1]:.2f} over {point[0]:.2f}.", caption)
+
+
+def confusion(counts: NDArray[np.int64], caption: str) -> Picture:
+    """Draw a confusion matrix, shape (2, 2): truth (not EB, EB) by verdict (left, found)."""
+    figure, axes = canvas(width=_PAIR, height=3.6)
+    axis = axes[0, 0]
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    right = np.eye(2, dtype=bool)
+    for row, column in np.ndindex(2, 2):
+        color = _OTHER if right[row, column] else _EB
+        alpha = 0.08 + 0.62 * float(share[row, column])
+        axis.fill_between([column - 0.48, column + 0.48], row - 0.47, row + 0.47, color=color, alpha=alpha, linewidth=0)
+        axis.text(column, row - 0.06, f"{counts[row, column]:,}", ha="center", va="center", fontsize=22)
+        axis.text(column, row + 0.25, f"{share[row, column]:.0%} of row", ha="center", va="center", fontsize=9)
+    axis.set(xlim=(-0.52, 1.52), ylim=(1.52, -0.52), xticks=[0, 1], yticks=[0, 1])
+    axis.set_xticklabels(["left\n(below the threshold, or no score)", "found\n(at or above it)"], fontsize=9.5)
+    axis.set_yticklabels(["in truth\nnot EB", "in truth\nEB"], fontsize=9.5)
+    axis.spines[:].set_visible(False)
+    axis.tick_params(length=0)
+    axis.grid(False)
+    (a, b), (c, d) = counts.tolist()
+    alt = f"Confusion matrix: eclipsing binaries {d} found, {c} left; other stars {b} found, {a} left."
+    return embed(figure, alt, caption)
+
+
+def phase_of_minimum(time: Floats, flux: Floats, period: float) -> float:
+    """Return a time of minimum, the middle of the faintest two-hundredth of the cycle."""
+    phase = (time / period) % 1
+    return float((int(np.nanargmin(_binned(phase, flux, 200))) + 0.5) / 200 * period)
+
+
+def _binned(phase: Floats, flux: Floats, bins: int) -> Floats:
+    """Medians of flux in bins of phase in [0, 1), NaN where a bin is empty."""
+    groups = pd.Series(flux).groupby(np.minimum((phase * bins).astype(int), bins - 1)).median()
+    return np.asarray(groups.reindex(np.arange(bins)), dtype=np.float64)
+
+
+def folded(time: Floats, flux: Floats, period: float, name: str, caption: str) -> Picture:
+    """Draw a light curve in time, folded at a period and folded at twice that.
+
+    Parameters
+    ----------
+    time, flux : (n,) float64
+        BTJD, and flux relative to its median; finite.
+    period : float
+        Days.
+    name : str
+        Whose light curve it is.
+    caption : str
+        Line below.
+    """
+    figure, axes = canvas(1, 3, width=_WIDE, height=2.5, sharey=True, width_ratios=[1.5, 1, 1])
+    left = axes[0, 0]
+    dots = {"markersize": 1.3, "color": _PLAIN, "alpha": 0.35, "markeredgewidth": 0, "rasterized": True}
+    left.plot(time, flux, ".", **dots)
+    left.set(xlabel="BTJD (d)", ylabel="relative flux", title=name)
+    low, high = np.percentile(flux, [0.05, 99.7])
+    left.set_ylim(low - 0.08 * (high - low), high + 0.1 * (high - low))
+    start = phase_of_minimum(time, flux, 2 * period)
+    for axis, factor, color, word in zip(axes[0, 1:], (1, 2), (_OTHER, _EB), ("", "twice "), strict=True):
+        cycle, bins = factor * period, 100 * factor
+        phase = ((time - start) / cycle + 0.25) % 1
+        axis.plot(phase - 0.25, flux, ".", **dots)
+        axis.plot((np.arange(bins) + 0.5) / bins - 0.25, _binned(phase, flux, bins), color=color, linewidth=1.5)
+        axis.set(xlabel="phase", xlim=(-0.25, 0.75), title=f"at {word}gls_period, {cycle:.5g} d")
+    return embed(figure, f"{name}: light curve in time, folded at {period:.5g} d and at twice that.", caption, wide=True)

@@ -1,0 +1,116 @@
+"""Light curves of chosen stars, read from the stores and drawn folded at their period."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from catalogs import schema, write
+from catalogs.folder import Folder
+from catalogs.pages import Picture
+from pipeline import manifest, stores
+from pipeline.lightcurves import charts, ingest, plan, preprocess
+from pipeline.partition import Key, where_cadence, where_sector
+
+__all__ = ["LightCurve", "draw", "light_curves"]
+
+_SEGMENT = ["tic_id", "segment", "t_start", "t_end", "flux_median", "gls_period", "gls_power"]
+
+
+@dataclass(frozen=True, eq=False)
+class LightCurve:
+    """What a model saw of a star in one sector, before it was resampled.
+
+    Parameters
+    ----------
+    store : str
+        ``s0001``.
+    time, flux : (n,) float64
+        BTJD, and flux relative to the median of its segment; good cadences inside segments.
+    period : float
+        gls_period of the most significant segment, d.
+    """
+
+    store: str
+    time: NDArray[np.float64]
+    flux: NDArray[np.float64]
+    period: float
+
+
+def light_curves(workspace: Folder, tic_ids: list[int]) -> dict[int, LightCurve]:
+    """Return, for each star, the light curve of the sector with its most significant period.
+
+    Parameters
+    ----------
+    workspace : Folder
+        Holds light curves and segments.
+    tic_ids : list of int
+        Stars; those without a committed segment are left out.
+    """
+    wanted = pa.array(sorted(set(tic_ids)), pa.int64())
+    found = []
+    for name in plan.names(workspace):
+        table = plan.load(workspace, name)
+        if table is not None:
+            found += _segments(workspace, name, table.filter(pc.is_in(table["tic_id"], wanted)))
+    if not found:
+        return {}
+    segments = pd.concat(found, ignore_index=True)
+    best = segments.sort_values("gls_power", kind="stable", na_position="first").groupby("tic_id").last()
+    chosen = segments.merge(best["store"].reset_index(), on=["tic_id", "store"])
+    return {
+        int(tic_id): _read(workspace, rows, float(best.loc[tic_id, "gls_period"]))
+        for tic_id, rows in chosen.groupby("tic_id")
+    }
+
+
+def _segments(workspace: Folder, name: str, rows: pa.Table) -> list[pd.DataFrame]:
+    """Return the segments that the stars of some rows of a plan have in a store, with the stars' rows there."""
+    placed = rows.filter(rows["row"].is_valid()).select(["tic_id", "row", "partition"]).to_pandas()
+    found = []
+    for part, stars in placed.groupby("partition"):
+        key = Key("curves", name, int(part))
+        if manifest.read(workspace, "preprocess", key) is None:
+            continue
+        index = write.read(workspace, preprocess.index_path(key), schema.SEGMENTS).select(_SEGMENT).to_pandas()
+        found.append(index.merge(stars, on="tic_id").assign(store=name))
+    return [frame for frame in found if len(frame)]
+
+
+def _read(workspace: Folder, segments: pd.DataFrame, period: float) -> LightCurve:
+    store, row = str(segments["store"].iloc[0]), int(segments["row"].iloc[0])
+    names = ["time", "flux", "quality"]
+    data = stores.read(workspace, ingest.store_path(store), names, slice(row, row + 1))
+    time, flux = (data[name][0].astype(np.float64) for name in ("time", "flux"))
+    relative = np.full(time.shape, np.nan)
+    for segment in segments.itertuples():
+        inside = (time >= segment.t_start) & (time <= segment.t_end)
+        relative[inside] = flux[inside] / segment.flux_median
+    good = np.isfinite(relative) & (data["quality"][0] == 0)
+    return LightCurve(store, time[good], relative[good], period)
+
+
+def draw(workspace: Folder, captions: Mapping[int, str]) -> list[Picture]:
+    """Return a picture for each star that has a light curve and a period, in the order given.
+
+    Parameters
+    ----------
+    workspace : Folder
+        Holds light curves and segments.
+    captions : mapping of int to str
+        Star → line below its picture.
+    """
+    curves = light_curves(workspace, list(captions))
+    pictures = []
+    for tic_id, caption in captions.items():
+        curve = curves.get(tic_id)
+        if curve is None or len(curve.time) < 2 or not np.isfinite(curve.period):
+            continue
+        cadence = where_cadence(curve.store)
+        name = f"TIC {tic_id}, sector {where_sector(curve.store)}" + (f", {cadence} s" if cadence != 120 else "")
+        pictures.append(charts.folded(curve.time, curve.flux, curve.period, name, caption))
+    return pictures

@@ -1,0 +1,127 @@
+"""A catalogue beside the truth: what was found, missed and wrongly called an eclipsing binary."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+
+__all__ = ["Judgement", "average_precision", "judge", "precision_recall", "wilson"]
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """How a catalogue does on stars whose nature is known.
+
+    Parameters
+    ----------
+    stars : pandas.DataFrame
+        The stars judged: tic_id, is_eb, kind, score (NaN: no score), found (score at or above the threshold).
+    threshold : float
+        Score from which a star counts as found.
+    """
+
+    stars: pd.DataFrame
+    threshold: float
+
+    @property
+    def confusion(self) -> NDArray[np.int64]:
+        """Stars, shape (2, 2): truth (not EB, EB) by verdict (left, found)."""
+        truth, found = self.stars["is_eb"].to_numpy(int), self.stars["found"].to_numpy(int)
+        return np.bincount(2 * truth + found, minlength=4).reshape(2, 2)
+
+    @property
+    def unscored(self) -> int:
+        """Stars that have no score, such as those without a segment long enough; they count as left."""
+        return int(self.stars["score"].isna().sum())
+
+    @property
+    def base_rate(self) -> float:
+        """Share of eclipsing binaries: the average precision of a coin."""
+        return float(self.stars["is_eb"].mean())
+
+    @property
+    def average_precision(self) -> float:
+        """Area under the curve of precision over recall."""
+        return average_precision(self.stars["is_eb"], self.stars["score"])
+
+    def rates(self) -> pd.DataFrame:
+        """Return precision, recall, specificity and accuracy: value, 95% interval, and the stars it is made of."""
+        (left, wrong), (missed, right) = self.confusion.tolist()
+        counts = {
+            "precision": (right, right + wrong, "of the stars found are eclipsing binaries"),
+            "recall": (right, right + missed, "of the eclipsing binaries are found"),
+            "specificity": (left, left + wrong, "of the other stars are left"),
+            "accuracy": (right + left, len(self.stars), "of all stars are told right"),
+        }
+        rows = [_rate(name, k, n, text) for name, (k, n, text) in counts.items()]
+        return pd.DataFrame(rows, columns=["measure", "value", "95% from", "to", "stars"])
+
+    def kinds(self) -> pd.DataFrame:
+        """Return, for each kind of star, how many were found, with the 95% interval of the share."""
+        rows = []
+        for (is_eb, kind), stars in self.stars.groupby(["is_eb", "kind"], sort=True):
+            found, total = int(stars["found"].sum()), len(stars)
+            low, high = wilson(found, total)
+            rows.append((kind, "EB" if is_eb else "not EB", total, found, found / total, low, high))
+        names = ["kind", "truth", "stars", "found", "share", "95% from", "to"]
+        return pd.DataFrame(rows[::-1], columns=names).sort_values("truth", kind="stable", ignore_index=True)
+
+
+def judge(
+    scores: pd.DataFrame, truth: pd.DataFrame, stars: Collection[int] | None = None, threshold: float = 0.5
+) -> Judgement:
+    """Compare the scores of stars with the truth.
+
+    Parameters
+    ----------
+    scores : pandas.DataFrame
+        tic_id, score.
+    truth : pandas.DataFrame
+        tic_id, label ('EB' or anything else) and, if known, kind.
+    stars : collection of int, optional
+        Those to judge by; default all of the truth. Leave out what the model was trained on.
+    threshold : float
+        Score from which a star counts as found.
+    """
+    known = truth[truth["tic_id"].isin(list(stars))] if stars is not None else truth
+    joined = known.merge(scores[["tic_id", "score"]], on="tic_id", how="left", validate="one_to_one")
+    kind = joined["kind"] if "kind" in joined else joined["label"]
+    found = joined["score"].ge(threshold)  # no score: not found
+    columns = {"tic_id": joined["tic_id"], "is_eb": joined["label"].eq("EB"), "kind": kind, "score": joined["score"]}
+    return Judgement(pd.DataFrame(columns | {"found": found}), threshold)
+
+
+def wilson(successes: int, trials: int) -> tuple[float, float]:
+    """Return the 95% interval of a share (Wilson 1927, J. Am. Stat. Assoc. 22, 209); NaN without trials."""
+    if not trials:
+        return float("nan"), float("nan")
+    interval = binomtest(successes, trials).proportion_ci(0.95, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def precision_recall(is_eb: pd.Series, score: pd.Series) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return precision and recall at every threshold that changes them, the highest first.
+
+    Stars without a score are found by no threshold.
+    """
+    values = np.sort(score.dropna().unique())[::-1]
+    if not len(values) or not is_eb.any():
+        return np.empty(0), np.empty(0)
+    place = np.searchsorted(-values, -score.dropna().to_numpy())
+    right = np.bincount(place[is_eb[score.notna()].to_numpy()], minlength=len(values)).cumsum()
+    found = np.bincount(place, minlength=len(values)).cumsum()
+    return right / found, right / is_eb.sum()
+
+
+def average_precision(is_eb: pd.Series, score: pd.Series) -> float:
+    """Return the area under precision over recall as a sum of steps, not interpolated; NaN without any EB."""
+    precision, recall = precision_recall(is_eb, score)
+    return float(np.sum(precision * np.diff(recall, prepend=0.0))) if len(recall) else float("nan")
+
+
+def _rate(name: str, k: int, n: int, text: str) -> tuple[str, float, float, float, str]:
+    low, high = wilson(k, n)
+    return name, k / n if n else float("nan"), low, high, f"{k} of {n} {text}"

@@ -1,0 +1,113 @@
+"""Start-up on one machine: only loopback listens, no token is left behind, workers see what the driver writes."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cluster.local import dask_client, ray_head, ray_session
+from cluster.probe import probe_workspace
+from pipeline.errors import UsageError
+
+DRIVER = """
+import os, ray
+from pathlib import Path
+from cluster.local import ray_session
+with ray_session(workers=1, object_store_bytes=100_000_000) as session:
+    environment = ray.get(ray.remote(lambda: dict(os.environ)).remote())
+    print(session.address, session.dashboard, environment["RAY_AUTH_MODE"], environment["OMP_NUM_THREADS"])
+assert not list(Path.home().rglob("auth_token")), "a token was left in the home folder"
+"""
+
+
+def listening(family: list[psutil.Process]) -> set[str]:
+    hosts = set()
+    for process in family:
+        if process.is_running():
+            hosts |= {c.laddr.ip for c in process.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
+    return {host.removeprefix("::ffff:") for host in hosts}
+
+
+def test_dask_listens_on_loopback_with_one_thread_a_worker(dask_client):
+    info = dask_client.scheduler_info()
+    assert info["address"].startswith("tcp://127.0.0.1:")
+    assert {worker["nthreads"] for worker in info["workers"].values()} == {1}
+    assert set(dask_client.run(lambda: os.environ["OMP_NUM_THREADS"]).values()) == {"1"}
+    assert listening([psutil.Process(), *psutil.Process().children(recursive=True)]) <= {"127.0.0.1"}
+
+
+def test_a_running_dask_is_found_by_address(dask_client, monkeypatch):
+    from cluster.local import dask_client as connect
+
+    monkeypatch.setenv("SKYSIFT_DASK_ADDRESS", dask_client.scheduler.address)
+    with connect() as second:
+        assert second.scheduler.address == dask_client.scheduler.address
+    assert dask_client.submit(sum, [1, 2]).result() == 3  # leaving a cluster does not end it
+
+
+def test_no_dask_at_an_address_is_a_usage_error():
+    with pytest.raises(UsageError, match="no Dask scheduler answers"), dask_client(address="tcp://127.0.0.1:9"):
+        pass
+
+
+@pytest.mark.parametrize("mode", ["disabled", "token"])
+def test_a_private_ray_leaves_no_token(tmp_path, tree, mode):
+    environ = {**os.environ, "HOME": str(tmp_path), "RAY_AUTH_MODE": mode}
+    environ.pop("RAY_ADDRESS", None)
+    done = subprocess.run(
+        [sys.executable, "-c", DRIVER], cwd=tree, env=environ, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    address, dashboard, seen, threads = done.stdout.split()
+    assert address.startswith("127.0.0.1:") and dashboard.startswith("http://127.0.0.1:")
+    assert (seen, threads) == (mode, "1")
+
+
+def test_a_head_listens_on_loopback_only_and_takes_jobs(tree):
+    with ray_head(1, object_store_bytes=100_000_000) as head:
+        family = psutil.Process(head.process.pid).children(recursive=True)
+        assert listening(family) == {"127.0.0.1"}
+        submit = [sys.executable, "-m", "ray.scripts.scripts", "job", "submit", "--address", head.dashboard]
+        submit += ["--working-dir", str(tree), "--", sys.executable, "-c"]
+        submit += [
+            "from cluster.address import inside_ray_job; from cluster.local import ray_session;"
+            "s = ray_session(); print('inside', inside_ray_job(), s.__enter__().address); s.__exit__(None, None, None)"
+        ]
+        done = subprocess.run(submit, env=head.environ, capture_output=True, text=True, timeout=120)
+        assert f"inside True {head.address}" in done.stdout, done.stdout[-2000:] + done.stderr[-2000:]
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert not alive
+
+
+def test_a_workspace_that_all_workers_see_passes(dask_client, ray_cluster, workspace):
+    assert probe_workspace(workspace, dask_client) == 2
+    assert probe_workspace(workspace) == 1
+    assert workspace.list() == []
+
+
+def test_a_workspace_that_a_worker_does_not_see_is_refused(workspace):
+    class Blind:
+        def run(self, *_):
+            return {"tcp://here": True, "tcp://there": False}
+
+    with pytest.raises(UsageError, match=r"tcp://there; give a path"):
+        probe_workspace(workspace, Blind())
+
+
+def test_no_ray_at_an_address_is_refused_at_once(ray_cluster):
+    code = "from cluster.local import ray_session\nwith ray_session(address='127.0.0.1:9'): pass"
+    start = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True, text=True)
+    assert "no Ray answers" in done.stderr and time.monotonic() - start < 20
+
+
+def test_a_second_session_of_a_process_uses_the_first(ray_cluster):
+    with ray_session() as second:
+        assert second.address == ray_cluster.address and not second.started_here
+    import ray
+
+    assert ray.is_initialized()
