@@ -101,7 +101,9 @@ def check_ray_address(address: str, environ: Mapping[str, str] = os.environ) -> 
         with socket.create_connection((host, port), _CONNECT_S) as connection:
             same_machine = connection.getsockname()[0] == connection.getpeername()[0]
     except OSError as error:
-        raise UsageError(f"{address}: no Ray answers there ({error}); start one or leave the address out") from None
+        raise UsageError(
+            f"{address}: no Ray answers there ({error}); start one or leave the address out"
+        ) from None
     with_token = has_ray_token(environ) and environ.get("RAY_AUTH_MODE", "token") == "token"
     if not same_machine and not with_token:
         raise UsageError(
@@ -110,7 +112,9 @@ def check_ray_address(address: str, environ: Mapping[str, str] = os.environ) -> 
         )
 
 
-def check_workspace_path(path: str, option: str = "--workspace", environ: Mapping[str, str] = os.environ) -> str:
+def check_workspace_path(
+    path: str, option: str = "--workspace", environ: Mapping[str, str] = os.environ
+) -> str:
     """Return `path` unless it is relative inside a Ray job, whose working folder Ray may delete at any time.
 
     Raises

@@ -22,7 +22,14 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from cluster.address import DASK_ADDRESS, check_ray_address, free_port, inside_ray_job, is_loopback, split_address
+from cluster.address import (
+    DASK_ADDRESS,
+    check_ray_address,
+    free_port,
+    inside_ray_job,
+    is_loopback,
+    split_address,
+)
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,7 +45,9 @@ _START_S = 60
 _STOP_S = 15
 _CONNECT_S = 5
 _MEMORY_SHARE = 0.8  # of what is available now; the rest is for the driver and the page cache
-_ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")}
+_ONE_THREAD = {
+    name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+}
 
 
 @dataclass(frozen=True)
@@ -88,7 +97,9 @@ def dask_client(workers: int | None = None, address: str | None = None) -> Itera
         try:
             client = Client(address, timeout=_CONNECT_S)
         except (OSError, ValueError) as error:
-            raise UsageError(f"{address}: no Dask scheduler answers there ({error}); start one or leave it out") from None
+            raise UsageError(
+                f"{address}: no Dask scheduler answers there ({error}); start one or leave it out"
+            ) from None
         with client:
             _log.info("Dask dashboard: %s", client.dashboard_link)
             yield client
@@ -206,7 +217,9 @@ def _connect_ray(address: str) -> Any:
     try:
         return ray.init(address=address, runtime_env=environment, logging_level=logging.WARNING)
     except ConnectionError as error:
-        raise UsageError(f"{address}: no Ray answers there ({error}); start one or leave the address out") from None
+        raise UsageError(
+            f"{address}: no Ray answers there ({error}); start one or leave the address out"
+        ) from None
 
 
 def _describe(context: Any, started_here: bool) -> RaySession:
@@ -306,7 +319,9 @@ def _spawn_head(cpus: int, folder: str, object_store_bytes: int) -> RayHead:
 def _await_head(head: RayHead, log: Path) -> None:
     deadline = time.monotonic() + _START_S
     url = urlsplit(head.dashboard)
-    while "Ray runtime started" not in log.read_text(errors="replace") or free_port(url.port or 0) == url.port:
+    while (
+        "Ray runtime started" not in log.read_text(errors="replace") or free_port(url.port or 0) == url.port
+    ):
         if head.process.poll() is not None or time.monotonic() > deadline:
             raise UsageError(f"Ray did not start: {log.read_text(errors='replace')[-600:]}")
         time.sleep(0.2)

@@ -63,7 +63,11 @@ def _ask_ray_nodes(root: str, path: str) -> dict[str, bool]:
     ask = ray.remote(num_cpus=0)(_sees)
     nodes = [node for node in ray.nodes() if node["Alive"]]
     answers = [
-        ask.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(root, path)
+        ask.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(
+            root, path
+        )
         for node in nodes
     ]
-    return {node["NodeManagerAddress"]: bool(sees) for node, sees in zip(nodes, ray.get(answers), strict=True)}
+    return {
+        node["NodeManagerAddress"]: bool(sees) for node, sees in zip(nodes, ray.get(answers), strict=True)
+    }

@@ -1,6 +1,6 @@
 """Where a training run stands, as one file: network, optimiser and history, without pickle.
 
-One file is one atomic write, so a run that is killed at any moment finds either the last epoch whole or the one before.
+One file is one atomic write: a run that is killed at any moment finds its last epoch whole or the one before.
 """
 
 import json
@@ -10,6 +10,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from catalogs.folder import Folder
 from pipeline.errors import Corrupt
@@ -19,18 +20,18 @@ __all__ = ["BEST", "LAST", "read_weights", "restore", "store", "write_weights"]
 LAST, BEST = "last.safetensors", "best.safetensors"
 
 
-def store(folder: Folder, network: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+def store(folder: Folder, network: nn.Module, optimizer: Optimizer, state: dict[str, Any]) -> None:
     """Write network, optimiser and `state` (anything JSON can hold) as `LAST`."""
     tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
     for number, values in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{name}": value for name, value in values.items()}
     text = json.dumps(state, allow_nan=False).encode()
     tensors["state"] = torch.frombuffer(bytearray(text), dtype=torch.uint8)
-    folder.write(LAST, save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}))
+    folder.write(LAST, save(_on_cpu(tensors)))
 
 
-def restore(folder: Folder, network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
-    """Put network and optimiser back where `LAST` has them; return the state, or None if there is no such file.
+def restore(folder: Folder, network: nn.Module, optimizer: Optimizer) -> dict[str, Any] | None:
+    """Put network and optimiser back where `LAST` has them; return the state, or None if there is none.
 
     Raises
     ------
@@ -42,7 +43,7 @@ def restore(folder: Folder, network: nn.Module, optimizer: torch.optim.Optimizer
     except FileNotFoundError:
         return None
     except SafetensorError as error:
-        raise Corrupt(f"{folder.url(LAST)}: not a checkpoint ({error}); delete the run's folder to start anew") from error
+        raise Corrupt(f"{folder.url(LAST)}: no checkpoint ({error}); delete the run's folder") from error
     try:
         network.load_state_dict(_below(tensors, "network."))
         optimizer.load_state_dict(
@@ -60,7 +61,11 @@ def read_weights(folder: Folder, name: str = BEST) -> dict[str, Tensor]:
 
 def write_weights(folder: Folder, network: nn.Module, name: str = BEST) -> None:
     """Write the weights alone."""
-    folder.write(name, save({key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}))
+    folder.write(name, save(_on_cpu(network.state_dict())))
+
+
+def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -1,8 +1,8 @@
-"""The training set: which segments of the store carry which label, on which side of the split, and their arrays.
+"""The training set: which segments carry which label, on which side of the split, and their arrays.
 
-A star is on one side only, whatever its sectors and segments; which side follows from the seed and its identifier
-alone, so that it stays there when others are added. Published scores of split-by-segment sets are optimistic: 99% of
-their test segments have their star in training.
+A star is on one side only, whatever its sectors and segments; which side follows from the seed and its
+identifier alone, so that it stays there when others are added. Sets split by segment flatter: 99% of their test
+segments have their star in training.
 """
 
 import hashlib
@@ -23,7 +23,16 @@ from pipeline.lightcurves.preprocess import Preprocess, index_path, store_path
 from pipeline.partition import Key, where_sector
 from pipeline.settings import PreprocessSettings, TrainSettings
 
-__all__ = ["FOLDS", "Batch", "Segments", "committed_curves", "label_segments", "segment_index", "side", "split"]
+__all__ = [
+    "FOLDS",
+    "Batch",
+    "Segments",
+    "committed_curves",
+    "label_segments",
+    "segment_index",
+    "side",
+    "split",
+]
 
 FOLDS = ("train", "validation", "test")
 
@@ -83,7 +92,8 @@ def _identities(workspace: Folder, keys: list[Key]) -> dict[Key, str]:
             stale.append(str(key))
         identities[key] = record.identity
     if missing:
-        raise Missing(f"{workspace}: not preprocessed: {_some(missing)}; run `python -m jobs.preprocess_sectors`")
+        cure = "run `python -m jobs.preprocess_sectors`"
+        raise Missing(f"{workspace}: not preprocessed: {_some(missing)}; {cure}")
     if stale:
         cure = "run `python -m jobs.preprocess_sectors --overwrite`"
         raise Stale(f"{workspace}: light curves or code have changed since: {_some(stale)}; {cure}")
@@ -98,8 +108,9 @@ def segment_index(workspace: Folder, keys: list[Key]) -> pd.DataFrame:
     """Return one row a segment: where (store), part, row (in the store), tic_id, sector, segment."""
     frames = []
     for key in keys:
-        table = write.read(workspace, index_path(key), schema.SEGMENTS).select(["row", "tic_id", "sector", "segment"])
-        frames.append(table.to_pandas().assign(where=key.where, part=key.part))
+        table = write.read(workspace, index_path(key), schema.SEGMENTS)
+        columns = table.select(["row", "tic_id", "sector", "segment"])
+        frames.append(columns.to_pandas().assign(where=key.where, part=key.part))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -133,8 +144,8 @@ def split(segments: pd.DataFrame, settings: TrainSettings) -> pd.DataFrame:
     segments : pandas.DataFrame
         From `label_segments`.
     settings : TrainSettings
-        seed, validation, test, split_by. By sector, whole sectors are held out, and segments of their stars in other
-        sectors are left out.
+        seed, validation, test, split_by. By sector, whole sectors are held out, and segments of their stars in
+        other sectors are left out.
 
     Raises
     ------
@@ -142,10 +153,11 @@ def split(segments: pd.DataFrame, settings: TrainSettings) -> pd.DataFrame:
         If a fold lacks positives or negatives, or there are fewer than three sectors to split by.
     """
     if settings.validation + settings.test >= 1:
-        raise UsageError(f"validation {settings.validation} + test {settings.test}: nothing is left to train on")
+        raise UsageError(f"validation {settings.validation} + test {settings.test}: nothing to train on")
     if settings.split_by == "star":
-        stars = {s: side(s, settings.seed, settings.validation, settings.test) for s in segments["tic_id"].unique()}
-        done = segments.assign(fold=segments["tic_id"].map(stars))
+        seed, shares = settings.seed, (settings.validation, settings.test)
+        folds = {star: side(star, seed, *shares) for star in segments["tic_id"].unique()}
+        done = segments.assign(fold=segments["tic_id"].map(folds))
     else:
         done = _split_by_sector(segments, settings)
     for fold in FOLDS:
@@ -154,7 +166,7 @@ def split(segments: pd.DataFrame, settings: TrainSettings) -> pd.DataFrame:
             lacking = " and ".join(n for v, n in ((1, "positive"), (0, "negative")) if v not in labels)
             raise UsageError(
                 f"no {lacking} segment in the {fold} fold ({len(done)} labelled segments of "
-                f"{done['tic_id'].nunique()} stars): add labelled stars (--negatives, --unlisted-as-negative), "
+                f"{done['tic_id'].nunique()} stars): give more stars (--negatives, --unlisted-as-negative), "
                 "larger shares, or another seed"
             )
     return done.reset_index(drop=True)
@@ -179,7 +191,7 @@ def _split_by_sector(segments: pd.DataFrame, settings: TrainSettings) -> pd.Data
 
 @dataclass(frozen=True)
 class Batch:
-    """Some segments: position in their table (n,), one float32 array (n, …) an input of the model, label (n,)."""
+    """Some segments: position in their table (n,), one float32 (n, …) an input of the model, label (n,)."""
 
     position: NDArray[np.int64]
     inputs: tuple[NDArray[np.float32], ...]
@@ -195,8 +207,8 @@ class Batch:
         if len(batches) == 1:
             return batches[0]
         inputs = tuple(np.concatenate(values) for values in zip(*(b.inputs for b in batches), strict=True))
-        position, label = (np.concatenate([getattr(b, name) for b in batches]) for name in ("position", "label"))
-        return Batch(position, inputs, label)
+        position = np.concatenate([b.position for b in batches])
+        return Batch(position, inputs, np.concatenate([b.label for b in batches]))
 
 
 @dataclass
@@ -212,11 +224,11 @@ class Segments:
     inputs : mapping
         Arrays of the store in the order of the network's arguments, with the shape that it wants of a row.
     rank, world : int
-        This worker and their number. A worker reads a run of neighbouring rows, so that few partitions are read
-        twice.
+        This worker and their number. A worker reads a run of neighbouring rows, so that few partitions are
+        read twice.
     memory : int
-        Bytes of segments to hold. A share that fits is read once; else partitions come in shuffled order, as many at
-        a time as fit, and are shuffled among each other.
+        Bytes of segments to hold. A share that fits is read once; else partitions come in shuffled order, as
+        many at a time as fit, and are shuffled among each other.
     """
 
     workspace: Folder

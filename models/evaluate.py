@@ -6,11 +6,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit
 from scipy.stats import rankdata
 
-__all__ = ["average_precision", "best_epoch", "by_star", "evaluate", "figures", "metrics", "precision_recall", "wilson"]
+__all__ = [
+    "average_precision",
+    "best_epoch",
+    "by_star",
+    "evaluate",
+    "figures",
+    "metrics",
+    "precision_recall",
+    "roc_auc",
+    "wilson",
+]
 
 Floats = NDArray[np.float64]
 
@@ -74,8 +85,8 @@ def metrics(label: ArrayLike, score: ArrayLike, threshold: float = 0.5) -> dict[
     Returns
     -------
     dict
-        n, positives, positive_fraction (AUCPR of a blind guess), threshold, tp, fp, fn, tn, accuracy, precision and
-        recall with 95% Wilson intervals (``*_interval``), f1, aucpr, roc_auc. What has no meaning is None.
+        n, positives, positive_fraction (AUCPR of a blind guess), threshold, tp, fp, fn, tn, accuracy, precision
+        and recall with 95% Wilson intervals (``*_interval``), f1, aucpr, roc_auc. What has no meaning is None.
     """
     labels, scores = np.asarray(label, bool), np.asarray(score, float)
     chosen = scores >= threshold
@@ -87,7 +98,10 @@ def metrics(label: ArrayLike, score: ArrayLike, threshold: float = 0.5) -> dict[
         "positives": tp + fn,
         "positive_fraction": _ratio(tp + fn, len(labels)),
         "threshold": threshold,
-        **{"tp": tp, "fp": fp, "fn": fn, "tn": tn},
+        "tp": tp,
+        "fp": fp,
+        "fn": fn,
+        "tn": tn,
         "accuracy": _ratio(tp + tn, len(labels)),
         "precision": _ratio(tp, tp + fp),
         "precision_interval": list(wilson(tp, tp + fp)),
@@ -104,7 +118,7 @@ def _ratio(part: int, whole: int) -> float | None:
 
 
 def by_star(segments: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a star: tic_id, label, score (mean log-odds of its segments, as the catalogue combines them)."""
+    """Return one row a star: tic_id, label, score (by the mean log-odds, as the catalogue combines them)."""
     odds = segments.assign(score=logit(np.clip(segments["score"].to_numpy(float), 1e-7, 1 - 1e-7)))
     stars = odds.groupby("tic_id", as_index=False).agg(label=("label", "max"), score=("score", "mean"))
     return stars.assign(score=expit(stars["score"]))
@@ -125,13 +139,15 @@ def best_epoch(history: list[dict[str, Any]]) -> int:
     return int(best["epoch"])
 
 
-def figures(history: list[dict[str, Any]], segments: pd.DataFrame, threshold: float = 0.5) -> dict[str, bytes]:
+def figures(
+    history: list[dict[str, Any]], segments: pd.DataFrame, threshold: float = 0.5
+) -> dict[str, bytes]:
     """Return PNG files by name: loss, accuracy, confusion, precision_recall.
 
     Parameters
     ----------
     history : list of dict
-        One an epoch: epoch, train_loss, validation_loss, train_accuracy, validation_accuracy, validation_aucpr.
+        One an epoch: epoch, loss and accuracy (``train_``, ``validation_``), validation_aucpr.
     segments : pandas.DataFrame
         Of the test stars: tic_id, label, score.
     threshold : float
@@ -154,7 +170,7 @@ def _curves(history: list[dict[str, Any]], what: str, label: str) -> bytes:
         axes.plot(epochs, [row[f"{fold}_{what}"] for row in history], style, marker=".", label=fold)
     best = best_epoch(history)
     axes.axvline(best, color="0.7", zorder=0, label=f"best epoch, {best}")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()
     return _png(figure)
 
@@ -183,7 +199,8 @@ def _precision_recall(tables: dict[str, pd.DataFrame]) -> bytes:
     for title, table in tables.items():
         precision, recall, _ = precision_recall(table["label"], table["score"])
         area = average_precision(table["label"], table["score"])
-        (line,) = axes.step(np.append(0, recall), np.append(precision[0], precision), label=f"{title}, AUCPR {area:.4f}")
+        label = f"{title}, AUCPR {area:.4f}"
+        (line,) = axes.step(np.append(0, recall), np.append(precision[0], precision), label=label)
         axes.axhline(table["label"].mean(), ls=":", color=line.get_color())
     axes.legend(loc="lower left", title="test; dotted: a blind guess")
     return _png(figure)

@@ -1,7 +1,7 @@
 """Lists of labelled stars: which are eclipsing binaries, and which are not.
 
-A list is a published one (``fixed_width_two_line``, positives only), a CSV or a Parquet file. Negatives come from it,
-from a second list, or are drawn among the stars of the stores that stand on no list.
+A list is a published one (``fixed_width_two_line``, positives only), a CSV or a Parquet file. Negatives come
+from it, from a second list, or are drawn among the stars of the stores that stand on no list.
 """
 
 import hashlib
@@ -19,10 +19,19 @@ from catalogs.folder import Folder
 from catalogs.schema import SchemaError
 from pipeline.errors import UsageError
 
-__all__ = ["POSITIVE", "draw_unlisted", "merge", "read_labels", "read_negatives"]
+__all__ = [
+    "POSITIVE",
+    "check_conflicts",
+    "draw_unlisted",
+    "file_digest",
+    "merge",
+    "read_labels",
+    "read_negatives",
+    "unlisted",
+]
 
-#: Labels of eclipsing binaries, the VSX's types among them; any other label is a negative. Case does not matter, and of
-#: ``EB:KEBC`` or ``EA/SD`` the first piece counts.
+#: Labels of eclipsing binaries, the VSX's types among them; any other label is a negative. Case does not
+#: matter, and of ``EB:KEBC`` or ``EA/SD`` the first piece counts.
 POSITIVE = frozenset({"EB", "EA", "EW", "E", "EC", "ED", "ESD", "ECL", "1", "TRUE"})
 
 _NAMES = {"tic_id": ("tic_id", "tic", "ticid"), "label": ("label", "class", "klass"), "sector": ("sector",)}
@@ -34,15 +43,15 @@ def read_labels(path: str | Path) -> pd.DataFrame:
     Parameters
     ----------
     path : str or Path
-        ``.csv`` or ``.parquet`` with columns tic_id (or TIC), label (or class) and, if a label holds in one sector
-        only, sector; any other name is read as ``fixed_width_two_line``, as the list of CALNet is. Local or
-        ``s3://``.
+        ``.csv`` or ``.parquet`` with columns tic_id (or TIC), label (or class) and, if a label holds in one
+        sector only, sector; any other name is read as ``fixed_width_two_line``, as the list of CALNet is.
+        Local or ``s3://``.
 
     Returns
     -------
     pandas.DataFrame
-        tic_id (int64), label (int8: 1 eclipsing binary, 0 not, see `POSITIVE`), klass (str, the label as given),
-        sector (Int64; null where the label holds in all sectors); sorted, without repeats.
+        tic_id (int64), label (int8: 1 eclipsing binary, 0 not, see `POSITIVE`), klass (str, the label as
+        given), sector (Int64; null where the label holds in all sectors); sorted, without repeats.
 
     Raises
     ------
@@ -53,9 +62,8 @@ def read_labels(path: str | Path) -> pd.DataFrame:
     columns = {name: _column(table, path, name) for name in ("tic_id", "label", "sector")}
     if columns["tic_id"] is None or columns["label"] is None:
         missing = "tic_id" if columns["tic_id"] is None else "label"
-        raise UsageError(
-            f"{path}: no column {missing} (any of {', '.join(_NAMES[missing])}); it has {', '.join(table.columns)}"
-        )
+        known = ", ".join(_NAMES[missing])
+        raise UsageError(f"{path}: no column {missing} (any of {known}); it has {', '.join(table.columns)}")
     klass = columns["label"].str.strip()
     if not klass.str.len().gt(0).all():
         row = int((~klass.str.len().gt(0)).to_numpy().argmax())
@@ -88,13 +96,14 @@ def read_negatives(path: str | Path) -> pd.DataFrame:
         if column is None:
             raise UsageError(f"{path}: no column tic_id; it has {', '.join(table.columns)}")
     else:
-        lines = (line.partition("#")[0].strip() for line in _read_bytes(text).decode(errors="replace").splitlines())
+        content = _read_bytes(text).decode(errors="replace")
+        lines = (line.partition("#")[0].strip() for line in content.splitlines())
         column = pd.Series([line for line in lines if line], dtype=str)
-    return negatives(_integers(column, path, "tic_id"), "negative")
+    return unlisted(_integers(column, path, "tic_id"), "negative")
 
 
-def negatives(tic_ids: Iterable[int], klass: str) -> pd.DataFrame:
-    """Return stars labelled negative, in the form of `read_labels`."""
+def unlisted(tic_ids: Iterable[int], klass: str = "unlisted") -> pd.DataFrame:
+    """Return stars labelled negative, in the form of `read_labels`; `klass` says where they come from."""
     ids = pd.Series(sorted(set(tic_ids)), dtype="int64")
     return pd.DataFrame({"tic_id": ids, "label": np.int8(0), "klass": klass, "sector": pd.NA}).astype(
         {"label": "int8", "klass": "str", "sector": "Int64"}
@@ -125,7 +134,7 @@ def draw_unlisted(stars: Iterable[int], listed: Iterable[int], number: int, seed
     """
     left = np.array(sorted(set(stars) - set(listed)), dtype=np.int64)
     if len(left) < number:
-        raise UsageError(f"--unlisted-as-negative {number}: only {len(left)} stars of these sectors are on no list")
+        raise UsageError(f"--unlisted-as-negative {number}: only {len(left)} stars here are on no list")
     return sorted(np.random.default_rng(seed).choice(left, number, replace=False).tolist())
 
 
@@ -141,7 +150,7 @@ def check_conflicts(labels: pd.DataFrame, source: str) -> None:
     if both:
         more = f" and {len(both) - 5} more" if len(both) > 5 else ""
         raise UsageError(
-            f"{source}: positive and negative at once: {', '.join(f'TIC {star}' for star in both[:5])}{more}; "
+            f"{source}: positive and negative at once: {', '.join(f'TIC {s}' for s in both[:5])}{more}; "
             "keep one label for each star"
         )
 

@@ -1,7 +1,8 @@
 """The training loop of every model, as each worker of Ray Train runs it.
 
-Whatever happens in an epoch follows from the settings' seed, the epoch and the worker's rank, and every epoch ends in a
-checkpoint: a run that was killed and resumed gives the bytes of one that was not, unless it is limited in time.
+Whatever happens in an epoch follows from the settings' seed, the epoch and the worker's rank, and every epoch
+ends in a checkpoint: a run that was killed and resumed gives the bytes of one that was not, unless it is
+limited in time.
 """
 
 import io
@@ -54,7 +55,7 @@ class Run:
 
 @dataclass
 class State:
-    """How far a run is: one entry of history an epoch, seconds spent, whether it is over, and why if not well."""
+    """How far a run is: an entry of history an epoch, seconds spent, whether it is over, what went wrong."""
 
     history: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
@@ -71,7 +72,7 @@ def read_state(run: Run) -> State:
 
 
 def rate(progress: float) -> float:
-    """Return the learning rate, relative to its peak, after a share of the run: a linear rise, then half a cosine."""
+    """Return the learning rate, relative to its peak, after a share of the run: a rise, then half a cosine."""
     if progress < _WARM_UP:
         return progress / _WARM_UP
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - _WARM_UP) / (1 - _WARM_UP))))
@@ -91,7 +92,8 @@ class _Worker:
         self.bf16 = has_bf16(self.device)
         self.spec = get_spec(run.model)
         folds = {name: rows.reset_index(drop=True) for name, rows in _read_index(run).groupby("fold")}
-        self.data = {name: Segments(run.workspace, rows, self.spec.inputs, rank, world) for name, rows in folds.items()}
+        inputs = self.spec.inputs
+        self.data = {name: Segments(run.workspace, rows, inputs, rank, world) for name, rows in folds.items()}
         counts = np.bincount(folds["train"]["label"], minlength=2)
         # Both labels weigh the same in total, however rare one is.
         self.weight = torch.tensor(counts.sum() / (2 * counts), dtype=torch.float32, device=self.device)
@@ -99,14 +101,16 @@ class _Worker:
         self.network = self.spec.network()
         self.model = prepare_model(self.network)
         self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), self.settings.learning_rate, weight_decay=self.settings.weight_decay, fused=True
-        )
+            self.model.parameters(), lr=0.0, weight_decay=self.settings.weight_decay, fused=True
+        )  # the rate is set at every step
         state = checkpoint.restore(run.folder, self.network, self.optimizer)
         self.state = State() if state is None else State(**state)
         self.began = time.monotonic() - self.state.seconds
 
     def train(self) -> None:
         """Go on with the run until it is over, then score the held-out stars with the best epoch."""
+        if self.rank == 0:
+            self._write_history()  # it may be an epoch behind the checkpoint
         while not self.state.finished:
             row = self._epoch(len(self.state.history))
             self._end_epoch(row)
@@ -193,7 +197,10 @@ class _Worker:
             if self.state.history and best_epoch(self.state.history) == row["epoch"]:
                 checkpoint.write_weights(self.run.folder, self.network)
             checkpoint.store(self.run.folder, self.network, self.optimizer, asdict(self.state))
-            self.run.folder.write(HISTORY, json.dumps(asdict(self.state)).encode())
+            self._write_history()
+
+    def _write_history(self) -> None:
+        self.run.folder.write(HISTORY, json.dumps(asdict(self.state)).encode())
 
     def _score_held_out(self) -> None:
         self.network.load_state_dict(checkpoint.read_weights(self.run.folder))
@@ -230,7 +237,7 @@ def _read_index(run: Run) -> pd.DataFrame:
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Return whether a device multiplies bfloat16 itself: half as long again is what training without it takes."""
+    """Return whether a device multiplies bfloat16 itself; training without it takes half as long again."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     cpu = torch.cpu

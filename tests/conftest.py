@@ -7,11 +7,21 @@ from pathlib import Path
 import pytest
 
 from catalogs.folder import Folder
+from cluster.address import free_port
 
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+# Set before any engine starts, so that its workers inherit them; nothing listens there until `s3_folder` is asked for.
+_S3 = {
+    "AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port(0)}",
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_REGION": "us-east-1",
+}
+os.environ.update(_S3)
 
 TREE = Path(__file__).resolve().parents[1]
 
@@ -45,6 +55,28 @@ def shared_conformance() -> Path:
 def workspace(tmp_path: Path) -> Folder:
     """Return an empty workspace."""
     return Folder(tmp_path / "workspace")
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """Yield the endpoint of an S3 of this process."""
+    from moto.server import ThreadedMotoServer
+
+    port = int(_S3["AWS_ENDPOINT_URL"].rsplit(":", 1)[1])
+    server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
+    server.start()
+    yield _S3["AWS_ENDPOINT_URL"]
+    server.stop()
+
+
+@pytest.fixture
+def s3_folder(s3_server: str, request: pytest.FixtureRequest) -> Folder:
+    """Return an empty folder on S3, in a bucket of its own."""
+    import boto3
+
+    bucket = f"b{abs(hash(request.node.nodeid)):x}"
+    boto3.client("s3", endpoint_url=s3_server, region_name="us-east-1").create_bucket(Bucket=bucket)
+    return Folder(f"s3://{bucket}/skysift")
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,9 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from catalogs.pages import COLORS, Picture, canvas, embed
+from pipeline.lightcurves.periodogram import gls
 
-__all__ = ["confusion", "curve", "folded", "histogram", "phase_of_minimum"]
+__all__ = ["confusion", "folded", "histogram", "kinds", "ranked", "trade"]
 
 Floats = NDArray[np.float64]
 
@@ -41,8 +42,11 @@ def histogram(scores: Mapping[str, Sequence[float]], threshold: float, caption: 
     if max((len(values) for values in scores.values()), default=0) > 2000:
         axis.set_yscale("log")
     axis.set(xlabel="score", ylabel="stars", xlim=(0, 1))
-    axis.legend(frameon=False, fontsize=9, loc="upper center")
-    counts = "; ".join(f"{name}: {np.sum(np.asarray(v) >= threshold)} of {len(v)}" for name, v in scores.items())
+    axis.yaxis.get_major_locator().set_params(integer=True)
+    axis.legend(frameon=False, fontsize=9.5, loc=(0.1, 0.8))
+    counts = "; ".join(
+        f"{name}: {np.sum(np.asarray(v) >= threshold)} of {len(v)}" for name, v in scores.items()
+    )
     return embed(figure, f"Histogram of star scores. At or above {threshold:g}: {counts}.", caption)
 
 
@@ -61,11 +65,17 @@ def ranked(scores: Sequence[float], threshold: float, caption: str) -> Picture:
     axis, values = axes[0, 0], np.sort(np.asarray(scores))[::-1]
     axis.step(values, np.arange(1, len(values) + 1), where="post", color=_OTHER, linewidth=1.6)
     _threshold(axis, threshold)
-    axis.set(xlabel="score", ylabel="stars with at least that score", xlim=(0, 1), ylim=(0.8, None), yscale="log")
-    return embed(figure, f"Number of stars above each score; {np.sum(values >= threshold)} at {threshold:g}.", caption)
+    axis.set(
+        xlabel="score", ylabel="stars with at least that score", xlim=(0, 1), ylim=(0.8, None), yscale="log"
+    )
+    return embed(
+        figure, f"Number of stars above each score; {np.sum(values >= threshold)} at {threshold:g}.", caption
+    )
 
 
-def trade(precision: Floats, recall: Floats, base: float, point: tuple[float, float], caption: str) -> Picture:
+def trade(
+    precision: Floats, recall: Floats, base: float, point: tuple[float, float], caption: str
+) -> Picture:
     """Draw precision over recall.
 
     Parameters
@@ -84,14 +94,27 @@ def trade(precision: Floats, recall: Floats, base: float, point: tuple[float, fl
     axis.step(np.r_[0, recall], np.r_[precision[:1], precision], where="pre", color=_EB, linewidth=1.8)
     axis.axhline(base, color="#333333", linewidth=1, linestyle=(0, (4, 3)))
     axis.annotate(
-        f"a coin: {base:.2f}", (0.02, base), xytext=(0, 5), textcoords="offset points", fontsize=8.5, color="#333333"
+        f"a coin: {base:.2f}",
+        (0.02, base),
+        xytext=(0, 5),
+        textcoords="offset points",
+        fontsize=8.5,
+        color="#333333",
     )
     axis.plot(*point, "o", color=_EB, markersize=7)
     axis.annotate(
-        "at the threshold", point, xytext=(-9, -12), textcoords="offset points", fontsize=8.5, color="#333333", ha="right"
+        "at the threshold",
+        point,
+        xytext=(-9, -12),
+        textcoords="offset points",
+        fontsize=8.5,
+        color="#333333",
+        ha="right",
     )
     axis.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.04))
-    return embed(figure, f"Precision over recall; at the threshold {point[1]:.2f} over {point[0]:.2f}.", caption)
+    return embed(
+        figure, f"Precision over recall; at the threshold {point[1]:.2f} over {point[0]:.2f}.", caption
+    )
 
 
 def confusion(counts: NDArray[np.int64], caption: str) -> Picture:
@@ -103,11 +126,17 @@ def confusion(counts: NDArray[np.int64], caption: str) -> Picture:
     for row, column in np.ndindex(2, 2):
         color = _OTHER if right[row, column] else _EB
         alpha = 0.08 + 0.62 * float(share[row, column])
-        axis.fill_between([column - 0.48, column + 0.48], row - 0.47, row + 0.47, color=color, alpha=alpha, linewidth=0)
+        axis.fill_between(
+            [column - 0.48, column + 0.48], row - 0.47, row + 0.47, color=color, alpha=alpha, linewidth=0
+        )
         axis.text(column, row - 0.06, f"{counts[row, column]:,}", ha="center", va="center", fontsize=22)
-        axis.text(column, row + 0.25, f"{share[row, column]:.0%} of row", ha="center", va="center", fontsize=9)
+        axis.text(
+            column, row + 0.25, f"{share[row, column]:.0%} of row", ha="center", va="center", fontsize=9
+        )
     axis.set(xlim=(-0.52, 1.52), ylim=(1.52, -0.52), xticks=[0, 1], yticks=[0, 1])
-    axis.set_xticklabels(["left\n(below the threshold, or no score)", "found\n(at or above it)"], fontsize=9.5)
+    axis.set_xticklabels(
+        ["left\n(below the threshold, or no score)", "found\n(at or above it)"], fontsize=9.5
+    )
     axis.set_yticklabels(["in truth\nnot EB", "in truth\nEB"], fontsize=9.5)
     axis.spines[:].set_visible(False)
     axis.tick_params(length=0)
@@ -117,7 +146,23 @@ def confusion(counts: NDArray[np.int64], caption: str) -> Picture:
     return embed(figure, alt, caption)
 
 
-def phase_of_minimum(time: Floats, flux: Floats, period: float) -> float:
+def kinds(table: pd.DataFrame, caption: str) -> Picture:
+    """Draw which share of each kind of star was found: kind, truth, stars, found, share, low, high."""
+    figure, axes = canvas(width=_PAIR, height=3.6)
+    axis, rows = axes[0, 0], np.arange(len(table))
+    for truth, color in (("EB", _EB), ("not EB", _OTHER)):
+        own = (table["truth"] == truth).to_numpy()
+        low, high, share = (table.loc[own, name].to_numpy() for name in ("low", "high", "share"))
+        axis.hlines(rows[own], low, high, color=color, linewidth=5, alpha=0.3)
+        axis.plot(share, rows[own], "o", color=color, markersize=6, label=truth)
+    labels = [f"{r.kind}  ({r.found} of {r.stars})" for r in table.itertuples()]
+    axis.set_yticks(rows, labels)
+    axis.set(xlabel="share found", xlim=(-0.03, 1.03), ylim=(len(table) - 0.4, -0.6))
+    axis.grid(axis="y", visible=False)
+    return embed(figure, f"Stars found by kind: {'; '.join(labels)}.", caption)
+
+
+def _minimum(time: Floats, flux: Floats, period: float) -> float:
     """Return a time of minimum, the middle of the faintest two-hundredth of the cycle."""
     phase = (time / period) % 1
     return float((int(np.nanargmin(_binned(phase, flux, 200))) + 0.5) / 200 * period)
@@ -137,7 +182,7 @@ def folded(time: Floats, flux: Floats, period: float, name: str, caption: str) -
     time, flux : (n,) float64
         BTJD, and flux relative to its median; finite.
     period : float
-        Days.
+        Days; sharpened to the peak of the periodogram that lies within 0.8% of it.
     name : str
         Whose light curve it is.
     caption : str
@@ -145,16 +190,31 @@ def folded(time: Floats, flux: Floats, period: float, name: str, caption: str) -
     """
     figure, axes = canvas(1, 3, width=_WIDE, height=2.5, sharey=True, width_ratios=[1.5, 1, 1])
     left = axes[0, 0]
-    dots = {"markersize": 1.3, "color": _PLAIN, "alpha": 0.35, "markeredgewidth": 0, "rasterized": True}
+    dots = {"markersize": 1.8, "color": _PLAIN, "alpha": 0.45, "markeredgewidth": 0}
     left.plot(time, flux, ".", **dots)
     left.set(xlabel="BTJD (d)", ylabel="relative flux", title=name)
     low, high = np.percentile(flux, [0.05, 99.7])
     left.set_ylim(low - 0.08 * (high - low), high + 0.1 * (high - low))
-    start = phase_of_minimum(time, flux, 2 * period)
+    period = _sharpened(time, flux, period)
+    start = _minimum(time, flux, 2 * period)
     for axis, factor, color, word in zip(axes[0, 1:], (1, 2), (_OTHER, _EB), ("", "twice "), strict=True):
         cycle, bins = factor * period, 100 * factor
         phase = ((time - start) / cycle + 0.25) % 1
         axis.plot(phase - 0.25, flux, ".", **dots)
-        axis.plot((np.arange(bins) + 0.5) / bins - 0.25, _binned(phase, flux, bins), color=color, linewidth=1.5)
-        axis.set(xlabel="phase", xlim=(-0.25, 0.75), title=f"at {word}gls_period, {cycle:.5g} d")
-    return embed(figure, f"{name}: light curve in time, folded at {period:.5g} d and at twice that.", caption, wide=True)
+        axis.plot(
+            (np.arange(bins) + 0.5) / bins - 0.25, _binned(phase, flux, bins), color=color, linewidth=1.5
+        )
+        axis.set(xlabel="phase", xlim=(-0.25, 0.75), title=f"folded at {word}gls_period: {cycle:.5g} d")
+    return embed(
+        figure,
+        f"{name}: light curve in time, folded at {period:.5g} d and at twice that.",
+        caption,
+        wide=True,
+    )
+
+
+def _sharpened(time: Floats, flux: Floats, period: float) -> float:
+    """Return the period of highest power near one from a grid in steps of 0.8%, which smears the fold of a sector."""
+    steps = int(np.clip(0.32 * np.ptp(time) / period, 20, 20_000))  # twenty to a width of the peak
+    periods = period * np.linspace(0.992, 1.008, 2 * (steps // 2) + 1)
+    return float(periods[np.argmax(gls(time, flux, periods))])

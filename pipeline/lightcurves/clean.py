@@ -1,13 +1,14 @@
 """From a light curve as observed to the segments a network reads: curve and periodogram of fixed lengths.
 
-Two recipes. `calnet` follows the published steps (arXiv:2504.15875), so that published weights can be used. `robust`
-keeps what these lose: gaps are filled by lines instead of a spline that overshoots and sets the scale; all cadences
-are averaged instead of interpolated; flux keeps its depth; only isolated spikes are cut, not the top 1%; the
-periodogram keeps its amplitude, misses no peak and reaches 30 d.
+Two recipes. `calnet` follows the published steps (arXiv:2504.15875), so that published weights can be used.
+`robust` keeps what these lose: gaps are filled by lines instead of a spline that overshoots and sets the
+scale; all cadences are averaged instead of interpolated; flux keeps its depth; only isolated spikes are cut,
+not the top 1%; the periodogram keeps its amplitude, misses no peak and reaches 30 d.
 """
 
 from dataclasses import dataclass
 from enum import IntFlag
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -45,8 +46,8 @@ class Segment:
     Attributes
     ----------
     curve : (4000,) float32
-        Flux at evenly spaced times from `t_start` to `t_end`: min-max scaled (calnet) or `compress` of the flux
-        relative to its median (robust).
+        Flux at evenly spaced times from `t_start` to `t_end`: min-max scaled (calnet) or `compress` of the
+        flux relative to its median (robust).
     periodogram : (1000,) float32
         Min-max scaled power at `PERIODS_CALNET` (calnet), or the highest power in the bins between
         `PERIOD_EDGES_ROBUST` (robust).
@@ -85,9 +86,10 @@ class _Piece(NamedTuple):
 
 
 def compress(relative: Floats) -> Floats:
-    """Relative flux to a range a network can read, keeping the depth: arcsinh(x / 0.003) / arcsinh(1 / 0.003).
+    """Take relative flux to a range a network can read, keeping the depth.
 
-    Noise and shallow dips stay linear; a total eclipse (-1) becomes -1, one of 10% -0.65, one of 1% -0.29.
+    It is arcsinh(x / 0.003) / arcsinh(1 / 0.003): noise and shallow dips stay linear; a total eclipse (-1)
+    becomes -1, one of 10% -0.65, one of 1% -0.29.
 
     Parameters
     ----------
@@ -128,16 +130,17 @@ def prepare(
 ) -> list[Segment]:
     """Cut one star's light curve into segments and make each ready for a network.
 
-    Both recipes take cadences of QUALITY 0 with finite time and flux, split at gaps of more than 0.75 d and drop
-    segments shorter than 2,000 two-minute cadences (2.8 d at any other cadence).
+    Both recipes take cadences of QUALITY 0 with finite time and flux, split at gaps of more than 0.75 d and
+    drop segments shorter than 2,000 two-minute cadences (2.8 d at any other cadence).
 
-    `calnet` then drops flux at or above the segment's 99th percentile, draws a cubic interpolating spline through
-    the rest on time scaled to [0, 1], takes 4,000 samples of it and scales them to [0, 1]; its periodogram is `gls`
-    at `PERIODS_CALNET` before resampling, scaled to [0, 1]. (The published rejection of outliers acts on rounding
-    noise and is left out.)
+    `calnet` then drops flux at or above the segment's 99th percentile, draws a cubic interpolating spline
+    through the rest on time scaled to [0, 1], takes 4,000 samples of it and scales them to [0, 1]; its
+    periodogram is `gls` at `PERIODS_CALNET` before resampling, scaled to [0, 1]. (The published rejection of
+    outliers acts on rounding noise and is left out.)
 
-    `robust` takes out isolated upward spikes, averages into 4,000 bins with weights 1/flux_err^2, fills empty bins
-    by lines and compresses the flux relative to its median; its periodogram is that of `periodogram.peaks`.
+    `robust` takes out isolated upward spikes, averages into 4,000 bins with weights 1/flux_err^2, fills empty
+    bins by lines and compresses the flux relative to its median; its periodogram is that of
+    `periodogram.peaks`.
 
     Parameters
     ----------
@@ -223,7 +226,7 @@ def _split(good: _Piece, cadence: float) -> list[_Piece]:
         interval = np.diff(good.time)
     bounds = [0, *(np.flatnonzero(interval > GAP) + 1).tolist(), good.time.size]
     pieces = []
-    for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+    for first, last in pairwise(bounds):
         if (last - first) * cadence >= SHORTEST and last - first >= 4:
             error = None if good.error is None else good.error[first:last]
             pieces.append(_Piece(good.time[first:last], good.flux[first:last], error, good.flags))
@@ -236,7 +239,7 @@ def _neighbours(values: Floats, rank: int) -> tuple[float, float]:
     place, margin = rank / values.size * probe.size, 0.04 * probe.size
     low = probe[int(place - margin)] if place > margin else -np.inf
     high = probe[int(place + margin)] if place + margin < probe.size else np.inf
-    under = np.count_nonzero(values < low)
+    under = int(np.count_nonzero(values < low))
     near = np.sort(values[(values >= low) & (values <= high)])
     if under > rank or under + near.size < rank + 2:
         under, near = 0, np.sort(values)

@@ -71,7 +71,9 @@ def write_report(
     if not workspace.exists(combine.CURRENT):
         raise Missing(f"{workspace.url(combine.CURRENT)}: no catalogue to report on; run score_sectors")
     stars = write.read(workspace, combine.CURRENT, schema.STARS).to_pandas()
-    stars = stars.sort_values(["score", "score_max", "tic_id"], ascending=[False, False, True], ignore_index=True)
+    stars = stars.sort_values(
+        ["score", "score_max", "tic_id"], ascending=[False, False, True], ignore_index=True
+    )
     model_id = combine.current_model(workspace) or ""
     outcomes = _outcomes(workspace, model_id)
     judgement = None
@@ -82,12 +84,14 @@ def write_report(
         _scores(stars, judgement, settings.threshold),
         *_verdict(judgement),
         *_examples(workspace, stars, truth, judgement, settings.threshold),
-        _candidates(stars, truth, settings.threshold),
+        _candidates(stars, truth, held_out, settings.threshold),
         *_model(card if card is not None else _card(workspace, model_id), model_id),
         *_refused(outcomes),
         _next(workspace, stars),
     ]
-    page = Page("Eclipsing binaries", sections, _lead(stars, notes), _facts(outcomes, stars, settings.threshold))
+    page = Page(
+        "Eclipsing binaries", sections, _lead(stars, notes), _facts(outcomes, stars, settings.threshold)
+    )
     return page.write(workspace, PATH)
 
 
@@ -95,7 +99,12 @@ def _lead(stars: pd.DataFrame, notes: Sequence[str]) -> str:
     sectors = sorted({int(sector) for row in stars["sectors"] for sector in row})
     where = f"sector {sectors[0]}" if len(sectors) == 1 else f"{len(sectors)} sectors, {_ranges(sectors)}"
     models = ", ".join(sorted(stars["model_id"].unique()))
-    return " ".join([f"{len(stars):,} stars of {where if sectors else 'no sector'}, scored by {models or 'no model'}.", *notes])
+    return " ".join(
+        [
+            f"{len(stars):,} stars of {where if sectors else 'no sector'}, scored by {models or 'no model'}.",
+            *notes,
+        ]
+    )
 
 
 def _ranges(numbers: Sequence[int]) -> str:
@@ -133,8 +142,13 @@ def _accounts(workspace: Folder, outcomes: pd.DataFrame, model_id: str) -> Secti
     reason = outcomes["reason"].where(outcomes["reason"].notna(), None)
     grouped = outcomes.assign(reason=reason).groupby(["stage", "state", "reason"], dropna=False)
     rows = [
-        {"stage": stage, "state": state, "reason": reason if isinstance(reason, str) else None, "inputs": len(group)}
-        | {"for example": _example(group)}
+        {
+            "stage": stage,
+            "state": state,
+            "reason": reason if isinstance(reason, str) else None,
+            "inputs": len(group),
+        }
+        | {"for example": next(iter(group["message"].dropna()), None)}
         for (stage, state, reason), group in grouped
     ]
     rows.sort(key=lambda row: (stages.index(row["stage"]), states.index(row["state"]), -row["inputs"]))
@@ -143,21 +157,19 @@ def _accounts(workspace: Folder, outcomes: pd.DataFrame, model_id: str) -> Secti
     return Section("What became of every input", "\n\n".join([lead, " ".join(text)]), pd.DataFrame(rows))
 
 
-def _example(group: pd.DataFrame) -> str | None:
-    told = group[group["message"].notna()]
-    if not len(told):
-        return None
-    first = told.iloc[0]
-    return f"{str(first['input']).rsplit('/', 1)[-1]}: {first['message']}"
-
-
 def _account(workspace: Folder, outcomes: pd.DataFrame, stage: str, model_id: str) -> str:
     """Return the sum of a stage's inputs by state, and how much of it is committed."""
     states = outcomes.loc[outcomes["stage"] == stage, "state"].value_counts()
     parts = ", ".join(f"{states[str(state)]:,} {state}" for state in State if str(state) in states)
-    product = {"ingest": "lightcurves", "preprocess": "curves", "score": f"eclipsing_binary_scores/model={model_id}"}
+    product = {
+        "ingest": "lightcurves",
+        "preprocess": "curves",
+        "score": f"eclipsing_binary_scores/model={model_id}",
+    }
     committed = len(manifest.committed(workspace, stage, product[stage]))
-    planned = sum(len(plan.partitions(table)) for name in plan.names(workspace) if (table := plan.load(workspace, name)))
+    planned = sum(
+        len(plan.partitions(table)) for name in plan.names(workspace) if (table := plan.load(workspace, name))
+    )
     left = f"; {planned - committed} of {planned} partitions are still to do" if committed < planned else ""
     return f"{stage}: {states.sum():,} {_STAGES[stage]} = {parts or 'none'}{left}."
 
@@ -166,11 +178,14 @@ def _scores(stars: pd.DataFrame, judgement: Judgement | None, threshold: float) 
     if judgement is None:
         groups = {"all stars": stars["score"].tolist()}
         caption = "Score of each star: the mean of its segments' log-odds, as a probability."
-        second = charts.ranked(stars["score"].tolist(), threshold, "How many candidates each threshold would give.")
+        second = charts.ranked(
+            stars["score"].tolist(), threshold, "How many candidates each threshold would give."
+        )
         return Section("Scores", figures=[charts.histogram(groups, threshold, caption), second])
     scored = judgement.stars.dropna(subset="score")
     groups = {
-        name: scored.loc[scored["is_eb"] == is_eb, "score"].tolist() for name, is_eb in (("not EB", False), ("EB", True))
+        name: scored.loc[scored["is_eb"] == is_eb, "score"].tolist()
+        for name, is_eb in (("not EB", False), ("EB", True))
     }
     caption = "Score of each star by what it truly is. Only stars that the model did not train on."
     (_, wrong), (missed, right) = judgement.confusion.tolist()
@@ -184,48 +199,62 @@ def _scores(stars: pd.DataFrame, judgement: Judgement | None, threshold: float) 
 def _verdict(judgement: Judgement | None) -> list[Section]:
     if judgement is None or not len(judgement.stars):
         return []
-    total, unscored = len(judgement.stars), judgement.unscored
     text = (
-        f"Counted are only the {total:,} stars that the model did not train on: no light curve of theirs, in any sector, "
-        "was used to fit it, to choose its best epoch or to set a threshold. "
-        f"{judgement.base_rate:.0%} of them are eclipsing binaries, far more than in the sky: precision in a real sector "
-        "will be lower, recall is what carries over."
+        f"Counted are only the {len(judgement.stars):,} stars that the model did not train on: no light curve of theirs, in any "
+        "sector, was used to fit it or to choose its best epoch.\n\n"
+        f"{judgement.base_rate:.0%} of them are eclipsing binaries, far more than in the sky, where precision will be lower."
     )
-    if unscored:
-        text += f" {unscored} of them have no score (no segment long enough) and count as left."
-    rates = judgement.rates().assign(measure=lambda t: t["measure"].astype(str))
-    rates.attrs["units"] = {"95% from": "Wilson", "to": "Wilson"}
-    picture = charts.confusion(judgement.confusion, f"Stars, at the threshold {judgement.threshold:g}.")
-    kinds = judgement.kinds().round({"share": 3, "95% from": 3, "to": 3})
-    told = "EA, EB and EW are eclipsing binaries, detached to in contact; the rest only look alike or do not vary."
-    return [
-        Section("Against the truth", text, rates.round({"value": 3, "95% from": 3, "to": 3}), [picture]),
-        Section("By kind of star", told, kinds),
+    if judgement.unscored:
+        text += f" {judgement.unscored} of them have no score (no segment long enough) and count as left."
+    threshold = f"At the threshold, {judgement.threshold:g}."
+    bars = (
+        f"{threshold} Bars: 95% intervals (Wilson). EA, EB, EW: detached, semi-detached and contact binaries; the others "
+        "pulsate, rotate, flare or keep still."
+    )
+    pictures = [
+        charts.confusion(judgement.confusion, f"Stars. {threshold}"),
+        charts.kinds(judgement.kinds(), bars),
     ]
+    return [Section("Against the truth", text, judgement.rates(), pictures)]
+
+
+_WHY = """Left in time, then folded at gls_period, the period of the strongest sinusoid, and at twice that.
+
+A binary has two eclipses an orbit. Where they are alike, the strongest sinusoid has half the orbital period, and folding
+at that lays one eclipse onto the other. If the two minima of the right panel differ in depth or shape, or two curves cross
+in the middle one, twice gls_period is the orbit. Phase 0 is the deepest minimum; lines are medians; the period is sharpened
+within the 0.8% of the periodogram's grid."""
 
 
 def _examples(
-    workspace: Folder, stars: pd.DataFrame, truth: pd.DataFrame | None, judgement: Judgement | None, threshold: float
+    workspace: Folder,
+    stars: pd.DataFrame,
+    truth: pd.DataFrame | None,
+    judgement: Judgement | None,
+    threshold: float,
 ) -> list[Section]:
-    why = (
-        "Left in time, then folded at gls_period, the period of the strongest sinusoid, and at twice that. A binary has two "
-        "eclipses an orbit; where they are alike, the strongest sinusoid has half the orbital period, and folding at it "
-        "lays one eclipse onto the other. If the minima of the right panel differ in depth or shape, or in the middle panel "
-        "two curves cross, twice gls_period is the orbit. Phase 0 is the deepest minimum; lines are medians."
-    )
-    known = truth.set_index("tic_id") if truth is not None else None
-    near = stars.assign(away=(stars["score"] - threshold).abs()).sort_values("away", kind="stable")
-    groups = {
-        "The best-scored stars": (stars.head(5)["tic_id"], why),
-        "Borderline stars": (near.head(3)["tic_id"], "Closest to the threshold: the ones worth an eye."),
-    }
+    groups: dict[str, tuple[pd.Series, str]] = {}
+    pool, said = stars, ""
     if judgement is not None:
+        pool, said = (
+            stars[stars["tic_id"].isin(judgement.stars["tic_id"])],
+            " Of the stars that the model did not train on.",
+        )
         judged = judgement.stars.dropna(subset="score").sort_values("score")
         missed = judged[judged["is_eb"] & ~judged["found"]].head(2)["tic_id"]
         wrong = judged[~judged["is_eb"] & judged["found"]].tail(2)["tic_id"][::-1]
-        said = "Of the stars that the model did not train on: the highest-scored that are none, the lowest-scored that are."
-        groups["The worst mistakes"] = (pd.concat([wrong, missed]), said)
-    scores = stars.set_index("tic_id")
+        text = "The highest-scored stars that are no eclipsing binaries, and the lowest-scored that are."
+        groups["The worst mistakes"] = (pd.concat([wrong, missed]), text + said)
+    near = pool.assign(away=(pool["score"] - threshold).abs()).sort_values("away", kind="stable")["tic_id"]
+    groups = {
+        "The best-scored stars": (pool["tic_id"].head(5), _WHY + said),
+        "Borderline stars": (
+            near[~near.isin(pool["tic_id"].head(5))].head(3),
+            "Closest to the threshold." + said,
+        ),
+        **groups,
+    }
+    scores, known = stars.set_index("tic_id"), None if truth is None else truth.set_index("tic_id")
     sections = []
     for heading, (chosen, text) in groups.items():
         captions = {int(tic_id): _caption(scores.loc[tic_id], known, int(tic_id)) for tic_id in chosen}
@@ -246,19 +275,26 @@ def _caption(star: pd.Series, known: pd.DataFrame | None, tic_id: int) -> str:
     return f"{text} In truth: {kind}, period {period:.5g} d{ratio}."
 
 
-def _candidates(stars: pd.DataFrame, truth: pd.DataFrame | None, threshold: float) -> Section:
+def _candidates(
+    stars: pd.DataFrame, truth: pd.DataFrame | None, held_out: Collection[int] | None, threshold: float
+) -> Section:
+    total = int(stars["score"].ge(threshold).sum())
     table = stars.loc[stars["score"] >= threshold, _SHOWN].head(25)
-    table = table.assign(**{"2 × gls_period": 2 * table["gls_period"]}).round({"score": 4, "score_max": 4, "tmag": 2})
     if truth is not None:
         columns = [name for name in ("kind", "period") if name in truth] or ["label"]
         renamed = truth[["tic_id", *columns]].rename(columns={name: f"true {name}" for name in columns})
-        table = table.merge(renamed, on="tic_id", how="left")
+        table = table.merge(renamed, on="tic_id", how="left").drop(columns="score_max")
+        table["trained on"] = ~table["tic_id"].isin(list(held_out or ()))
     else:
         table["tic_id"] = [_exofop(tic_id) for tic_id in table["tic_id"]]
-    units = {column.name: column.unit for column in schema.STARS.columns if column.unit}
-    table.attrs["units"] = units | {"2 × gls_period": "d", "true period": "d"}
-    total = int(stars["score"].ge(threshold).sum())
-    text = f"The best {len(table)} of {total:,} stars that score at least {threshold:g}, from {combine.CURRENT}."
+    digits = {"ra": 4, "dec": 4, "tmag": 2, "score": 4, "score_max": 4, "gls_period": 5, "true period": 5}
+    table = table.round(digits)
+    table.attrs["units"] = {column.name: column.unit for column in schema.STARS.columns if column.unit} | {
+        "true period": "d"
+    }
+    text = (
+        f"The best {len(table)} of {total:,} stars that score at least {threshold:g}, from {combine.CURRENT}."
+    )
     return Section("Top candidates", text, table)
 
 
@@ -292,7 +328,9 @@ def _refused(outcomes: pd.DataFrame) -> list[Section]:
     if not len(bad):
         return []
     table = bad[["stage", "store", "input", "state", "reason", "message"]]
-    return [Section("Rejected and failed inputs", "Each with its reason; a bad file never stops a run.", table)]
+    return [
+        Section("Rejected and failed inputs", "Each with its reason; a bad file never stops a run.", table)
+    ]
 
 
 def _next(workspace: Folder, stars: pd.DataFrame) -> Section:
@@ -305,6 +343,13 @@ def _next(workspace: Folder, stars: pd.DataFrame) -> Section:
         f"python -m jobs.export {where} candidates.vot": "the catalogue as VOTable, for TOPCAT or Aladin; CSV, ECSV too",
         f"tensorboard --logdir {shlex.quote(workspace.url('models'))}": "how training went",
     }
-    lines = "\n".join(f"{escape(command)}\n    <span class=note># {escape(text)}</span>" for command, text in commands.items())
+    lines = "\n".join(
+        f"{escape(command)}\n    <span class=note># {escape(text)}</span>"
+        for command, text in commands.items()
+    )
     python = f'import pandas as pd\nstars = pd.read_parquet("{escape(workspace.url(combine.CURRENT))}")'
-    return Section("Where to look next", "From the folder of skysift, and in Python:", html=f"<pre>{lines}</pre><pre>{python}</pre>")
+    return Section(
+        "Where to look next",
+        "From the folder of skysift, and in Python:",
+        html=f"<pre>{lines}</pre><pre>{python}</pre>",
+    )

@@ -1,9 +1,9 @@
 """Generalised Lomb-Scargle periodograms: power at given periods, and the highest power in bins of period.
 
-The model is a sine with a floating mean, its power standard-normalised [1]_: the share of the weighted variance
-that the best sine takes away. The sums over the samples come from `fourier`, so the powers are those of the direct
-sum to about 1e-9; frequencies where the sums nearly cancel (a sine that the sampling cannot tell from a constant)
-are summed directly.
+The model is a sine with a floating mean, its power standard-normalised [1]_: the share of the weighted
+variance that the best sine takes away. The sums over the samples come from `fourier`, so the powers are those
+of the direct sum to about 1e-9; frequencies where the sums nearly cancel (a sine that the sampling cannot
+tell from a constant) are summed directly.
 
 References
 ----------
@@ -52,7 +52,7 @@ class Peaks(NamedTuple):
 
 
 class _Sample(NamedTuple):
-    """Centred times, weights that add up to one, and weighted data of unit variance and zero mean."""
+    """Centred times, weights that add up to one, weights times data of unit variance and zero mean."""
 
     time: Floats
     data: Floats
@@ -76,7 +76,7 @@ def _power(yc, ys, cc, ss, cs):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _combine(single, double, power):  # type: ignore[no-untyped-def]
-    """Powers from the sums at the frequencies (data, weights) and the weights' at twice them; -1 where unreliable."""
+    """Powers from the sums at the frequencies and the weights' at twice them; -1 where unreliable."""
     for j in range(power.size):
         c, s = single[1, 0, j], single[1, 1, j]
         half = 0.5 * double[0, 0, j]
@@ -111,7 +111,7 @@ def _direct(time, data, weight, frequency):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _highest(data, weight, factor, low, high, power):  # type: ignore[no-untyped-def]
-    """Highest power over each range ``low <= k < high`` of the regular grid of frequencies; returns the best k."""
+    """Highest power over each range ``low <= k < high`` of regular frequencies; returns the best k."""
     best, at = 0.0, 0
     for b in range(power.size):
         for k in range(low[b], high[b]):
@@ -187,8 +187,8 @@ def _powers(sample: _Sample, frequency: Floats) -> Floats:
 def gls(time: ArrayLike, flux: ArrayLike, periods: ArrayLike, flux_err: ArrayLike | None = None) -> Floats:
     """Generalised Lomb-Scargle power (floating mean, standard normalisation) at given periods.
 
-    Equal to ``astropy.timeseries.LombScargle(time, flux, flux_err).power(1 / periods)`` to about 1e-9, with any
-    times and any periods.
+    Equal to ``astropy.timeseries.LombScargle(time, flux, flux_err).power(1 / periods)`` to about 1e-9, with
+    any times and any periods.
 
     Parameters
     ----------
@@ -210,8 +210,8 @@ def gls(time: ArrayLike, flux: ArrayLike, periods: ArrayLike, flux_err: ArrayLik
     Raises
     ------
     ValueError
-        For lengths that differ, values that are not finite, errors or periods that are not positive, or fewer than
-        4 samples.
+        For lengths that differ, values that are not finite, errors or periods that are not positive, or fewer
+        than 4 samples.
     """
     period = _column("periods", periods)
     if period.size and period.min() <= 0:
@@ -229,11 +229,11 @@ def peaks(
     flux_err: ArrayLike | None = None,
     edges: Floats = PERIOD_EDGES_ROBUST,
 ) -> Peaks:
-    """Highest generalised Lomb-Scargle power within each bin of period, so that no peak falls between samples.
+    """Highest generalised Lomb-Scargle power within each bin of period.
 
-    Powers are worked out on a regular grid of frequencies five times finer than one over the span, where a peak
-    is seen at 97% or more; bins narrower than that grid take the power at their middle. Bins shorter than two
-    cadences or longer than the span are zero.
+    No peak falls between samples: powers are worked out on a regular grid of frequencies five times finer
+    than one over the span, where a peak is seen at 97% or more; bins narrower than that grid take the power
+    at their middle. Bins shorter than two cadences or longer than the span are zero.
 
     Parameters
     ----------
@@ -252,7 +252,8 @@ def peaks(
     Raises
     ------
     ValueError
-        As in `gls`; or for a cadence that is not positive, or a span of so many cycles that no memory holds them.
+        As in `gls`; or for a cadence that is not positive, or a span of so many cycles that no memory holds
+        them.
     """
     if not cadence > 0:
         raise ValueError(f"cadence is {cadence}; give the interval between samples in days")

@@ -1,7 +1,7 @@
 """A light curve on a regular grid: the interpolating spline of the published recipe, and bin means.
 
-Both give `n` samples whose first and last stand at the first and last time. Compiled without fast-math: equal input
-gives equal bytes everywhere.
+Both give `n` samples whose first and last stand at the first and last time. Compiled without fast-math: equal
+input gives equal bytes everywhere.
 """
 
 import numba
@@ -17,8 +17,8 @@ Floats = NDArray[np.float64]
 def _slopes(x, y):  # type: ignore[no-untyped-def]
     """First derivatives of the not-a-knot cubic spline at its knots, by elimination without pivoting.
 
-    The rows are those of de Boor 2001 (A Practical Guide to Splines, ch. IV), diagonally dominant once the first is
-    eliminated.
+    The rows are those of de Boor 2001 (A Practical Guide to Splines, ch. IV), diagonally dominant once the
+    first is eliminated.
     """
     n = x.size
     upper = np.empty(n)
@@ -103,7 +103,7 @@ def _bin_means(time, flux, weight, samples):  # type: ignore[no-untyped-def]
 
 
 def bin_means(time: Floats, flux: Floats, weight: Floats, samples: int) -> Floats:
-    """Weighted means in bins centred on evenly spaced times; empty bins lie on the line between their neighbours.
+    """Weighted means in bins centred on evenly spaced times; lines fill the empty bins.
 
     A line cannot overshoot, so no gap sets the scale of a curve.
 
@@ -124,20 +124,20 @@ def bin_means(time: Floats, flux: Floats, weight: Floats, samples: int) -> Float
     return np.asarray(_bin_means(time, flux, weight, samples))
 
 
-def spikes(flux: Floats, sigmas: float = 6.0, most: float = 0.005) -> NDArray[np.bool_]:
-    """Mark isolated upward spikes of one to three samples: cosmic rays, tips of short flares.
+def spikes(flux: Floats, sigmas: float = 4.0, most: float = 0.005) -> NDArray[np.bool_]:
+    """Mark isolated upward spikes of one or two samples: cosmic rays, tips of short flares.
 
-    A sample is a spike when it stands above the cubic through its neighbours two and three places away *and* above
-    each of these neighbours, by `sigmas` times the scatter of the former over the whole curve. Dips and their
-    shoulders fail the second test, smooth maxima the first. Maxima too sharp for the cubic come back every period:
-    what happens to more than the fraction `most` of all samples is the star's own, and nothing is marked.
+    A sample is a spike when it stands above all its neighbours two and three places away, by more than twice
+    their own range plus `sigmas` times the noise. No sample in a dip or on its shoulder does, nor the top of
+    a maximum, however sharp, that rises over more than three samples. What happens to more than the fraction
+    `most` of all samples is the star's own, and nothing is marked.
 
     Parameters
     ----------
     flux : (n,) float64
         Flux in order of time, in any unit.
     sigmas : float
-        Threshold in robust standard deviations of the departures from the cubic.
+        Threshold in robust standard deviations of the departures from the cubic through the four neighbours.
     most : float
         Largest fraction of samples that can be spikes.
 
@@ -149,14 +149,13 @@ def spikes(flux: Floats, sigmas: float = 6.0, most: float = 0.005) -> NDArray[np
     marked = np.zeros(flux.size, dtype=bool)
     if flux.size < 7:
         return marked
-    before, after = flux[1:-5], flux[5:-1]
-    far_before, far_after = flux[:-6], flux[6:]
-    middle = flux[3:-3]
-    departure = middle - 0.9 * (before + after) + 0.4 * (far_before + far_after)
-    limit = sigmas * 1.4826 * float(np.median(np.abs(departure)))
-    found = departure > limit
-    for neighbour in (before, after, far_before, far_after):
-        found &= middle - neighbour > limit
-    if 0 < found.sum() <= max(1.0, most * flux.size):
+    far_before, before, middle, after, far_after = flux[:-6], flux[1:-5], flux[3:-3], flux[5:-1], flux[6:]
+    noise = 1.4826 * float(
+        np.median(np.abs(middle - 0.9 * (before + after) + 0.4 * (far_before + far_after)))
+    )
+    high = np.maximum(np.maximum(far_before, far_after), np.maximum(before, after))
+    low = np.minimum(np.minimum(far_before, far_after), np.minimum(before, after))
+    found = middle - high > 2 * (high - low) + sigmas * noise
+    if found.sum() <= max(1.0, most * flux.size):
         marked[3:-3] = found
     return marked

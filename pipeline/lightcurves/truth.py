@@ -48,26 +48,43 @@ class Judgement:
         return average_precision(self.stars["is_eb"], self.stars["score"])
 
     def rates(self) -> pd.DataFrame:
-        """Return precision, recall, specificity and accuracy: value, 95% interval, and the stars it is made of."""
+        """Return each measure with its 95% interval (Wilson, for shares of stars) and what it is made of."""
         (left, wrong), (missed, right) = self.confusion.tolist()
-        counts = {
-            "precision": (right, right + wrong, "of the stars found are eclipsing binaries"),
-            "recall": (right, right + missed, "of the eclipsing binaries are found"),
-            "specificity": (left, left + wrong, "of the other stars are left"),
-            "accuracy": (right + left, len(self.stars), "of all stars are told right"),
+        shares = {
+            "precision": (right, right + wrong, "stars found are eclipsing binaries"),
+            "recall": (right, right + missed, "eclipsing binaries are found"),
+            "specificity": (left, left + wrong, "other stars are left"),
+            "accuracy": (right + left, len(self.stars), "stars are told right"),
         }
-        rows = [_rate(name, k, n, text) for name, (k, n, text) in counts.items()]
-        return pd.DataFrame(rows, columns=["measure", "value", "95% from", "to", "stars"])
+        rows = []
+        for name, (k, n, text) in shares.items():
+            low, high = wilson(k, n)
+            rows.append(
+                (
+                    name,
+                    f"{k / n:.3f}" if n else "–",
+                    f"{low:.3f} – {high:.3f}" if n else "–",
+                    f"{k} of {n} {text}",
+                )
+            )
+        f1 = 2 * right / max(2 * right + wrong + missed, 1)
+        base = f"any threshold; a coin reaches {self.base_rate:.3f}"
+        rows += [
+            ("F1", f"{f1:.3f}", "", "of precision and recall"),
+            ("AUCPR", f"{self.average_precision:.3f}", "", base),
+        ]
+        return pd.DataFrame(rows, columns=["measure", "value", "95% interval (Wilson)", "stars"])
 
     def kinds(self) -> pd.DataFrame:
-        """Return, for each kind of star, how many were found, with the 95% interval of the share."""
+        """Return, for each kind of star, the share found with its 95% interval: kind, truth, stars, found, share, low, high."""
         rows = []
         for (is_eb, kind), stars in self.stars.groupby(["is_eb", "kind"], sort=True):
             found, total = int(stars["found"].sum()), len(stars)
-            low, high = wilson(found, total)
-            rows.append((kind, "EB" if is_eb else "not EB", total, found, found / total, low, high))
-        names = ["kind", "truth", "stars", "found", "share", "95% from", "to"]
-        return pd.DataFrame(rows[::-1], columns=names).sort_values("truth", kind="stable", ignore_index=True)
+            rows.append(
+                (kind, "EB" if is_eb else "not EB", total, found, found / total, *wilson(found, total))
+            )
+        names = ["kind", "truth", "stars", "found", "share", "low", "high"]
+        return pd.DataFrame(rows, columns=names).sort_values(["truth", "kind"], ignore_index=True)
 
 
 def judge(
@@ -90,7 +107,12 @@ def judge(
     joined = known.merge(scores[["tic_id", "score"]], on="tic_id", how="left", validate="one_to_one")
     kind = joined["kind"] if "kind" in joined else joined["label"]
     found = joined["score"].ge(threshold)  # no score: not found
-    columns = {"tic_id": joined["tic_id"], "is_eb": joined["label"].eq("EB"), "kind": kind, "score": joined["score"]}
+    columns = {
+        "tic_id": joined["tic_id"],
+        "is_eb": joined["label"].eq("EB"),
+        "kind": kind,
+        "score": joined["score"],
+    }
     return Judgement(pd.DataFrame(columns | {"found": found}), threshold)
 
 
@@ -120,8 +142,3 @@ def average_precision(is_eb: pd.Series, score: pd.Series) -> float:
     """Return the area under precision over recall as a sum of steps, not interpolated; NaN without any EB."""
     precision, recall = precision_recall(is_eb, score)
     return float(np.sum(precision * np.diff(recall, prepend=0.0))) if len(recall) else float("nan")
-
-
-def _rate(name: str, k: int, n: int, text: str) -> tuple[str, float, float, float, str]:
-    low, high = wilson(k, n)
-    return name, k / n if n else float("nan"), low, high, f"{k} of {n} {text}"

@@ -1,8 +1,8 @@
 """The published way from a FITS file to CALNet's input, written plainly: the reference of the benchmarks.
 
-Liu et al. 2025, arXiv:2504.15875: read with astropy, split into segments, reject "outliers" of an interpolating
-spline, spline again, resample to 4,000 points, generalised Lomb-Scargle by the direct sum at 1,000 periods, append
-both to CSV files. One function a step, so that each can be timed.
+Liu et al. 2025, arXiv:2504.15875: read with astropy, split into segments, reject "outliers" of an
+interpolating spline, spline again, resample to 4,000 points, generalised Lomb-Scargle by the direct sum at
+1,000 periods, append both to CSV files. One function a step, so that each can be timed.
 """
 
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ def split(time: Floats, flux: Floats) -> Iterator[tuple[Floats, Floats]]:
 
 
 def resample(time: Floats, flux: Floats) -> Floats:
-    """Three splines: reject outliers of the first, refill with the second, sample the third; min-max scaled."""
+    """Three splines: reject outliers of the first, refill with the second, sample the third; min-max."""
     x = (time - time[0]) / (time[-1] - time[0])
     residual = flux - CubicSpline(x, flux)(x)
     kept = np.abs(residual) <= 3 * residual.std()
@@ -70,7 +70,7 @@ def append(path: Path, row: Floats) -> None:
 
 
 def process_file(path: Path, csv: Path) -> int:
-    """All steps for one file; rows go to `csv`-curve.csv and `csv`-periodogram.csv. Returns the segments done."""
+    """All steps for one file; rows go to <csv>-curve.csv and -periodogram.csv. Returns the segments done."""
     done = 0
     for time, flux in split(*read(path)):
         curve, powers = resample(time, flux), power(time, flux)

@@ -19,7 +19,12 @@ JOB = {"RAY_JOB_CONFIG_JSON_ENV_VAR": json.dumps({"metadata": {"job_submission_i
 
 @pytest.mark.parametrize(
     ("environ", "inside"),
-    [(JOB, True), ({}, False), ({"RAY_JOB_CONFIG_JSON_ENV_VAR": "{"}, False), ({"RAY_ADDRESS": "auto"}, False)],
+    [
+        (JOB, True),
+        ({}, False),
+        ({"RAY_JOB_CONFIG_JSON_ENV_VAR": "{"}, False),
+        ({"RAY_ADDRESS": "auto"}, False),
+    ],
 )
 def test_a_submitted_job_is_recognised(environ, inside):
     assert inside_ray_job(environ) is inside

@@ -39,7 +39,9 @@ def test_launchers_ask_for_a_token_and_show_no_dashboard(name):
     config = read(name)
     assert "--env RAY_AUTH_MODE=token" in config["docker"]["run_options"]
     assert config["file_mounts"]["/home/ray/.ray/auth_token"] == "~/.ray/auth_token"
-    starts = [c for kind in ("head", "worker") for c in config[f"{kind}_start_ray_commands"] if "ray start" in c]
+    starts = [
+        c for kind in ("head", "worker") for c in config[f"{kind}_start_ray_commands"] if "ray start" in c
+    ]
     assert len(starts) == 2 and all("RAY_AUTH_MODE=token ray start" in command for command in starts)
     assert "--dashboard-host=127.0.0.1" in starts[0] and "0.0.0.0" not in json.dumps(config)
 
@@ -78,7 +80,12 @@ def test_the_rayjob_has_the_fields_that_kuberay_requires(rayjob):
 def test_the_rayjobs_pods_match_kubernetes_schema(rayjob):
     cluster = rayjob["spec"]["rayClusterSpec"]
     for group in [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]:
-        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod"}, "spec": group["template"]["spec"]}
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "pod"},
+            "spec": group["template"]["spec"],
+        }
         kubernetes_validate.validate(pod, KUBERNETES, strict=True)
         for container in pod["spec"]["containers"]:
             assert set(container["resources"]) == {"requests", "limits"}

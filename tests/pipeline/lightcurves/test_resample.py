@@ -25,7 +25,7 @@ def test_spline_is_scipys(seed, n, samples):
 def test_spline_on_real_segments(real):
     for curve in real:
         good = (curve["quality"] == 0) & np.isfinite(curve["time"]) & np.isfinite(curve["flux"])
-        time, flux = curve["time"][good], curve["flux"][good].astype(float)
+        time, flux = curve["time"][good].astype(float), curve["flux"][good].astype(float)
         x = (time - time[0]) / (time[-1] - time[0])
         expected = CubicSpline(x, flux)(np.linspace(0, 1, 4000))
         assert np.abs(spline(time, flux, 4000) - expected).max() < 1e-9 * np.ptp(expected)

@@ -1,0 +1,284 @@
+"""Labelled stars and a store of curves → a model in the registry, under the alias ``candidate``.
+
+The driver gathers and splits the labelled segments, has Ray Train run `models.loop`, and judges what comes out
+on stars that were not trained on. Everything of a run lies in ``models/<name>/runs/<hash>/`` of the workspace
+until the model is registered: whoever starts the same training again goes on from there.
+"""
+
+import io
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import ray
+from ray.train import (
+    FailureConfig,
+    LoggingConfig,
+    RunConfig,
+    ScalingConfig,
+    TrainingFailedError,
+    WorkerGroupError,
+)
+from ray.train.torch import TorchConfig, TorchTrainer
+from tensorboardX import SummaryWriter
+
+from catalogs import write
+from catalogs.folder import Folder
+from models import checkpoint, loop
+from models.data import FOLDS, committed_curves, label_segments, segment_index, split
+from models.evaluate import best_epoch, evaluate, figures
+from models.labels import draw_unlisted, file_digest, merge, read_labels, read_negatives, unlisted
+from models.loop import Run, State
+from models.registry import Registry
+from models.spec import get_spec
+from pipeline import manifest
+from pipeline.errors import SkysiftError, UsageError
+from pipeline.settings import TrainSettings, digest
+
+__all__ = ["train"]
+
+
+def train(
+    workspace: Folder,
+    name: str,
+    labels: str | Path,
+    negatives: str | Path | None,
+    settings: TrainSettings,
+    sectors: list[int] | None,
+    workers: int,
+    gpu: bool,
+) -> str:
+    """Train a model on the connected Ray cluster and register it; only the alias ``candidate`` moves.
+
+    Parameters
+    ----------
+    workspace : Folder
+        Holds the curves; receives checkpoints and the model. Every worker must see it.
+    name : str
+        Of the model, see `models.spec`.
+    labels, negatives : str or Path
+        Lists of stars, see `models.labels`.
+    settings : TrainSettings
+        Epochs, rates, seed, split, limits.
+    sectors : list of int or None
+        Where to take segments from; None: every sector that was ingested.
+    workers : int
+        Processes that train together, on one core each, and on one GPU each if `gpu`.
+    gpu : bool
+        Train on GPUs, with nccl; else on CPUs, with gloo.
+
+    Returns
+    -------
+    str
+        Id of the model.
+
+    Raises
+    ------
+    UsageError
+        If lists, settings or cluster do not allow it.
+    Refused
+        If partitions are missing, stale or of another recipe.
+    SkysiftError
+        If training fails; what was reached stays, and the same command goes on from there.
+    """
+    _check_cluster(workers, gpu)
+    segments, facts = _training_set(workspace, name, labels, negatives, settings, sectors)
+    identity = digest({"model": name, "settings": settings.model_dump(mode="json"), **facts})[:16]
+    run = Run(name, settings, workspace, f"models/{name}/runs/{identity}")
+    # The table names what every worker reads, so it comes first.
+    run.folder.write(loop.INDEX, _parquet(segments))
+    with tempfile.TemporaryDirectory(prefix="skysift-train-") as folder:
+        with _following(run, folder):
+            _fit(run, workers, gpu, folder)
+        state = loop.read_state(run)
+        if state.error:
+            raise SkysiftError(f"{name}: {state.error}; its checkpoints are in {run.folder}")
+        scored = write.read(run.folder, loop.PREDICTIONS).to_pandas()
+        card = _card(run, facts, state, scored) | {"workers": workers, "device": "gpu" if gpu else "cpu"}
+        files = figures(state.history, scored[scored["fold"] == "test"], get_spec(name).threshold)
+        files["held_out.parquet"] = _parquet(scored)
+        (events,) = Path(folder).glob("events.*")
+        files["tb/events.out.tfevents.training"] = events.read_bytes()
+    registry = Registry(workspace)
+    model_id = registry.save(name, checkpoint.read_weights(run.folder), card, files)
+    registry.set_alias(name, "candidate", model_id)
+    workspace.remove_tree(run.path)
+    return model_id
+
+
+def _check_cluster(workers: int, gpu: bool) -> None:
+    if not ray.is_initialized():
+        raise UsageError("train: not connected to Ray; use cluster.local.ray_session")
+    there = ray.cluster_resources()
+    for kind in ("CPU", *(("GPU",) if gpu else ())):
+        if there.get(kind, 0) < workers:
+            raise UsageError(f"--workers {workers}: this Ray cluster has {there.get(kind, 0):g} {kind}s")
+
+
+def _training_set(
+    workspace: Folder,
+    name: str,
+    labels: str | Path,
+    negatives: str | Path | None,
+    settings: TrainSettings,
+    sectors: list[int] | None,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Return labelled segments with their fold, and for the card where they come from."""
+    recipe = get_spec(name).recipe
+    partitions = committed_curves(workspace, sectors, recipe)
+    index = segment_index(workspace, list(partitions))
+    stars = read_labels(labels)
+    sources: dict[str, Any] = {"labels": file_digest(labels)}
+    if negatives is not None:
+        stars = merge(stars, read_negatives(negatives))
+        sources["negatives"] = file_digest(negatives)
+    if settings.unlisted_as_negative:
+        number, seed = settings.unlisted_as_negative, settings.seed
+        drawn = draw_unlisted(index["tic_id"], stars["tic_id"], number, seed)
+        stars = merge(stars, unlisted(drawn))
+        sources["unlisted_as_negative"] = {"seed": settings.seed, "tic_id": drawn}
+    labelled = label_segments(index, stars)
+    segments = split(labelled, settings)
+    facts = {
+        "recipe": recipe,
+        "data": sources
+        | {
+            "partitions": {manifest.path("preprocess", key): value for key, value in partitions.items()},
+            "labelled_stars": int(stars["tic_id"].nunique()),
+            "labelled_stars_with_segments": int(labelled["tic_id"].nunique()),
+            "segments_left_out_by_split": len(labelled) - len(segments),
+            "counts": {fold: _counts(segments[segments["fold"] == fold]) for fold in FOLDS},
+        },
+    }
+    return segments, facts
+
+
+def _counts(segments: pd.DataFrame) -> dict[str, Any]:
+    stars = segments.drop_duplicates("tic_id")
+    return {
+        "stars": len(stars),
+        "segments": len(segments),
+        "positive_stars": int(stars["label"].sum()),
+        "positive_segments": int(segments["label"].sum()),
+        "stars_by_class": {str(k): int(n) for k, n in stars["klass"].value_counts().sort_index().items()},
+    }
+
+
+def _parquet(table: pd.DataFrame) -> bytes:
+    file = io.BytesIO()
+    table.to_parquet(file, index=False)
+    return file.getvalue()
+
+
+def _fit(run: Run, workers: int, gpu: bool, folder: str) -> None:
+    """Run the loop on Ray Train; checkpoints are ours, in the workspace: Ray's own storage may be lost."""
+    resources = {"CPU": 1.0} | ({"GPU": 1.0} if gpu else {})
+    trainer = TorchTrainer(
+        loop.work,
+        train_loop_config={"run": run},
+        torch_config=TorchConfig(backend="nccl" if gpu else "gloo", timeout_s=600),
+        scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpu, resources_per_worker=resources),
+        run_config=RunConfig(
+            name=f"{run.model}-{Path(run.path).name}",
+            storage_path=f"{folder}/ray",
+            failure_config=FailureConfig(max_failures=3),
+            logging_config=LoggingConfig(log_level="WARNING"),
+        ),
+    )
+    try:
+        with _signals_kept():
+            trainer.fit()
+    except WorkerGroupError as error:
+        ours = [_cause(failure) for failure in error.worker_failures.values()]
+        raise next((e for e in ours if isinstance(e, SkysiftError)), _failed(run, error)) from error
+    except TrainingFailedError as error:
+        raise _failed(run, error) from error
+
+
+def _cause(failure: BaseException) -> BaseException:
+    return getattr(failure, "_base_exc", failure)
+
+
+def _failed(run: Run, error: BaseException) -> SkysiftError:
+    return SkysiftError(f"training of {run.model} failed: {error}\nrun it again to go on from {run.folder}")
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Put back the handler of Ctrl-C, which Ray Train replaces for good."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _following(run: Run, folder: str) -> Iterator[None]:
+    """Say a line an epoch and keep TensorBoard's log in `folder`, from the history that the workers write."""
+    stop = threading.Event()
+    with SummaryWriter(folder) as board:
+
+        def follow() -> None:
+            said = 0
+            while True:
+                over = stop.wait(1.0)
+                history = loop.read_state(run).history
+                for row in history[said:]:
+                    _say(run, row, board)
+                said = len(history)
+                if over:
+                    return
+
+        thread = threading.Thread(target=follow, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+
+def _say(run: Run, row: dict[str, Any], board: SummaryWriter) -> None:
+    print(
+        f"train {run.model}: epoch {row['epoch']}/{run.settings.epochs}, loss {row['train_loss']:.4f}, "
+        f"validation loss {row['validation_loss']:.4f}, accuracy {row['validation_accuracy']:.4f}, "
+        f"AUCPR {row['validation_aucpr']:.4f}, {row['seconds']:.0f} s",
+        flush=True,
+    )
+    for key, value in row.items():
+        fold, _, what = key.partition("_")
+        if fold in ("train", "validation"):
+            board.add_scalar(f"{what}/{fold}", value, row["epoch"])
+    board.add_scalar("learning_rate", row["learning_rate"], row["epoch"])
+
+
+def _card(run: Run, facts: dict[str, Any], state: State, scored: pd.DataFrame) -> dict[str, Any]:
+    settings = run.settings
+    return {
+        "model": run.model,
+        **facts,
+        "split": {
+            "by": settings.split_by,
+            "seed": settings.seed,
+            "rule": "sha256 of seed:tic_id, as a number in [0, 1), against the shares of test and validation",
+        },
+        "settings": settings.model_dump(mode="json"),
+        "settings_hash": settings.hash,
+        "best_epoch": best_epoch(state.history),
+        "history": state.history,
+        "metrics": {
+            fold: evaluate(scored[scored["fold"] == fold], get_spec(run.model).threshold)
+            for fold in ("validation", "test")
+        },
+        "provenance": manifest.provenance(time.time() - state.seconds),
+    }
