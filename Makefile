@@ -57,10 +57,10 @@ bench: .venv/.installed   ## speed, size and memory as ratios measured in one ru
 lock:           ## write requirements.lock from pyproject.toml
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
-	  print(*p["dependencies"], *p["optional-dependencies"]["dev"], sep="\n")' > .venv-lock/direct.txt
+	  print(*p["dependencies"], *p["optional-dependencies"]["dev"], "setuptools", sep="\n")' > .venv-lock/direct.txt
 	.venv-lock/bin/python -m pip install --quiet $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) -r .venv-lock/direct.txt
 	{ echo '# Written by `make lock` from pyproject.toml; do not edit.'; \
-	  .venv-lock/bin/python -m pip freeze | sed -E 's/\+cpu$$//' | grep -v -i -E '^(nvidia|cuda|triton)'; } > requirements.lock
+	  .venv-lock/bin/python -m pip freeze --all | sed -E 's/\+cpu$$//' | grep -v -i -E '^(pip==|wheel==|nvidia|cuda|triton)'; } > requirements.lock
 	rm -rf .venv-lock
 
 clean:          ## remove caches and the demo's output, not .venv and not workspace

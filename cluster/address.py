@@ -11,6 +11,7 @@ from pipeline.errors import UsageError
 
 __all__ = [
     "DASK_ADDRESS",
+    "LOOPBACK",
     "check_ray_address",
     "check_workspace_path",
     "free_port",
@@ -22,6 +23,13 @@ __all__ = [
 
 DASK_ADDRESS = "SKYSIFT_DASK_ADDRESS"
 """Environment variable with the address of a running Dask scheduler."""
+
+LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""Variable that, set to 0, makes Ray listen on loopback only.
+
+Otherwise Ray replaces ``--node-ip-address=127.0.0.1`` by the machine's address, and head and raylet listen on
+all interfaces; 0 says that clusters are not possible on this system, and the address stays (seen in Ray 2.60).
+"""
 
 _RAY_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # what `ray job submit` sets for the command it runs
 _CONNECT_S = 3.0
@@ -86,8 +94,8 @@ def check_ray_address(address: str, environ: Mapping[str, str] = os.environ) -> 
     Parameters
     ----------
     address : str
-        ``host:port`` of a Ray head. Whoever reaches a Ray without a token may run any program there, so one that
-        is reached over a network must ask for it.
+        ``host:port`` of a Ray head. Whoever reaches a Ray without a token may run any program there, so one
+        that is reached over a network must ask for it.
     environ : mapping, optional
         The environment that Ray will read.
 
@@ -101,9 +109,8 @@ def check_ray_address(address: str, environ: Mapping[str, str] = os.environ) -> 
         with socket.create_connection((host, port), _CONNECT_S) as connection:
             same_machine = connection.getsockname()[0] == connection.getpeername()[0]
     except OSError as error:
-        raise UsageError(
-            f"{address}: no Ray answers there ({error}); start one or leave the address out"
-        ) from None
+        message = f"{address}: no Ray answers there ({error}); start one or give no address"
+        raise UsageError(message) from None
     with_token = has_ray_token(environ) and environ.get("RAY_AUTH_MODE", "token") == "token"
     if not same_machine and not with_token:
         raise UsageError(
@@ -124,7 +131,7 @@ def check_workspace_path(
     """
     if inside_ray_job(environ) and "://" not in path and not Path(path).expanduser().is_absolute():
         raise UsageError(
-            f"{option} {path}: relative, but the working folder of a submitted Ray job is a copy that Ray deletes; "
-            f"give an absolute path that every node sees, or s3://bucket/prefix"
+            f"{option} {path}: relative, but the working folder of a Ray job is a copy that Ray deletes; "
+            "give an absolute path that every node sees, or s3://bucket/prefix"
         )
     return path

@@ -1,29 +1,20 @@
-"""Start Dask and Ray on one machine, or connect to running ones by address.
-
-Everything listens on loopback only. Ray needs care for that: whatever `--node-ip-address` says, it replaces
-127.0.0.1 by the machine's address and its head and raylet then listen on all interfaces, unless it believes that
-clusters are not possible on this system (`_LOOPBACK` below; measured with Ray 2.60).
-"""
+"""Start Dask and Ray on one machine, loopback only, or connect to running ones by address."""
 
 import contextlib
 import logging
 import os
 import secrets
-import signal
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import psutil
 
 from cluster.address import (
     DASK_ADDRESS,
+    LOOPBACK,
     check_ray_address,
     free_port,
     inside_ray_job,
@@ -35,38 +26,24 @@ from pipeline.errors import UsageError
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["RayHead", "RaySession", "dask_client", "ray_head", "ray_session"]
+__all__ = ["RaySession", "dask_client", "ray_session"]
 
 _log = logging.getLogger(__name__)
 _TREE = str(Path(__file__).resolve().parents[1])
-_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
-_HEAD_LOG = "head.log"
-_START_S = 60
-_STOP_S = 15
 _CONNECT_S = 5
 _MEMORY_SHARE = 0.8  # of what is available now; the rest is for the driver and the page cache
-_ONE_THREAD = {
-    name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
-}
+_ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
+)
 
 
 @dataclass(frozen=True)
 class RaySession:
-    """A connection to Ray: the head's address, the dashboard's (or ""), and whether this process started it."""
+    """A connection to Ray: the addresses of head and dashboard (or ""), and whether it was started here."""
 
     address: str
     dashboard: str
     started_here: bool
-
-
-@dataclass(frozen=True)
-class RayHead:
-    """A Ray head in a process of its own: address, dashboard, the process, and the variables its clients need."""
-
-    address: str
-    dashboard: str
-    process: "subprocess.Popen[bytes]"
-    environ: dict[str, str]
 
 
 @contextlib.contextmanager
@@ -78,8 +55,8 @@ def dask_client(workers: int | None = None, address: str | None = None) -> Itera
     workers : int, optional
         Processes to start, one thread each; default one per usable core.
     address : str, optional
-        A running scheduler's, ``tcp://host:port``; default the variable ``SKYSIFT_DASK_ADDRESS``, else a cluster
-        of this process on 127.0.0.1.
+        A running scheduler's, ``tcp://host:port``; default the variable ``SKYSIFT_DASK_ADDRESS``, else a
+        cluster of this process on 127.0.0.1.
 
     Yields
     ------
@@ -97,9 +74,8 @@ def dask_client(workers: int | None = None, address: str | None = None) -> Itera
         try:
             client = Client(address, timeout=_CONNECT_S)
         except (OSError, ValueError) as error:
-            raise UsageError(
-                f"{address}: no Dask scheduler answers there ({error}); start one or leave it out"
-            ) from None
+            message = f"{address}: no Dask scheduler answers there ({error}); start one or give no address"
+            raise UsageError(message) from None
         with client:
             _log.info("Dask dashboard: %s", client.dashboard_link)
             yield client
@@ -163,8 +139,9 @@ def ray_session(
 
     Notes
     -----
-    A session that this process already has is used and left open. A Ray started here asks for no token unless
-    ``RAY_AUTH_MODE=token`` is set, as nothing but this machine reaches it; a token made for it stays in memory.
+    A session that this process already has is used and left open. A Ray started here asks for no token, as
+    nothing but this machine reaches it, unless ``RAY_AUTH_MODE=token`` is set; a token made then stays in
+    memory.
     """
     import ray
 
@@ -217,9 +194,8 @@ def _connect_ray(address: str) -> Any:
     try:
         return ray.init(address=address, runtime_env=environment, logging_level=logging.WARNING)
     except ConnectionError as error:
-        raise UsageError(
-            f"{address}: no Ray answers there ({error}); start one or leave the address out"
-        ) from None
+        message = f"{address}: no Ray answers there ({error}); start one or give no address"
+        raise UsageError(message) from None
 
 
 def _describe(context: Any, started_here: bool) -> RaySession:
@@ -231,9 +207,9 @@ def _describe(context: Any, started_here: bool) -> RaySession:
 
 def _check_loopback(session: RaySession) -> None:
     """Fail when a Ray started here is open to others, should another version of Ray listen elsewhere."""
-    if session.started_here and not is_loopback(split_address(session.address)[0]):
-        if os.environ.get("RAY_AUTH_MODE") != "token":
-            raise UsageError(f"{session.address}: this Ray listens off loopback; set RAY_AUTH_MODE=token")
+    is_open = session.started_here and not is_loopback(split_address(session.address)[0])
+    if is_open and os.environ.get("RAY_AUTH_MODE") != "token":
+        raise UsageError(f"{session.address}: this Ray listens off loopback; set RAY_AUTH_MODE=token")
 
 
 def _authenticate() -> None:
@@ -248,90 +224,12 @@ def _loopback() -> Iterator[None]:
     """Let Ray accept 127.0.0.1 as a node's address, in this process and in those it starts."""
     from ray._private import ray_constants
 
-    before = os.environ.get(_LOOPBACK)
+    before = os.environ.get(LOOPBACK)
     enabled = ray_constants.ENABLE_RAY_CLUSTER
-    os.environ[_LOOPBACK] = "0"
+    os.environ[LOOPBACK] = "0"
     ray_constants.ENABLE_RAY_CLUSTER = False  # Ray reads the variable once, on import
     try:
         yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = enabled
-        os.environ.pop(_LOOPBACK) if before is None else os.environ.update({_LOOPBACK: before})
-
-
-@contextlib.contextmanager
-def ray_head(cpus: int, *, object_store_bytes: int = 200_000_000) -> Iterator[RayHead]:
-    """Run a Ray head on 127.0.0.1 in processes of its own, which outlive a driver that dies.
-
-    Parameters
-    ----------
-    cpus : int
-        Cores it may use.
-    object_store_bytes : int, optional
-        Shared memory, at least 75 MiB.
-
-    Yields
-    ------
-    RayHead
-        ``head.environ`` is what a process needs to submit jobs to it or to connect.
-
-    Raises
-    ------
-    UsageError
-        If it does not start, with the end of its log.
-    """
-    # Ray makes Unix sockets below its folder, whose whole path must stay under 107 bytes.
-    with tempfile.TemporaryDirectory(prefix="ray-") as folder:
-        head = _spawn_head(cpus, folder, object_store_bytes)
-        try:
-            _await_head(head, Path(folder, _HEAD_LOG))
-            yield head
-        finally:
-            _stop(head.process)
-
-
-def _spawn_head(cpus: int, folder: str, object_store_bytes: int) -> RayHead:
-    environ = {**os.environ, _LOOPBACK: "0", "RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": folder}
-    environ.setdefault("RAY_AUTH_MODE", "disabled")
-    environ.pop("RAY_ADDRESS", None)
-    port, dashboard = free_port(6379), free_port(8265)
-    options = {
-        "num-cpus": cpus,
-        "node-ip-address": "127.0.0.1",
-        "port": port,
-        "temp-dir": folder,
-        "dashboard-host": "127.0.0.1",
-        "dashboard-port": dashboard,
-        "dashboard-agent-listen-port": free_port(52365),
-        "ray-client-server-port": free_port(10001),
-        "object-store-memory": object_store_bytes,
-    }
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
-    command += [f"--{name}={value}" for name, value in options.items()]
-    with Path(folder, _HEAD_LOG).open("wb") as log:
-        # A session of its own: stopping it touches no other Ray of this machine (`ray stop` ends them all).
-        process = subprocess.Popen(
-            command, env=environ, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
-        )
-    return RayHead(f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}", process, environ)
-
-
-def _await_head(head: RayHead, log: Path) -> None:
-    deadline = time.monotonic() + _START_S
-    url = urlsplit(head.dashboard)
-    while (
-        "Ray runtime started" not in log.read_text(errors="replace") or free_port(url.port or 0) == url.port
-    ):
-        if head.process.poll() is not None or time.monotonic() > deadline:
-            raise UsageError(f"Ray did not start: {log.read_text(errors='replace')[-600:]}")
-        time.sleep(0.2)
-
-
-def _stop(process: "subprocess.Popen[bytes]") -> None:
-    family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-    process.send_signal(signal.SIGTERM)
-    psutil.wait_procs(family, _STOP_S)
-    for child in family:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            child.kill()
-    process.wait()
+        os.environ.pop(LOOPBACK) if before is None else os.environ.update({LOOPBACK: before})

@@ -1,14 +1,13 @@
 """CALNet rearranged for CPUs: the same function of the same weights, in two halves.
 
-What costs time in the plain network on a CPU is not its multiplications alone. Three changes, none of which
-alters the function:
+Much of what the plain network costs on a CPU is not multiplication. Three changes, none of the function:
 
 - Samples lie along the second of two image axes, where OpenVINO keeps one memory layout from the first
   convolution to the last; along the only axis it reorders every activation twice per attention block.
-- The convolutions run on a few rows at a time, so that their activations stay in the cache, the LSTMs on the whole
-  batch, as their matrix products want width.
-- In the mixed precision, only operands of the heavy products are bfloat16. The light ones (first convolutions,
-  attention, last layer) act on every sample alike: rounded, they shift scores by up to 0.02, heavy ones by 0.0005.
+- The convolutions run on a few rows at a time, so that their activations stay in the cache; the LSTMs on the
+  whole batch, as their matrix products want width.
+- In mixed precision only operands of the heavy products are bfloat16. The light ones (first convolutions,
+  attention) act on every sample alike: rounded, they shift scores by up to 0.02, the heavy ones by 0.0005.
 """
 
 import copy
@@ -33,10 +32,13 @@ class CALNetFeatures(nn.Module):
         Whether the heavy convolutions take bfloat16.
     """
 
+    rows = 8
+    bf16 = False  # the casts below say where it is; the rest stays exact
+
     def __init__(self, network: CALNet, bf16: bool) -> None:
         super().__init__()
         self.lcbranch, self.glsbranch = network.lcbranch, network.glsbranch
-        self.bf16 = bf16
+        self.heavy = torch.bfloat16 if bf16 else torch.float32
 
     def forward(self, curve: Tensor, periodogram: Tensor) -> tuple[Tensor, Tensor]:
         """Return (N, 62, 256) and (N, 62, 64) for (N, 1, 4000) and (N, 1, 1000)."""
@@ -46,7 +48,7 @@ class CALNetFeatures(nn.Module):
         x = x.unsqueeze(2)
         for layer in branch:
             if isinstance(layer, nn.Conv1d):
-                x = _convolve(layer, x, self.bf16 and layer.in_channels > 1)
+                x = _convolve(layer, x, self.heavy if _is_heavy(layer) else torch.float32)
             elif isinstance(layer, CBAM):
                 x = _attend(layer, x)
             elif isinstance(layer, nn.MaxPool1d):
@@ -64,43 +66,51 @@ class CALNetHead(nn.Module):
     network : CALNet
         Gives the layers.
     bf16 : bool
-        Whether the LSTMs and the first linear layer take bfloat16.
+        Whether the runtime is to compute in bfloat16: unlike a cast, that keeps the LSTMs' state exact.
     """
+
+    rows = None  # the whole batch
 
     def __init__(self, network: CALNet, bf16: bool) -> None:
         super().__init__()
-        self.dtype = torch.bfloat16 if bf16 else torch.float32
-        self.lstm1 = copy.deepcopy(network.lstm1).to(self.dtype)
-        self.lstm2 = copy.deepcopy(network.lstm2).to(self.dtype)
-        self.wide, self.last = network.fc2[0], network.fc2[3]
+        self.lstm1, self.lstm2, self.fc2 = network.lstm1, network.lstm2, network.fc2
+        self.bf16 = bf16
 
     def forward(self, curve: Tensor, periodogram: Tensor) -> Tensor:
         """Return logits (N, 2) for the two features."""
-        a = self.lstm1(curve.to(self.dtype))[0].flatten(1).float()
-        b = self.lstm2(periodogram.to(self.dtype))[0].flatten(1).float()
-        x = (a + b.repeat(1, 2)).to(self.dtype)
-        x = functional.linear(x, self.wide.weight.to(self.dtype)).float() + self.wide.bias
-        return self.last(torch.sigmoid(x))
+        a, b = self.lstm1(curve)[0], self.lstm2(periodogram)[0]
+        return self.fc2(a.flatten(1) + b.flatten(1).repeat(1, 2))
 
 
-def lean_calnet(network: nn.Module, bf16: bool) -> tuple[nn.Module, nn.Module]:
-    """Return the two halves of a CALNet; `network` itself stays as it is."""
+def lean_calnet(network: nn.Module, bf16: bool) -> list[nn.Module]:
+    """Return the two halves of a CALNet, to run one after the other; `network` itself stays as it is.
+
+    Each has the attributes `rows` (how many to run at a time, None: all) and `bf16` (whether the runtime
+    may compute all of it in bfloat16).
+    """
     assert isinstance(network, CALNet)
     network = copy.deepcopy(network).eval()
     if bf16:
-        heavy = [m for m in network.modules() if isinstance(m, nn.Conv1d) and m.kernel_size == (7,) and m.in_channels > 2]
-        # Rounded here, to nearest: OpenVINO's own folding of constants cuts the digits off, which makes
-        # all weights 0.14% smaller and scores 0.01 wrong.
-        for layer in [*heavy, network.fc2[0]]:
-            layer.weight.data = layer.weight.data.bfloat16().float()
-    return CALNetFeatures(network, bf16), CALNetHead(network, bf16)
+        heavy = [
+            module for module in network.modules() if isinstance(module, nn.Conv1d) and _is_heavy(module)
+        ]
+        weights = [layer.weight for layer in [*heavy, network.fc2[0]]]
+        for lstm in (network.lstm1, network.lstm2):
+            weights += [value for name, value in lstm.named_parameters() if name.startswith("weight")]
+        # Rounded here, to nearest: OpenVINO's own folding of constants cuts digits off, which makes all
+        # weights 0.14% smaller and scores 0.01 wrong.
+        for weight in weights:
+            weight.data = weight.data.bfloat16().float()
+    return [CALNetFeatures(network, bf16), CALNetHead(network, bf16)]
 
 
-def _convolve(layer: nn.Conv1d, x: Tensor, bf16: bool = False) -> Tensor:
-    weight, padding = layer.weight.unsqueeze(2), (0, layer.padding[0])
-    if not bf16:
-        return functional.conv2d(x, weight, layer.bias, padding=padding)
-    x = functional.conv2d(x.bfloat16(), weight.bfloat16(), padding=padding).float()
+def _is_heavy(layer: nn.Conv1d) -> bool:
+    return layer.bias is not None and layer.in_channels > 1  # neither a first one nor one of the attention's
+
+
+def _convolve(layer: nn.Conv1d, x: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    weight = layer.weight.unsqueeze(2).to(dtype)
+    x = functional.conv2d(x.to(dtype), weight, padding=(0, layer.padding[0])).float()
     return x if layer.bias is None else x + layer.bias.view(-1, 1, 1)
 
 

@@ -1,8 +1,8 @@
 """The training set: which segments carry which label, on which side of the split, and their arrays.
 
 A star is on one side only, whatever its sectors and segments; which side follows from the seed and its
-identifier alone, so that it stays there when others are added. Sets split by segment flatter: 99% of their test
-segments have their star in training.
+identifier alone, so that it stays there when others are added. A split by segment flatters: 99% of the test
+segments then have their star in training.
 """
 
 import hashlib
@@ -131,7 +131,7 @@ def label_segments(index: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
 
 
 def side(name: int | str, seed: int, validation: float, test: float) -> str:
-    """Return the fold of a star: a hash of seed and identifier, as a number in [0, 1), against the shares."""
+    """Return the fold of a star: a hash of seed and identifier, taken as a number in [0, 1)."""
     number = int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:8], "big") / 2**64
     return "test" if number < test else "validation" if number < test + validation else "train"
 
@@ -144,8 +144,8 @@ def split(segments: pd.DataFrame, settings: TrainSettings) -> pd.DataFrame:
     segments : pandas.DataFrame
         From `label_segments`.
     settings : TrainSettings
-        seed, validation, test, split_by. By sector, whole sectors are held out, and segments of their stars in
-        other sectors are left out.
+        seed, validation, test, split_by. By sector, whole sectors are held out, and their stars are left out of
+        the others.
 
     Raises
     ------
@@ -153,7 +153,8 @@ def split(segments: pd.DataFrame, settings: TrainSettings) -> pd.DataFrame:
         If a fold lacks positives or negatives, or there are fewer than three sectors to split by.
     """
     if settings.validation + settings.test >= 1:
-        raise UsageError(f"validation {settings.validation} + test {settings.test}: nothing to train on")
+        shares = f"validation {settings.validation} + test {settings.test}"
+        raise UsageError(f"{shares}: nothing is left to train on; make them smaller")
     if settings.split_by == "star":
         seed, shares = settings.seed, (settings.validation, settings.test)
         folds = {star: side(star, seed, *shares) for star in segments["tic_id"].unique()}

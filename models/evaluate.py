@@ -85,8 +85,9 @@ def metrics(label: ArrayLike, score: ArrayLike, threshold: float = 0.5) -> dict[
     Returns
     -------
     dict
-        n, positives, positive_fraction (AUCPR of a blind guess), threshold, tp, fp, fn, tn, accuracy, precision
-        and recall with 95% Wilson intervals (``*_interval``), f1, aucpr, roc_auc. What has no meaning is None.
+        n, positives, positive_fraction (AUCPR of a blind guess), threshold, tp, fp, fn, tn, accuracy, f1,
+        precision and recall with 95% Wilson intervals (``*_interval``), aucpr, roc_auc; None where it has no
+        meaning.
     """
     labels, scores = np.asarray(label, bool), np.asarray(score, float)
     chosen = scores >= threshold

@@ -175,7 +175,8 @@ def _read_table(path: str) -> pd.DataFrame:
     try:
         if suffix == ".parquet":
             parent, _, name = path.rpartition("/")
-            return write.read(Folder(parent or "."), name).to_pandas(integer_object_nulls=True).map(_text)
+            content = write.read(Folder(parent or "."), name).to_pydict()
+            return pd.DataFrame({key: [_text(v) for v in values] for key, values in content.items()}, dtype=str)
         if suffix == ".csv":
             return pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False, skipinitialspace=True)
         table = tables.read(data.decode(), format="fixed_width_two_line", guess=False, fast_reader=False)
@@ -185,7 +186,7 @@ def _read_table(path: str) -> pd.DataFrame:
 
 
 def _text(value: object) -> str:
-    return "" if value is None or value != value else str(value)
+    return "" if value is None or value != value else str(value)  # NaN is not itself
 
 
 def _column(table: pd.DataFrame, path: str | Path, name: str) -> pd.Series | None:
@@ -198,7 +199,8 @@ def _column(table: pd.DataFrame, path: str | Path, name: str) -> pd.Series | Non
 def _integers(column: pd.Series, path: str | Path, name: str) -> list[int]:
     values = []
     for row, text in enumerate(column):
-        match = re.fullmatch(r"(?:TIC)?\s*(\d{1,18})", text.strip())
+        # pandas writes whole numbers with a ".0" where others of their column are missing.
+        match = re.fullmatch(r"(?:TIC)?\s*(\d{1,18})(?:\.0)?", text.strip())
         if not match:
             raise UsageError(f"{path}: row {row}: {name} {text!r} is not a whole number")
         values.append(int(match[1]))

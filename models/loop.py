@@ -72,7 +72,7 @@ def read_state(run: Run) -> State:
 
 
 def rate(progress: float) -> float:
-    """Return the learning rate, relative to its peak, after a share of the run: a rise, then half a cosine."""
+    """Return the learning rate over its peak after a share of the run: a linear rise, then half a cosine."""
     if progress < _WARM_UP:
         return progress / _WARM_UP
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - _WARM_UP) / (1 - _WARM_UP))))

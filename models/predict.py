@@ -162,7 +162,9 @@ def score_sectors(
         status.check_complete(workspace, names, "preprocess")
     if overwrite:
         for name in names:
-            for key in manifest.committed(workspace, "score", f"{PRODUCT}/model={entry.id}/sector={name[1:]}"):
+            for key in manifest.committed(
+                workspace, "score", f"{PRODUCT}/model={entry.id}/sector={name[1:]}"
+            ):
                 manifest.discard(workspace, "score", key)
     stage = Score(workspace, entry, names, settings, device="cuda" if pool[1] else "cpu")
     stage.prepare()

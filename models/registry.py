@@ -78,7 +78,7 @@ class Registry:
     ) -> str:
         """Store weights with their card; return the id.
 
-        Saving the same weights again changes nothing: the first card stays, as the id names the weights alone.
+        Saving the same weights again changes nothing: the first card stays, as the id names weights alone.
 
         Parameters
         ----------
@@ -94,12 +94,17 @@ class Registry:
         weights = save({key: tensor.detach().cpu().contiguous() for key, tensor in state_dict.items()})
         sha256 = hashlib.sha256(weights).hexdigest()
         version = sha256[:8]
-        facts = {"id": f"{_named(name)}-{version}", "name": name, "version": version, "weights_sha256": sha256}
+        facts = {
+            "id": f"{_named(name)}-{version}",
+            "name": name,
+            "version": version,
+            "weights_sha256": sha256,
+        }
         folder = self.own.child(f"{name}/{version}")
         if not folder.exists("card.json"):
-            folder.write("weights.safetensors", weights)
             for path, data in files.items():
                 folder.write(path, data)
+            folder.write("weights.safetensors", weights)
             folder.write("card.json", json.dumps(card | facts, indent=1, allow_nan=False).encode())
         return facts["id"]
 
@@ -159,7 +164,7 @@ class Registry:
         merged: dict[str, str] = {}
         for shelf in (self.shipped, self.own):
             if shelf.exists(path := f"{_named(name)}/aliases.json"):
-                merged |= _json(shelf, path)
+                merged |= {alias: str(id) for alias, id in _json(shelf, path).items()}
         return merged
 
     def set_alias(self, name: str, alias: str, id: str) -> None:
@@ -171,7 +176,9 @@ class Registry:
             If there is no such version, or the alias is no lower-case word.
         """
         if not _NAME.fullmatch(alias) or _VERSION.fullmatch(alias):
-            raise ModelNotFound(f"{alias!r} cannot be an alias: lower-case letters, digits and underscores only")
+            raise ModelNotFound(
+                f"{alias!r} cannot be an alias: lower-case letters, digits and underscores only"
+            )
         entry = self.resolve(f"{name}@{id}")
         path = f"{name}/aliases.json"
         aliases = _json(self.own, path) if self.own.exists(path) else {}
@@ -202,7 +209,9 @@ class Registry:
 def _named(name: str) -> str:
     # Names become folders: nothing may lead out of models/.
     if not _NAME.fullmatch(name):
-        raise ModelNotFound(f"{name!r} is no name of a model: lower-case letters, digits and underscores only")
+        raise ModelNotFound(
+            f"{name!r} is no name of a model: lower-case letters, digits and underscores only"
+        )
     return name
 
 
@@ -221,7 +230,7 @@ def _entry(name: str, version: str, folder: Folder) -> Entry:
     sha256 = str(card.get("weights_sha256", ""))
     if not sha256.startswith(version) or len(sha256) != 64:
         raise CorruptModel(
-            f"{folder.url('card.json')}: weights_sha256 {sha256!r} does not begin with the version {version}; "
+            f"{folder.url('card.json')}: weights_sha256 {sha256!r} is not of version {version}; "
             "remove the folder and train again, or copy it anew"
         )
     return Entry(f"{name}-{version}", name, version, sha256, card, folder)

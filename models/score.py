@@ -137,7 +137,9 @@ class Score(Stage):
         curves = curves_key(key)
         first = index["row"][0].as_py()
         rows = slice(first, first + len(index))
-        data = stores.read(self.workspace, preprocess.store_path(curves.where), ["curve", "periodogram"], rows)
+        data = stores.read(
+            self.workspace, preprocess.store_path(curves.where), ["curve", "periodogram"], rows
+        )
         return self.predictor.predict(data["curve"], data["periodogram"]).astype(np.float64)
 
 
@@ -169,7 +171,9 @@ def committed_parts(workspace: Folder, model: str) -> set[str]:
     return status.committed_parts(workspace, Score.name, f"{PRODUCT}/model={entry.id}")
 
 
-def score_files(workspace: Folder, model: str, files: Sequence[Path], settings: ScoreSettings) -> pd.DataFrame:
+def score_files(
+    workspace: Folder, model: str, files: Sequence[Path], settings: ScoreSettings
+) -> pd.DataFrame:
     """Score light-curve files as they are, without a store.
 
     Parameters
@@ -200,7 +204,9 @@ def score_files(workspace: Folder, model: str, files: Sequence[Path], settings: 
             rows.append(row | {"note": str(error)})
             continue
         columns = (curve.columns[name] for name in ("time", "flux", "quality"))
-        segments = prepare(*columns, recipe=get_spec(entry.name).recipe, cadence_s=float(curve.facts.cadence_s))
+        segments = prepare(
+            *columns, recipe=get_spec(entry.name).recipe, cadence_s=float(curve.facts.cadence_s)
+        )
         row |= {"tic_id": curve.facts.tic_id, "sector": curve.facts.sector}
         if not segments:
             rows.append(row | {"note": "no segment of good data as long as 2.8 d"})
@@ -212,4 +218,6 @@ def score_files(workspace: Folder, model: str, files: Sequence[Path], settings: 
                 facts = {name: getattr(segment, name) for name in names}
                 rows.append(row | {"segment": number, "score": float(score)} | facts)
     columns = ["file", "tic_id", "sector", "segment", "t_start", "t_end", "gls_period", "score", "note"]
-    return pd.DataFrame(rows, columns=columns).astype({"tic_id": "Int64", "sector": "Int64", "segment": "Int64"})
+    return pd.DataFrame(rows, columns=columns).astype(
+        {"tic_id": "Int64", "sector": "Int64", "segment": "Int64"}
+    )

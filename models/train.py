@@ -1,6 +1,6 @@
 """Labelled stars and a store of curves → a model in the registry, under the alias ``candidate``.
 
-The driver gathers and splits the labelled segments, has Ray Train run `models.loop`, and judges what comes out
+The driver gathers and splits the labelled segments, has Ray Train run `models.loop`, and judges the outcome
 on stars that were not trained on. Everything of a run lies in ``models/<name>/runs/<hash>/`` of the workspace
 until the model is registered: whoever starts the same training again goes on from there.
 """

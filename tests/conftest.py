@@ -1,4 +1,4 @@
-"""Fixtures that several rooms' tests share: real data, a workspace, one Dask and one Ray for the whole run."""
+"""Fixtures that several rooms' tests share: real data, a workspace, one Dask and one Ray for all tests."""
 
 import os
 from collections.abc import Iterator
@@ -14,7 +14,8 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
-# Set before any engine starts, so that its workers inherit them; nothing listens there until `s3_folder` is asked for.
+# Set before any engine starts, so that its workers inherit them; nothing listens there until `s3_folder` is
+# asked for.
 _S3 = {
     "AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port(0)}",
     "AWS_ACCESS_KEY_ID": "test",
@@ -89,8 +90,8 @@ def dask_client() -> Iterator[object]:
 
 
 @pytest.fixture(scope="session")
-def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
-    """Yield the session of a Ray with two cores, started when first asked for; this process is connected to it."""
+def ray_cluster() -> Iterator[object]:
+    """Yield this process's session of a Ray with two cores, started when first asked for."""
     from cluster.local import ray_session
 
     with ray_session(workers=2, object_store_bytes=150_000_000) as session:

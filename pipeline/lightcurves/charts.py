@@ -197,14 +197,18 @@ def folded(time: Floats, flux: Floats, period: float, name: str, caption: str) -
     left.set_ylim(low - 0.08 * (high - low), high + 0.1 * (high - low))
     period = _sharpened(time, flux, period)
     start = _minimum(time, flux, 2 * period)
-    for axis, factor, color, word in zip(axes[0, 1:], (1, 2), (_OTHER, _EB), ("", "twice "), strict=True):
-        cycle, bins = factor * period, 100 * factor
-        phase = ((time - start) / cycle + 0.25) % 1
-        axis.plot(phase - 0.25, flux, ".", **dots)
-        axis.plot(
-            (np.arange(bins) + 0.5) / bins - 0.25, _binned(phase, flux, bins), color=color, linewidth=1.5
-        )
-        axis.set(xlabel="phase", xlim=(-0.25, 0.75), title=f"folded at {word}gls_period: {cycle:.5g} d")
+    # In units of the double cycle: one minimum at 0, the other near a half.
+    phase = ((time - start) / (2 * period) + 0.25) % 1 - 0.25
+    lines, middles = _binned(phase + 0.25, flux, 200), (np.arange(200) + 0.5) / 200 - 0.25
+    cycles = ((slice(0, 100), 0.0, _OTHER), (slice(100, 200), 0.5, _EB))
+    single, double = axes[0, 1:]
+    single.plot((2 * phase + 0.5) % 1 - 0.5, flux, ".", **dots)
+    double.plot(phase, flux, ".", **dots)
+    for half, origin, color in cycles:
+        single.plot(2 * (middles[half] - origin), lines[half], color=color, linewidth=1.6)
+        double.plot(middles[half], lines[half], color=color, linewidth=1.6)
+    single.set(xlabel="phase", xlim=(-0.5, 0.5), title=f"folded at gls_period: {period:.5g} d")
+    double.set(xlabel="phase", xlim=(-0.25, 0.75), title=f"folded at twice gls_period: {2 * period:.5g} d")
     return embed(
         figure,
         f"{name}: light curve in time, folded at {period:.5g} d and at twice that.",
@@ -214,7 +218,7 @@ def folded(time: Floats, flux: Floats, period: float, name: str, caption: str) -
 
 
 def _sharpened(time: Floats, flux: Floats, period: float) -> float:
-    """Return the period of highest power near one from a grid in steps of 0.8%, which smears the fold of a sector."""
+    """Return the period of highest power near one from a grid whose steps of 0.8% would smear the fold."""
     steps = int(np.clip(0.32 * np.ptp(time) / period, 20, 20_000))  # twenty to a width of the peak
     periods = period * np.linspace(0.992, 1.008, 2 * (steps // 2) + 1)
     return float(periods[np.argmax(gls(time, flux, periods))])

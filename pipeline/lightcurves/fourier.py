@@ -2,8 +2,8 @@
 
 The sums are ``F(f) = sum_j c_j exp(2 pi i f t_j)`` for real ``c_j``. Samples are spread onto a fine grid with
 a Kaiser-Bessel kernel, transformed by a real FFT, and interpolated at the wanted frequencies with the same
-kernel; both kernels are then divided out [1]_. A kernel of 12 cells on a grid oversampled 1.5 times leaves
-an error of 2e-10 of the sum of the strengths' sizes.
+kernel; both kernels are then divided out [1]_. A kernel of 14 cells on a grid oversampled 1.5 times leaves
+an error of 1e-11 of the sum of the strengths' sizes.
 
 Nothing here uses fast-math or threads: equal input gives equal bytes whatever the number of workers. Every
 kernel and its constants live in this one file, because numba's cache does not see changes of another.
@@ -27,7 +27,7 @@ __all__ = ["OVERSAMPLING", "Spectrum", "deconvolution", "evaluate", "grid_size",
 Floats = NDArray[np.float64]
 
 OVERSAMPLING = 1.5  #: of the grid in time over the band, and of the grid in frequency over the span
-WIDTH = 12  # cells a kernel covers; even
+WIDTH = 14  # cells a kernel covers; even
 HALF = WIDTH // 2
 BLOCK = 64  # samples whose kernels are worked out together, so that they vectorise
 
@@ -190,11 +190,12 @@ def _deconvolve(cycles, out):  # type: ignore[no-untyped-def]
         out[start : start + count] = factor[:count]
 
 
-def grid_size(span: float, band: float, oversampling: float = OVERSAMPLING) -> float:
+def grid_size(span: float, band: float, oversampling: float | None = None) -> float:
     """Cells of the grid that `transform` would need (a float: it may be absurdly large)."""
-    return max(
-        oversampling * span * 2 * band * OVERSAMPLING, span * 2 * band * OVERSAMPLING + WIDTH + 2, 4 * WIDTH
-    )
+    cells = span * 2 * band * OVERSAMPLING
+    if oversampling is None:  # the margins of the spread samples too must lie where the window is divided out
+        return max(OVERSAMPLING * (cells + WIDTH), 4 * WIDTH)
+    return max(oversampling * cells, cells + WIDTH + 2, 4 * WIDTH)
 
 
 def transform(
@@ -220,7 +221,7 @@ def transform(
         Two rows.
     """
     span = 2 * float(np.abs(time).max())
-    cells = grid_size(span, band, OVERSAMPLING if oversampling is None else oversampling)
+    cells = grid_size(span, band, oversampling)
     size = 2 * next_fast_len(int(np.ceil(cells / 2)), real=True)
     step = 1 / (2 * band * OVERSAMPLING)
     grid = np.zeros((2, size))

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from catalogs import schema, write
 from catalogs.folder import Folder
-from catalogs.pages import Picture
+from catalogs.pages import Picture, Section
 from pipeline import manifest, stores
 from pipeline.lightcurves import charts, ingest, plan, preprocess
+from pipeline.lightcurves.truth import Judgement
 from pipeline.partition import Key, where_cadence, where_sector
 
-__all__ = ["LightCurve", "draw", "light_curves"]
+__all__ = ["LightCurve", "draw", "examples", "light_curves"]
 
 _SEGMENT = ["tic_id", "segment", "t_start", "t_end", "flux_median", "gls_period", "gls_power"]
 
@@ -118,3 +119,75 @@ def draw(workspace: Folder, captions: Mapping[int, str]) -> list[Picture]:
         )
         pictures.append(charts.folded(curve.time, curve.flux, curve.period, name, caption))
     return pictures
+
+
+_WHY = """Left in time, then folded at gls_period, the period of the strongest sinusoid, and at twice that.
+
+A binary has two eclipses an orbit. Where they are alike, the strongest sinusoid has half the orbital period, and
+folding at that lays one eclipse onto the other. So the middle panel shows every other cycle in another colour: if the two
+lines differ in depth or shape, they are two eclipses, and twice gls_period is the orbit. Lines are medians, phase 0 is the
+deepest minimum. Periods are sharpened within the step of the periodogram's grid, 0.8%."""
+
+
+def examples(
+    workspace: Folder,
+    stars: pd.DataFrame,
+    truth: pd.DataFrame | None,
+    judgement: Judgement | None,
+    threshold: float,
+) -> list[Section]:
+    """Return sections of folded light curves: best-scored, borderline and, where the truth is known, the worst mistakes.
+
+    Parameters
+    ----------
+    workspace : Folder
+        Holds light curves and segments.
+    stars : pandas.DataFrame
+        The catalogue, best score first.
+    truth : pandas.DataFrame or None
+        tic_id, label and, if known, kind, period (d).
+    judgement : Judgement or None
+        With a truth: only stars it judges by are shown.
+    threshold : float
+        Where candidates begin.
+    """
+    groups: dict[str, tuple[pd.Series, str]] = {}
+    pool, said = stars, ""
+    if judgement is not None:
+        pool, said = (
+            stars[stars["tic_id"].isin(judgement.stars["tic_id"])],
+            " Shown are stars that the model did not train on.",
+        )
+        judged = judgement.stars.dropna(subset="score").sort_values("score")
+        missed = judged[judged["is_eb"] & ~judged["found"]].head(2)["tic_id"]
+        wrong = judged[~judged["is_eb"] & judged["found"]].tail(2)["tic_id"][::-1]
+        text = "The highest-scored stars that are no eclipsing binaries, and the lowest-scored that are."
+        groups["The worst mistakes"] = (pd.concat([wrong, missed]), text + said)
+    near = pool.assign(away=(pool["score"] - threshold).abs()).sort_values("away", kind="stable")["tic_id"]
+    groups = {
+        "The best-scored stars": (pool["tic_id"].head(5), _WHY + said),
+        "Borderline stars": (
+            near[~near.isin(pool["tic_id"].head(5))].head(3),
+            "Closest to the threshold." + said,
+        ),
+        **groups,
+    }
+    scores, known = stars.set_index("tic_id"), None if truth is None else truth.set_index("tic_id")
+    sections = []
+    for heading, (chosen, text) in groups.items():
+        captions = {int(tic_id): _caption(scores.loc[tic_id], known, int(tic_id)) for tic_id in chosen}
+        if pictures := draw(workspace, captions):
+            sections.append(Section(heading, text, figures=pictures))
+    return sections
+
+
+def _caption(star: pd.Series, known: pd.DataFrame | None, tic_id: int) -> str:
+    text = f"Score {star['score']:.3f} of {star['n_segments']} segments, gls_period {star['gls_period']:.5g} d, Tmag {star['tmag']:.1f}."
+    if known is None or tic_id not in known.index:
+        return text
+    truth = known.loc[tic_id]
+    kind, period = truth.get("kind", truth["label"]), truth.get("period", np.nan)
+    if not np.isfinite(period):
+        return f"{text} In truth: {kind}, no period."
+    ratio = f", {period / star['gls_period']:.3g} times gls_period" if truth["label"] == "EB" else ""
+    return f"{text} In truth: {kind}, period {period:.5g} d{ratio}."

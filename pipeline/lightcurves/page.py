@@ -11,21 +11,18 @@ from markupsafe import escape
 
 from catalogs import schema, write
 from catalogs.folder import Folder
-from catalogs.pages import Link, Page, Section
-from pipeline import manifest
+from catalogs.pages import Link, Page, Picture, Section
 from pipeline.errors import Missing
-from pipeline.lightcurves import charts, combine, gallery, plan, status
+from pipeline.lightcurves import accounts, charts, combine, gallery
 from pipeline.lightcurves.truth import Judgement, judge, precision_recall
-from pipeline.partition import Key
 from pipeline.settings import CombineSettings
-from pipeline.stage import State, outcome_path
+from pipeline.stage import State
 
 __all__ = ["PATH", "write_report"]
 
 #: Where the report lies in the workspace.
 PATH = "reports/eclipsing_binaries.html"
 
-_STAGES = {"ingest": "files", "preprocess": "light curves", "score": "segments"}
 _SHOWN = ["tic_id", "ra", "dec", "tmag", "sectors", "n_segments", "score", "score_max", "gls_period"]
 
 
@@ -75,18 +72,18 @@ def write_report(
         ["score", "score_max", "tic_id"], ascending=[False, False, True], ignore_index=True
     )
     model_id = combine.current_model(workspace) or ""
-    outcomes = _outcomes(workspace, model_id)
+    outcomes = accounts.outcomes(workspace, model_id)
     judgement = None
     if truth is not None:
         judgement = judge(stars, truth, held_out, settings.threshold)
     sections = [
-        _accounts(workspace, outcomes, model_id),
+        accounts.summary(workspace, outcomes, model_id),
         _scores(stars, judgement, settings.threshold),
         *_verdict(judgement),
-        *_examples(workspace, stars, truth, judgement, settings.threshold),
+        *gallery.examples(workspace, stars, truth, judgement, settings.threshold),
         _candidates(stars, truth, held_out, settings.threshold),
-        *_model(card if card is not None else _card(workspace, model_id), model_id),
-        *_refused(outcomes),
+        *_model(workspace, card, model_id),
+        *accounts.refused(outcomes),
         _next(workspace, stars),
     ]
     page = Page(
@@ -115,63 +112,14 @@ def _ranges(numbers: Sequence[int]) -> str:
 
 
 def _facts(outcomes: pd.DataFrame, stars: pd.DataFrame, threshold: float) -> dict[str, int]:
-    inputs = outcomes.groupby("stage").size()
-    counts = {f"{noun}": int(inputs.get(stage, 0)) for stage, noun in _STAGES.items()}
-    states = outcomes["state"].value_counts()
+    inputs, states = outcomes["stage"].value_counts(), outcomes["state"].value_counts()
     return {
-        **counts,
+        **{noun: int(inputs.get(stage, 0)) for stage, noun in accounts.INPUTS.items()},
         "stars": len(stars),
         f"candidates, score ≥ {threshold:g}": int(stars["score"].ge(threshold).sum()),
         "inputs rejected": int(states.get(str(State.REJECTED), 0)),
         "inputs failed": int(states.get(str(State.FAILED), 0)),
     }
-
-
-def _outcomes(workspace: Folder, model_id: str) -> pd.DataFrame:
-    """Return the final state of every input of every stage: stage, store, input, state, reason, message."""
-    frames = [status.outcomes(workspace, stage).assign(stage=stage) for stage in ("ingest", "preprocess")]
-    for key in sorted(manifest.committed(workspace, "score", f"eclipsing_binary_scores/model={model_id}")):
-        found = Key.parse(key)
-        table = write.read(workspace, outcome_path("score", found), schema.OUTCOMES).to_pandas()
-        frames.append(table.assign(store=f"s{found.where.rsplit('=', 1)[1]}", stage="score"))
-    return pd.concat([frame for frame in frames if len(frame)], ignore_index=True)
-
-
-def _accounts(workspace: Folder, outcomes: pd.DataFrame, model_id: str) -> Section:
-    stages, states = list(_STAGES), [str(state) for state in State]
-    reason = outcomes["reason"].where(outcomes["reason"].notna(), None)
-    grouped = outcomes.assign(reason=reason).groupby(["stage", "state", "reason"], dropna=False)
-    rows = [
-        {
-            "stage": stage,
-            "state": state,
-            "reason": reason if isinstance(reason, str) else None,
-            "inputs": len(group),
-        }
-        | {"for example": next(iter(group["message"].dropna()), None)}
-        for (stage, state, reason), group in grouped
-    ]
-    rows.sort(key=lambda row: (stages.index(row["stage"]), states.index(row["state"]), -row["inputs"]))
-    text = [_account(workspace, outcomes, stage, model_id) for stage in stages]
-    lead = "Every input of every stage has exactly one final state; none is left out here."
-    return Section("What became of every input", "\n\n".join([lead, " ".join(text)]), pd.DataFrame(rows))
-
-
-def _account(workspace: Folder, outcomes: pd.DataFrame, stage: str, model_id: str) -> str:
-    """Return the sum of a stage's inputs by state, and how much of it is committed."""
-    states = outcomes.loc[outcomes["stage"] == stage, "state"].value_counts()
-    parts = ", ".join(f"{states[str(state)]:,} {state}" for state in State if str(state) in states)
-    product = {
-        "ingest": "lightcurves",
-        "preprocess": "curves",
-        "score": f"eclipsing_binary_scores/model={model_id}",
-    }
-    committed = len(manifest.committed(workspace, stage, product[stage]))
-    planned = sum(
-        len(plan.partitions(table)) for name in plan.names(workspace) if (table := plan.load(workspace, name))
-    )
-    left = f"; {planned - committed} of {planned} partitions are still to do" if committed < planned else ""
-    return f"{stage}: {states.sum():,} {_STAGES[stage]} = {parts or 'none'}{left}."
 
 
 def _scores(stars: pd.DataFrame, judgement: Judgement | None, threshold: float) -> Section:
@@ -218,63 +166,6 @@ def _verdict(judgement: Judgement | None) -> list[Section]:
     return [Section("Against the truth", text, judgement.rates(), pictures)]
 
 
-_WHY = """Left in time, then folded at gls_period, the period of the strongest sinusoid, and at twice that.
-
-A binary has two eclipses an orbit. Where they are alike, the strongest sinusoid has half the orbital period, and folding
-at that lays one eclipse onto the other. If the two minima of the right panel differ in depth or shape, or two curves cross
-in the middle one, twice gls_period is the orbit. Phase 0 is the deepest minimum; lines are medians; the period is sharpened
-within the 0.8% of the periodogram's grid."""
-
-
-def _examples(
-    workspace: Folder,
-    stars: pd.DataFrame,
-    truth: pd.DataFrame | None,
-    judgement: Judgement | None,
-    threshold: float,
-) -> list[Section]:
-    groups: dict[str, tuple[pd.Series, str]] = {}
-    pool, said = stars, ""
-    if judgement is not None:
-        pool, said = (
-            stars[stars["tic_id"].isin(judgement.stars["tic_id"])],
-            " Of the stars that the model did not train on.",
-        )
-        judged = judgement.stars.dropna(subset="score").sort_values("score")
-        missed = judged[judged["is_eb"] & ~judged["found"]].head(2)["tic_id"]
-        wrong = judged[~judged["is_eb"] & judged["found"]].tail(2)["tic_id"][::-1]
-        text = "The highest-scored stars that are no eclipsing binaries, and the lowest-scored that are."
-        groups["The worst mistakes"] = (pd.concat([wrong, missed]), text + said)
-    near = pool.assign(away=(pool["score"] - threshold).abs()).sort_values("away", kind="stable")["tic_id"]
-    groups = {
-        "The best-scored stars": (pool["tic_id"].head(5), _WHY + said),
-        "Borderline stars": (
-            near[~near.isin(pool["tic_id"].head(5))].head(3),
-            "Closest to the threshold." + said,
-        ),
-        **groups,
-    }
-    scores, known = stars.set_index("tic_id"), None if truth is None else truth.set_index("tic_id")
-    sections = []
-    for heading, (chosen, text) in groups.items():
-        captions = {int(tic_id): _caption(scores.loc[tic_id], known, int(tic_id)) for tic_id in chosen}
-        if pictures := gallery.draw(workspace, captions):
-            sections.append(Section(heading, text, figures=pictures))
-    return sections
-
-
-def _caption(star: pd.Series, known: pd.DataFrame | None, tic_id: int) -> str:
-    text = f"Score {star['score']:.3f} of {star['n_segments']} segments, gls_period {star['gls_period']:.5g} d, Tmag {star['tmag']:.1f}."
-    if known is None or tic_id not in known.index:
-        return text
-    truth = known.loc[tic_id]
-    kind, period = truth.get("kind", truth["label"]), truth.get("period", np.nan)
-    if not np.isfinite(period):
-        return f"{text} In truth: {kind}, no period."
-    ratio = f", {period / star['gls_period']:.3g} times gls_period" if truth["label"] == "EB" else ""
-    return f"{text} In truth: {kind}, period {period:.5g} d{ratio}."
-
-
 def _candidates(
     stars: pd.DataFrame, truth: pd.DataFrame | None, held_out: Collection[int] | None, threshold: float
 ) -> Section:
@@ -283,7 +174,7 @@ def _candidates(
     if truth is not None:
         columns = [name for name in ("kind", "period") if name in truth] or ["label"]
         renamed = truth[["tic_id", *columns]].rename(columns={name: f"true {name}" for name in columns})
-        table = table.merge(renamed, on="tic_id", how="left").drop(columns="score_max")
+        table = table.merge(renamed, on="tic_id", how="left").drop(columns=["score_max", "n_segments"])
         table["trained on"] = ~table["tic_id"].isin(list(held_out or ()))
     else:
         table["tic_id"] = [_exofop(tic_id) for tic_id in table["tic_id"]]
@@ -302,35 +193,50 @@ def _exofop(tic_id: int) -> Link:
     return Link(str(tic_id), f"https://exofop.ipac.caltech.edu/tess/target.php?id={tic_id}")
 
 
-def _card(workspace: Folder, model_id: str) -> dict[str, Any]:
+def _model(workspace: Folder, card: Mapping[str, Any] | None, model_id: str) -> list[Section]:
+    """Return the card in short and how training went; `card` if the model is not of this workspace."""
     name, _, version = model_id.rpartition("-")
-    path = f"models/{name}/{version}/card.json"
-    return dict(json.loads(workspace.read(path))) if workspace.exists(path) else {}
-
-
-def _model(card: Mapping[str, Any], model_id: str) -> list[Section]:
-    if not card:
+    folder = f"models/{name}/{version}"
+    if card is None and workspace.exists(f"{folder}/card.json"):
+        card = json.loads(workspace.read(f"{folder}/card.json"))
+    if card is None:
         return []
-    rows = [(name, value) for name, value in _flat(card) if len(str(value)) <= 100]
-    table = pd.DataFrame(rows, columns=["", model_id])
-    return [Section("The model", "From its card, which stands beside its weights.", table)]
+    figures = []
+    for file, what in (("loss.png", "Loss"), ("accuracy.png", "Accuracy")):
+        if workspace.exists(f"{folder}/{file}"):
+            png = workspace.read(f"{folder}/{file}")
+            figures.append(
+                Picture(png, f"{what} by epoch", f"{what} on training and validation stars by epoch.")
+            )
+    table = pd.DataFrame(_card(card), columns=["", model_id])
+    return [Section("The model", f"From its card, {folder}/card.json.", table, figures)]
 
 
-def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    rows: list[tuple[str, Any]] = []
-    for name, item in value.items():
-        rows += _flat(item, f"{prefix}{name}: ") if isinstance(item, Mapping) else [(f"{prefix}{name}", item)]
-    return rows
-
-
-def _refused(outcomes: pd.DataFrame) -> list[Section]:
-    bad = outcomes[outcomes["state"].isin([str(State.REJECTED), str(State.FAILED)])]
-    if not len(bad):
-        return []
-    table = bad[["stage", "store", "input", "state", "reason", "message"]]
-    return [
-        Section("Rejected and failed inputs", "Each with its reason; a bad file never stops a run.", table)
+def _card(card: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what a reader asks first of a model: what it learnt from, how, and how good it is on its own test stars."""
+    data, settings, history = card.get("data", {}), card.get("settings", {}), card.get("history", [])
+    rows = [("labels", str(data.get("labels", {}).get("file", "–")))]
+    for fold, counts in data.get("counts", {}).items():
+        text = "{stars} stars ({positive_stars} eclipsing binaries), {segments} segments".format(**counts)
+        rows.append((f"{fold} set", text))
+    rows.append(("split by", str(card.get("split", {}).get("by", "–"))))
+    if history:
+        spent = f"{len(history)} of {settings.get('epochs')} epochs, best {card.get('best_epoch')}"
+        limit = settings.get("max_seconds")
+        rows.append(("trained for", spent + (f", at most {limit:g} s" if limit else "")))
+    rows += [
+        (name, str(settings[name])) for name in ("batch_size", "learning_rate", "seed") if name in settings
     ]
+    found = card.get("metrics", {}).get("test", {}).get("stars", {})
+    for name in ("precision", "recall"):
+        if found.get(name) is not None:
+            low, high = found[f"{name}_interval"]
+            rows.append((f"{name} on its test stars", f"{found[name]:.3f} (95% {low:.3f} – {high:.3f})"))
+    if found.get("aucpr") is not None:
+        rows.append(
+            ("AUCPR on its test stars", f"{found['aucpr']:.3f}; a coin {found['positive_fraction']:.3f}")
+        )
+    return rows
 
 
 def _next(workspace: Folder, stars: pd.DataFrame) -> Section:

@@ -28,7 +28,8 @@ PERIODS_CALNET: Floats = np.logspace(-3, 1, 1125)[125:]
 PERIOD_EDGES_ROBUST: Floats = np.geomspace(240 / 86400, 30, 1001)
 
 PEAK_OVERSAMPLING = 5.0  # a peak half a step of 1/(5 span) away is seen at sinc^2(0.1) = 97%
-NEARLY_SINGULAR = 1e-4  # determinant (1/4 at most) below which the fast sums have too few digits left
+NEARLY_SINGULAR = 2e-3  # determinant (1/4 at most) below which the fast sums leave fewer than seven digits
+SINGULAR = 1e-4  # determinant below which a bin cannot tell a sine from a constant
 MAX_CELLS = 1 << 26  # 1 GiB of grid; beyond it the sums are taken directly
 DIRECT_COST = 4  # a sine and cosine cost about as much as this many cells of the grid
 
@@ -121,7 +122,7 @@ def _highest(data, weight, factor, low, high, power):  # type: ignore[no-untyped
             cc = 0.5 + double.real - c * c
             ss = 0.5 - double.real - s * s
             cs = -double.imag - c * s
-            if cc * ss - cs * cs > NEARLY_SINGULAR:
+            if cc * ss - cs * cs > SINGULAR:
                 p = _power(f * data[k].real, -f * data[k].imag, cc, ss, cs)
                 power[b] = max(power[b], p)
                 if p > best:

@@ -1,4 +1,4 @@
-"""The cluster files, checked without a cloud: Ray's and Kubernetes' schemas, and that nobody gets in untokened."""
+"""The cluster files, checked offline: Ray's and Kubernetes' schemas, and the token that all must ask for."""
 
 import json
 from pathlib import Path

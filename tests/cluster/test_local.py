@@ -1,4 +1,4 @@
-"""Start-up on one machine: only loopback listens, no token is left behind, workers see what the driver writes."""
+"""Start-up on one machine: only loopback listens, no token is left, workers see what the driver writes."""
 
 import os
 import subprocess
@@ -9,7 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cluster.local import dask_client, ray_head, ray_session
+from cluster.head import ray_head
+from cluster.local import dask_client, ray_session
 from cluster.probe import probe_workspace
 from pipeline.errors import UsageError
 
@@ -78,7 +79,8 @@ def test_a_head_listens_on_loopback_only_and_takes_jobs(tree):
         submit += ["--working-dir", str(tree), "--", sys.executable, "-c"]
         submit += [
             "from cluster.address import inside_ray_job; from cluster.local import ray_session;"
-            "s = ray_session(); print('inside', inside_ray_job(), s.__enter__().address); s.__exit__(None, None, None)"
+            "s = ray_session(); print('inside', inside_ray_job(), s.__enter__().address);"
+            "s.__exit__(None, None, None)"
         ]
         done = subprocess.run(submit, env=head.environ, capture_output=True, text=True, timeout=120)
         assert f"inside True {head.address}" in done.stdout, done.stdout[-2000:] + done.stderr[-2000:]

@@ -1,0 +1,121 @@
+"""Ids, versions and aliases of models; what is damaged or hostile is refused."""
+
+import hashlib
+import json
+
+import pytest
+import torch
+
+from catalogs.folder import Folder
+from models.registry import Registry
+from models.spec import get_spec
+from pipeline.errors import CorruptModel, ModelNotFound
+
+CARD = {"metrics": {"f1": 0.9}}
+
+
+def weights(value: float = 1.0) -> dict[str, torch.Tensor]:
+    return {"layer.weight": torch.full((3, 2), value), "layer.bias": torch.zeros(3)}
+
+
+@pytest.fixture
+def registry(workspace: Folder, tmp_path) -> Registry:
+    return Registry(workspace, shipped=tmp_path / "shipped")
+
+
+def test_saved_is_found_by_every_name(registry: Registry, workspace: Folder) -> None:
+    id = registry.save("calnet", weights(), CARD, {"loss.png": b"png", "tb/events": b"log"})
+    version = id.removeprefix("calnet-")
+    stored = workspace.read(f"models/calnet/{version}/weights.safetensors")
+    registry.set_alias("calnet", "candidate", id)
+    for model in ("calnet@candidate", f"calnet@{id}", f"calnet@{version}"):
+        entry = registry.resolve(model)
+        assert (entry.id, entry.name, entry.version) == (id, "calnet", version)
+    assert entry.sha256 == hashlib.sha256(stored).hexdigest() and entry.sha256.startswith(version)
+    assert entry.card["metrics"] == CARD["metrics"] and entry.card["weights_sha256"] == entry.sha256
+    assert entry.folder.read("tb/events") == b"log"
+    loaded = registry.load_weights(entry)
+    assert loaded.keys() == weights().keys()
+    assert all(torch.equal(loaded[name], value) for name, value in weights().items())
+
+
+def test_same_weights_are_one_version(registry: Registry) -> None:
+    first = registry.save("calnet", weights(), {"run": 1}, {})
+    assert registry.save("calnet", weights(), {"run": 2}, {}) == first
+    assert registry.resolve(f"calnet@{first}").card["run"] == 1
+    assert registry.save("calnet", weights(2.0), {}, {}) != first
+    assert len(registry.versions("calnet")) == 2
+
+
+def test_a_version_without_card_does_not_exist(registry: Registry, workspace: Folder) -> None:
+    id = registry.save("calnet", weights(), CARD, {})
+    card = f"models/calnet/{id[-8:]}/card.json"
+    workspace.remove(card)
+    with pytest.raises(ModelNotFound, match="there are: none"):
+        registry.resolve(f"calnet@{id}")
+    assert registry.save("calnet", weights(), CARD, {}) == id and workspace.exists(card)
+
+
+def test_nothing_in_production_names_the_cure(registry: Registry) -> None:
+    with pytest.raises(ModelNotFound, match=r"jobs\.train --model calnet.*jobs\.promote calnet@candidate"):
+        registry.resolve("calnet")
+    registry.set_alias("calnet", "candidate", registry.save("calnet", weights(), CARD, {}))
+    with pytest.raises(ModelNotFound, match="--model calnet@candidate"):
+        registry.resolve("calnet")
+    registry.set_alias("calnet", "production", registry.resolve("calnet@candidate").id)
+    assert registry.resolve("calnet") == registry.resolve("calnet@production")
+
+
+def test_shipped_models_stand_behind_the_workspace(workspace: Folder, tmp_path) -> None:
+    elsewhere = Registry(Folder(tmp_path / "elsewhere"))
+    shipped_id = elsewhere.save("calnet", weights(), CARD, {})
+    elsewhere.set_alias("calnet", "production", shipped_id)
+    registry = Registry(workspace, shipped=elsewhere.own)
+    assert registry.resolve("calnet").id == shipped_id
+    own_id = registry.save("calnet", weights(2.0), CARD, {})
+    registry.set_alias("calnet", "production", own_id)
+    assert registry.resolve("calnet").id == own_id
+    registry.set_alias(
+        "calnet", "production", shipped_id
+    )  # back, though the weights are not in the workspace
+    assert registry.resolve("calnet").id == shipped_id
+
+
+def test_damaged_weights_are_not_loaded(registry: Registry, workspace: Folder) -> None:
+    entry = registry.resolve("calnet@" + registry.save("calnet", weights(), CARD, {}))
+    path = f"models/calnet/{entry.version}/weights.safetensors"
+    data = workspace.read(path)
+    workspace.write(path, data[:-1] + b"\x07")
+    with pytest.raises(CorruptModel, match=r"weights\.safetensors: sha256"):
+        registry.load_weights(entry)
+    workspace.remove(path)
+    with pytest.raises(CorruptModel, match="missing"):
+        registry.load_weights(entry)
+    for card in (b"{", b"[]", json.dumps(entry.card | {"weights_sha256": "0" * 64}).encode()):
+        workspace.write(f"models/calnet/{entry.version}/card.json", card)
+        with pytest.raises(CorruptModel, match=r"card\.json"):
+            registry.resolve(f"calnet@{entry.id}")
+
+
+@pytest.mark.parametrize(
+    "model", ["../calnet", "calnet/..", "", "@x", "Calnet", "calnet@../../x", "calnet@/etc", "calnet@ "]
+)
+def test_no_name_leads_out_of_the_folder(registry: Registry, model: str) -> None:
+    with pytest.raises(ModelNotFound):
+        registry.resolve(model)
+
+
+def test_hostile_names_are_not_written(registry: Registry) -> None:
+    with pytest.raises(ModelNotFound):
+        registry.save("../calnet", weights(), CARD, {})
+    id = registry.save("calnet", weights(), CARD, {})
+    for alias in ("../x", "", "1a2b3c4d"):
+        with pytest.raises(ModelNotFound):
+            registry.set_alias("calnet", alias, id)
+    with pytest.raises(ModelNotFound):
+        registry.set_alias("calnet", "production", "calnet-00000000")
+
+
+def test_unknown_model_lists_the_known() -> None:
+    with pytest.raises(ModelNotFound, match="calnet"):
+        get_spec("calnett")
