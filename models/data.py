@@ -144,8 +144,8 @@ def split(segments: pd.DataFrame, settings: TrainSettings) -> pd.DataFrame:
     segments : pandas.DataFrame
         From `label_segments`.
     settings : TrainSettings
-        seed, validation, test, split_by. By sector, whole sectors are held out, and their stars are left out of
-        the others.
+        seed, validation, test, split_by. By sector, whole sectors are held out, and their stars are left out
+        of the others.
 
     Raises
     ------

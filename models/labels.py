@@ -176,7 +176,8 @@ def _read_table(path: str) -> pd.DataFrame:
         if suffix == ".parquet":
             parent, _, name = path.rpartition("/")
             content = write.read(Folder(parent or "."), name).to_pydict()
-            return pd.DataFrame({key: [_text(v) for v in values] for key, values in content.items()}, dtype=str)
+            columns = {name: [_text(value) for value in values] for name, values in content.items()}
+            return pd.DataFrame(columns, dtype=str)
         if suffix == ".csv":
             return pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False, skipinitialspace=True)
         table = tables.read(data.decode(), format="fixed_width_two_line", guess=False, fast_reader=False)

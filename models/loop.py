@@ -7,6 +7,7 @@ limited in time.
 
 import io
 import json
+import logging
 import math
 import time
 from dataclasses import asdict, dataclass, field
@@ -81,6 +82,7 @@ def rate(progress: float) -> float:
 def work(config: dict[str, Any]) -> None:
     """Train as one worker; `config` holds the `Run`."""
     context = ray.train.get_context()
+    logging.getLogger("ray.train").setLevel(logging.WARNING)  # it would print every report
     torch.set_num_threads(1)  # workers are what there is more of: two of one thread beat one of two
     _Worker(config["run"], context.get_world_rank(), context.get_world_size()).train()
 

@@ -8,6 +8,7 @@ import importlib.metadata
 import importlib.util
 import math
 import platform
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -189,9 +190,11 @@ def _compile(module: nn.Module, examples: Sequence[Tensor], threads: int) -> Any
 
     # What openvino.convert_model does, less its telemetry. Shapes are fixed: converted for one batch size,
     # an LSTM breaks on another.
-    decoder = TorchScriptPythonDecoder(
-        module.eval(), example_input=tuple(examples), trace_kwargs={"check_trace": False}
-    )
+    with warnings.catch_warnings():  # of torch, that tracing is deprecated, and what it would not notice
+        warnings.simplefilter("ignore")
+        decoder = TorchScriptPythonDecoder(
+            module.eval(), example_input=tuple(examples), trace_kwargs={"check_trace": False}
+        )
     frontend = FrontEndManager().load_by_framework("pytorch")
     source = frontend.load(decoder)
     for place, example in zip(source.get_inputs(), examples, strict=True):
@@ -200,7 +203,7 @@ def _compile(module: nn.Module, examples: Sequence[Tensor], threads: int) -> Any
     options = {
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
-        "INFERENCE_PRECISION_HINT": "bf16" if getattr(module, "bf16", False) else "f32",
+        "INFERENCE_PRECISION_HINT": "f32",  # the module itself says what is bfloat16
         "ENABLE_CPU_PINNING": False,  # workers of one machine would all be pinned to its first core
     }
     return Core().compile_model(model, "CPU", options).create_infer_request()

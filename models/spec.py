@@ -34,7 +34,7 @@ class ModelSpec:
         Score from which a row counts as positive, where a model's card has no better one.
     lean : callable, optional
         Turns a network and "use bfloat16" into modules that, run one after the other, compute the same faster
-        on a CPU; each has the attributes `rows` and `bf16`, see `models.calnet_lean.lean_calnet`.
+        on a CPU; see `models.calnet_lean.lean_calnet`.
     """
 
     name: str

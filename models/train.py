@@ -6,6 +6,7 @@ until the model is registered: whoever starts the same training again goes on fr
 """
 
 import io
+import os
 import signal
 import tempfile
 import threading
@@ -178,6 +179,8 @@ def _parquet(table: pd.DataFrame) -> bytes:
 
 def _fit(run: Run, workers: int, gpu: bool, folder: str) -> None:
     """Run the loop on Ray Train; checkpoints are ours, in the workspace: Ray's own storage may be lost."""
+    if len(ray.nodes()) == 1:  # nothing preempts this machine, and the watcher's start prints an error
+        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     resources = {"CPU": 1.0} | ({"GPU": 1.0} if gpu else {})
     trainer = TorchTrainer(
         loop.work,

@@ -43,7 +43,8 @@ def histogram(scores: Mapping[str, Sequence[float]], threshold: float, caption: 
         axis.set_yscale("log")
     axis.set(xlabel="score", ylabel="stars", xlim=(0, 1))
     axis.yaxis.get_major_locator().set_params(integer=True)
-    axis.legend(frameon=False, fontsize=9.5, loc=(0.1, 0.8))
+    axis.set_ylim(top=axis.get_ylim()[1] * (30 if axis.get_yscale() == "log" else 1.3))
+    axis.legend(frameon=False, fontsize=9.5, loc=(0.04, 0.82))
     counts = "; ".join(
         f"{name}: {np.sum(np.asarray(v) >= threshold)} of {len(v)}" for name, v in scores.items()
     )
@@ -54,7 +55,7 @@ def _threshold(axis: Axes, threshold: float) -> None:
     axis.axvline(threshold, color="#333333", linewidth=1, linestyle=(0, (4, 3)))
     place = ("right", -5) if threshold > 0.5 else ("left", 5)
     axis.annotate(
-        f"threshold {threshold:g}", (threshold, 0.72), xycoords=("data", "axes fraction"), ha=place[0],
+        f"threshold {threshold:g}", (threshold, 0.93), xycoords=("data", "axes fraction"), ha=place[0],
         xytext=(place[1], 0), textcoords="offset points", fontsize=8.5, color="#333333",
     )  # fmt: skip
 
@@ -164,13 +165,14 @@ def kinds(table: pd.DataFrame, caption: str) -> Picture:
 
 def _minimum(time: Floats, flux: Floats, period: float) -> float:
     """Return a time of minimum, the middle of the faintest two-hundredth of the cycle."""
+    # Means, not medians: an eclipse that only some cycles have counts too.
     phase = (time / period) % 1
-    return float((int(np.nanargmin(_binned(phase, flux, 200))) + 0.5) / 200 * period)
+    return float((int(np.nanargmin(_binned(phase, flux, 200, "mean"))) + 0.5) / 200 * period)
 
 
-def _binned(phase: Floats, flux: Floats, bins: int) -> Floats:
-    """Medians of flux in bins of phase in [0, 1), NaN where a bin is empty."""
-    groups = pd.Series(flux).groupby(np.minimum((phase * bins).astype(int), bins - 1)).median()
+def _binned(phase: Floats, flux: Floats, bins: int, how: str = "median") -> Floats:
+    """Medians or means of flux in bins of phase in [0, 1), NaN where a bin is empty."""
+    groups = pd.Series(flux).groupby(np.minimum((phase * bins).astype(int), bins - 1)).agg(how)
     return np.asarray(groups.reindex(np.arange(bins)), dtype=np.float64)
 
 

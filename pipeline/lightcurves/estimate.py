@@ -81,7 +81,7 @@ def segments(workspace: Folder, names: Sequence[str], done: Collection[str], wor
                 inputs += len(plan.members(table, part))
                 partitions += 1
     count = inputs * _SEGMENTS_A_STAR
-    read = count * 4 * (preprocess.SAMPLES + preprocess.PERIODS) if scoring else inputs * 20_000 * 16
+    read = count * 4 * (preprocess.SAMPLES + preprocess.BINS) if scoring else inputs * 20_000 * 16
     seconds = inputs * (_SCORE_S if scoring else _PREPROCESS_S)
     written = count * (_BYTES_SCORE if scoring else _BYTES_SEGMENT)
     return Estimate(inputs, partitions, round(read), round(written), _free(workspace), seconds / workers)

@@ -125,7 +125,8 @@ _WHY = """Left in time, then folded at gls_period, the period of the strongest s
 
 A binary has two eclipses an orbit. Where they are alike, the strongest sinusoid has half the orbital period, and
 folding at that lays one eclipse onto the other. So the middle panel shows every other cycle in another colour: if the two
-lines differ in depth or shape, they are two eclipses, and twice gls_period is the orbit. Lines are medians, phase 0 is the
+lines differ in depth or shape, they are two eclipses, and twice gls_period is the orbit. Dots off both lines are eclipses
+that only some cycles have: the orbit is longer still. Lines are medians, phase 0 is the
 deepest minimum. Periods are sharpened within the step of the periodogram's grid, 0.8%."""
 
 

@@ -175,7 +175,7 @@ def _candidates(
         columns = [name for name in ("kind", "period") if name in truth] or ["label"]
         renamed = truth[["tic_id", *columns]].rename(columns={name: f"true {name}" for name in columns})
         table = table.merge(renamed, on="tic_id", how="left").drop(columns=["score_max", "n_segments"])
-        table["trained on"] = ~table["tic_id"].isin(list(held_out or ()))
+        table["labelled"] = ~table["tic_id"].isin(list(held_out or ()))
     else:
         table["tic_id"] = [_exofop(tic_id) for tic_id in table["tic_id"]]
     digits = {"ra": 4, "dec": 4, "tmag": 2, "score": 4, "score_max": 4, "gls_period": 5, "true period": 5}

@@ -9,6 +9,7 @@ from catalogs.folder import Folder
 from pipeline import manifest, stores
 from pipeline.lightcurves import ingest
 from pipeline.lightcurves.clean import Segment, prepare
+from pipeline.lightcurves.periodogram import PERIOD_EDGES_ROBUST, PERIODS_CALNET
 from pipeline.manifest import Object
 from pipeline.partition import Key, partition_size, where_cadence, where_sector
 from pipeline.settings import PreprocessSettings
@@ -20,7 +21,7 @@ __all__ = ["Preprocess", "capacity", "index_path", "store_path"]
 #: Segments of 2.8 d with gaps of 0.75 d between them: no more than seven fit into a sector.
 SEGMENTS_A_TARGET = 8
 
-SAMPLES, PERIODS = 4000, 1000
+SAMPLES, BINS = 4000, len(PERIODS_CALNET)
 
 _READ = ("valid", "tic_id", "ra", "dec", "tmag", "time", "flux", "quality")
 
@@ -44,16 +45,18 @@ def template(name: str, settings: PreprocessSettings) -> Template:
     """Return the layout of a sector's store of segments."""
     size = capacity(name)
     nan = float("nan")
-    periods = np.arange(PERIODS, dtype=np.int32)
+    edges = PERIOD_EDGES_ROBUST
+    periods = PERIODS_CALNET if settings.recipe == "calnet" else np.sqrt(edges[1:] * edges[:-1])
+    about = {"units": "d", "long_name": "trial period" if settings.recipe == "calnet" else "centre of the period bin"}
     return Template(
         arrays=(
             Array("curve", "float32", ("row", "sample"), nan, {"long_name": f"flux by recipe {settings.recipe}"}),
             Array("periodogram", "float32", ("row", "bin"), nan, {"long_name": "floating-mean GLS power"}),
         ),
-        sizes={"sample": SAMPLES, "bin": PERIODS},
+        sizes={"sample": SAMPLES, "bin": BINS},
         partition=size,
         compression=settings.compression,
-        coords={"bin": ("bin", periods, {"long_name": "number of the period bin, short to long"})},
+        coords={"period": ("bin", periods, about)},
         attrs={
             "title": f"TESS segments, sector {where_sector(name)}, {where_cadence(name)} s",
             "sector": where_sector(name),

@@ -27,9 +27,9 @@ def write_damaged(folder: str | Path, sector: int, seed: int) -> list[Path]:
     Returns
     -------
     list of Path
-        Ten files. Eight are rejected: empty, cut off, a server's error page, pixels instead of a light curve, of another
-        sector, without a finite flux, one bit flipped, and a copy of a good one. The others are that good one and one
-        with two days of good data, too few for a segment.
+        Ten files. Eight are rejected: empty, cut off, a server's error page, pixels instead of a light curve,
+        of another sector, without a finite flux, one bit flipped, and a copy of a good one. The others are that
+        good one and one with two days of good data, too few for a segment. Files that are there stay.
     """
     curves = [observe(draw_star(simulated_tic_id(n, seed), seed), sector, seed) for n in range(9)]
     whole = [spoc_bytes(curve) for curve in curves]
@@ -58,5 +58,6 @@ def _write(folder: Path, curve: SimulatedCurve, data: bytes, suffix: str = "") -
     path = folder / archive_path(curve)
     path = path.with_stem(path.stem + suffix)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
+    if not path.exists() or path.read_bytes() != data:
+        path.write_bytes(data)
     return path

@@ -1,4 +1,4 @@
-"""CALNet against the published weights' names and the logits they give; its rearranged form against itself."""
+"""CALNet against the names of the published weights and their logits; its rearranged form against itself."""
 
 import json
 from pathlib import Path

@@ -27,7 +27,7 @@ def test_no_star_is_on_two_sides_and_each_stays_when_others_come():
     sides = many.drop_duplicates("tic_id").set_index("tic_id")["fold"]
     assert (few["fold"] == sides.loc[few["tic_id"]].to_numpy()).all()
     shares = many["fold"].value_counts(normalize=True)
-    assert shares["test"] == pytest.approx(0.15, abs=0.03) and shares["validation"] == pytest.approx(0.15, abs=0.03)
+    assert shares[["test", "validation"]].to_numpy() == pytest.approx(0.15, abs=0.03)
     assert side(1, 0, 0.5, 0.25) == side(np.int64(1), 0, 0.5, 0.25)
     assert not split(labelled(range(400)), TrainSettings(seed=4))["fold"].equals(few["fold"][:400])
 
@@ -44,7 +44,7 @@ def test_held_out_sectors_take_their_stars_with_them():
 def test_a_fold_without_one_of_the_labels_is_refused():
     with pytest.raises(UsageError, match=r"no positive segment in the (train|validation|test) fold"):
         split(labelled(range(0, 400, 2)), TrainSettings())
-    with pytest.raises(UsageError, match="validation 0.5"):
+    with pytest.raises(UsageError, match="validation 0"):
         split(labelled(range(400)), TrainSettings(validation=0.5, test=0.5))
 
 
@@ -65,7 +65,7 @@ def test_partitions_missing_stale_or_of_another_recipe_are_named(curves):
         committed_curves(workspace, [1], "robust")
     path = manifest.path("ingest", "lightcurves/s0001/part-00001")
     workspace.write(path, workspace.read(path).replace(b"[3, 4]", b"[3, 5]"))
-    with pytest.raises(Stale, match="curves/s0001/part-00001:?"):
+    with pytest.raises(Stale, match="curves/s0001/part-00001"):
         committed_curves(workspace, None, "calnet")
     workspace.remove(manifest.path("preprocess", "curves/s0001/part-00000"))
     with pytest.raises(Missing, match="curves/s0001/part-00000"):
@@ -91,15 +91,18 @@ def test_every_segment_is_read_once_an_epoch_by_one_worker(curves, memory):
         for batch in batches:
             assert (batch.label == table["label"].to_numpy()[batch.position]).all()
             row = table.iloc[batch.position[0]]
-            whole = data.stores.read(workspace, "curves/s0001.zarr", ["curve"], slice(row["row"], row["row"] + 1))
-            assert (batch.inputs[0][0] == whole["curve"]).all() and batch.inputs[1].shape[1:] == (1, 1000)
+            stored = data.stores.read(
+                workspace, "curves/s0001.zarr", ["curve"], slice(row["row"], row["row"] + 1)
+            )
+            assert (batch.inputs[0][0] == stored["curve"]).all() and batch.inputs[1].shape[1:] == (1, 1000)
     assert sorted(seen) == list(range(len(table)))
 
 
 def test_workers_take_as_many_steps_however_the_shares_fall(curves):
     workspace = curves([[1, 2], [3]])
-    table = segment_index(workspace, list(committed_curves(workspace, None, "calnet"))).iloc[:5].assign(label=0)
-    steps = [
-        len(list(Segments(workspace, table, INPUTS, rank, 2).shuffled(2, np.random.default_rng(1)))) for rank in (0, 1)
-    ]
-    assert steps == [2, 2]
+    table = (
+        segment_index(workspace, list(committed_curves(workspace, None, "calnet"))).iloc[:5].assign(label=0)
+    )
+    for rank in (0, 1):
+        mine = Segments(workspace, table, INPUTS, rank, 2)
+        assert len(list(mine.shuffled(2, np.random.default_rng(1)))) == 2

@@ -1,17 +1,19 @@
 """Training on a real Ray: what comes out, and that a killed worker changes nothing of it."""
 
 import json
-import os
-import signal
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from catalogs import write
-from catalogs.folder import Folder
+from catalogs.folder import Entry, Folder
 from models import checkpoint, loop
 from models.loop import rate
 from models.registry import Registry
@@ -30,52 +32,81 @@ def labels(tmp_path: Path) -> Path:
     return path
 
 
-def run_folder(workspace: Folder) -> list[str]:
-    return [entry.path for entry in workspace.list("models/calnet/runs")]
+def run_files(workspace: Folder) -> dict[str, bytes]:
+    return {entry.path: workspace.read(entry.path) for entry in workspace.list("models/calnet/runs")}
 
 
-def kill_a_worker(workspace: Folder, killed: list[int]) -> None:
-    """Kill one worker of Ray Train as soon as the first epoch is in its checkpoint."""
-    deadline = time.monotonic() + 60
-    while not any(path.endswith(checkpoint.LAST) for path in run_folder(workspace)):
-        if time.monotonic() > deadline:
-            return
+def wait_for(done: Callable[[], Any], seconds: float = 100) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := done()) and time.monotonic() < deadline:
         time.sleep(0.05)
-    for process in psutil.Process().children(recursive=True):
-        if "RayTrainWorker" in " ".join(process.cmdline()):
-            os.kill(process.pid, signal.SIGKILL)
-            killed.append(process.pid)
-            return
+    return found
 
 
-def test_a_model_is_trained_judged_and_registered(ray_cluster, curves, labels, capfd):
+def history(workspace: Folder) -> Entry | None:
+    return next(iter(workspace.list("models/calnet/runs", loop.HISTORY)), None)
+
+
+@contextmanager
+def beside(what: Callable[[], None]) -> Iterator[None]:
+    """Do something in a thread while the driver waits for Ray."""
+    thread = threading.Thread(target=what)
+    thread.start()
+    yield
+    thread.join()
+
+
+def test_a_model_is_trained_judged_registered_and_resumed(ray_cluster, curves, labels, capfd):
     workspace = curves(STARS)
-    killed: list[int] = []
-    killer = threading.Thread(target=kill_a_worker, args=(workspace, killed))
-    killer.start()
-    model_id = train(workspace, "calnet", labels, None, SETTINGS, [1], workers=1, gpu=False)
-    killer.join()
-    assert len(killed) == 1
-    lines = [line for line in capfd.readouterr().out.splitlines() if line.startswith("train calnet: epoch")]
-    assert [line.split()[3] for line in lines] == ["1/2,", "2/2,"]
+    after_one_epoch: dict[str, bytes] = {}
 
+    def copy() -> None:
+        wait_for(lambda: (there := history(workspace)) and b'"epoch": 1' in workspace.read(there.path))
+        after_one_epoch.update(run_files(workspace))
+
+    with beside(copy):
+        model_id = train(workspace, "calnet", labels, None, SETTINGS, [1], workers=1, gpu=False)
+    assert epochs_said(capfd) == ["1/2,", "2/2,"]
+    assert run_files(workspace) == {}
     registry = Registry(workspace)
     assert registry.aliases("calnet") == {"candidate": model_id}
     entry = registry.resolve("calnet@candidate")
     assert entry.id == model_id and registry.load_weights(entry)
-    check_card(entry.card, workspace)
+    check_card(entry.card)
     held_out = write.read(entry.folder, "held_out.parquet").to_pandas()
     assert set(held_out["fold"]) == {"validation", "test"} and held_out["score"].between(0, 1).all()
-    files = {item.path for item in entry.folder.list()}
     figures = {"loss.png", "accuracy.png", "confusion.png", "precision_recall.png"}
-    assert files >= figures | {"weights.safetensors", "card.json", "tb/events.out.tfevents.training"}
-    assert run_folder(workspace) == []
+    logs = {"tb/events.out.tfevents.training"}
+    assert {item.path for item in entry.folder.list()} >= figures | logs | {
+        "weights.safetensors",
+        "card.json",
+    }
 
-    again = train(workspace, "calnet", labels, None, SETTINGS, [1], workers=1, gpu=False)
-    assert again == model_id  # undisturbed, it gives the bytes of the run whose worker was killed
+    # As a driver leaves it that was killed after one epoch; and then its worker is killed in the second, too.
+    for path, data in after_one_epoch.items():
+        workspace.write(path, data)
+    left = history(workspace)
+    killed: list[int] = []
+
+    def kill() -> None:
+        wait_for(lambda: history(workspace) not in (left, None))
+        for process in psutil.Process().children(recursive=True):
+            if "RayTrainWorker" in " ".join(process.cmdline()):
+                process.kill()
+                killed.append(process.pid)
+
+    with beside(kill):
+        again = train(workspace, "calnet", labels, None, SETTINGS, [1], workers=1, gpu=False)
+    assert len(killed) == 1 and epochs_said(capfd) == ["1/2,", "2/2,"]
+    assert again == model_id  # the bytes of the run that nobody disturbed
 
 
-def check_card(card: dict, workspace: Folder) -> None:
+def epochs_said(capfd: pytest.CaptureFixture[str]) -> list[str]:
+    lines = capfd.readouterr().out.splitlines()
+    return [line.split()[3] for line in lines if line.startswith("train calnet: epoch")]
+
+
+def check_card(card: dict[str, Any]) -> None:
     data = card["data"]
     assert list(data["partitions"]) == [f"manifest/preprocess/curves/s0001/part-0000{i}.json" for i in (0, 1)]
     drawn = data["unlisted_as_negative"]
@@ -100,17 +131,16 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(ray_cluste
         train(workspace, "calnet", labels, None, SETTINGS, None, workers=1, gpu=True)
     with pytest.raises(Refused, match="sector 2"):
         train(workspace, "calnet", labels, None, SETTINGS, [2], workers=1, gpu=False)
+    settings = SETTINGS.model_copy(update={"unlisted_as_negative": 0})
     with pytest.raises(UsageError, match="no negative segment"):
-        settings = SETTINGS.model_copy(update={"unlisted_as_negative": 0})
         train(workspace, "calnet", labels, None, settings, None, workers=1, gpu=False)
-    assert run_folder(workspace) == []
     assert not workspace.list("models")
 
 
 def test_learning_rate_rises_and_falls_to_nothing():
     rates = [rate(share / 100) for share in range(101)]
     assert rates[0] == 0 and max(rates) == rates[10] == 1 and rates[100] == pytest.approx(0)
-    assert rates[5] == 0.5 and all(a > b for a, b in zip(rates[10:], rates[11:]))
+    assert rates[5] == 0.5 and all(a > b for a, b in pairwise(rates[10:]))
 
 
 def test_a_checkpoint_brings_back_network_optimiser_and_state(workspace):
