@@ -28,7 +28,7 @@ LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Variable that, set to 0, makes Ray listen on loopback only.
 
 Otherwise Ray replaces ``--node-ip-address=127.0.0.1`` by the machine's address, and head and raylet listen on
-all interfaces; 0 says that clusters are not possible on this system, and the address stays (seen in Ray 2.60).
+all interfaces; 0 says that clusters are not possible on this system, and the address stays (Ray 2.60).
 """
 
 _RAY_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # what `ray job submit` sets for the command it runs

@@ -33,8 +33,9 @@ def main(
 ) -> None:
     """Write WORKSPACE/reports/eclipsing_binaries.html.
 
-    It counts every outcome, draws scores and light curves folded at their period, and lists the best candidates. With
-    labels of stars that the model has not seen (--truth and --held-out), it says how right the catalogue is.
+    It counts every outcome, draws scores and light curves folded at their period, and lists the best
+    candidates. With labels of stars that the model has not seen (--truth and --held-out), it says how right
+    the catalogue is.
     """
     if (truth is None) != (held_out is None):
         raise UsageError(

@@ -130,9 +130,9 @@ def label_segments(index: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
     return found.sort_values(["where", "row"], ignore_index=True)
 
 
-def side(name: int | str, seed: int, validation: float, test: float) -> str:
+def side(tic_id: int, seed: int, validation: float, test: float) -> str:
     """Return the fold of a star: a hash of seed and identifier, taken as a number in [0, 1)."""
-    number = int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:8], "big") / 2**64
+    number = int.from_bytes(hashlib.sha256(f"{seed}:{tic_id}".encode()).digest()[:8], "big") / 2**64
     return "test" if number < test else "validation" if number < test + validation else "train"
 
 
@@ -156,8 +156,8 @@ def split(segments: pd.DataFrame, settings: TrainSettings) -> pd.DataFrame:
         shares = f"validation {settings.validation} + test {settings.test}"
         raise UsageError(f"{shares}: nothing is left to train on; make them smaller")
     if settings.split_by == "star":
-        seed, shares = settings.seed, (settings.validation, settings.test)
-        folds = {star: side(star, seed, *shares) for star in segments["tic_id"].unique()}
+        rule = settings.seed, settings.validation, settings.test
+        folds = {star: side(star, *rule) for star in segments["tic_id"].unique()}
         done = segments.assign(fold=segments["tic_id"].map(folds))
     else:
         done = _split_by_sector(segments, settings)

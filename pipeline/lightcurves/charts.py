@@ -221,6 +221,6 @@ def folded(time: Floats, flux: Floats, period: float, name: str, caption: str) -
 
 def _sharpened(time: Floats, flux: Floats, period: float) -> float:
     """Return the period of highest power near one from a grid whose steps of 0.8% would smear the fold."""
-    steps = int(np.clip(0.32 * np.ptp(time) / period, 20, 20_000))  # twenty to a width of the peak
+    steps = int(np.clip(1.6 * np.ptp(time) / period, 20, 20_000))  # a hundred to a width of the peak
     periods = period * np.linspace(0.992, 1.008, 2 * (steps // 2) + 1)
     return float(periods[np.argmax(gls(time, flux, periods))])

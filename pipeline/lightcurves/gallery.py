@@ -70,7 +70,7 @@ def light_curves(workspace: Folder, tic_ids: list[int]) -> dict[int, LightCurve]
 
 
 def _segments(workspace: Folder, name: str, rows: pa.Table) -> list[pd.DataFrame]:
-    """Return the segments that the stars of some rows of a plan have in a store, with the stars' rows there."""
+    """Return the segments, with the star's row in the store, that stars of a plan have there."""
     placed = rows.filter(rows["row"].is_valid()).select(["tic_id", "row", "partition"]).to_pandas()
     found = []
     for part, stars in placed.groupby("partition"):
@@ -123,11 +123,11 @@ def draw(workspace: Folder, captions: Mapping[int, str]) -> list[Picture]:
 
 _WHY = """Left in time, then folded at gls_period, the period of the strongest sinusoid, and at twice that.
 
-A binary has two eclipses an orbit. Where they are alike, the strongest sinusoid has half the orbital period, and
-folding at that lays one eclipse onto the other. So the middle panel shows every other cycle in another colour: if the two
-lines differ in depth or shape, they are two eclipses, and twice gls_period is the orbit. Dots off both lines are eclipses
-that only some cycles have: the orbit is longer still. Lines are medians, phase 0 is the
-deepest minimum. Periods are sharpened within the step of the periodogram's grid, 0.8%."""
+A binary has two eclipses an orbit. Where they are alike, the strongest sinusoid has half the orbital period,
+and folding at that lays one eclipse onto the other. So the middle panel shows every other cycle in another
+colour: if the two lines differ in depth or shape, they are two eclipses, and twice gls_period is the orbit.
+Dots off both lines are eclipses that only some cycles have: the orbit is longer still. Lines are medians,
+phase 0 is the deepest minimum. Periods are sharpened within the step of the periodogram's grid, 0.8%."""
 
 
 def examples(
@@ -137,7 +137,7 @@ def examples(
     judgement: Judgement | None,
     threshold: float,
 ) -> list[Section]:
-    """Return sections of folded light curves: best-scored, borderline and, where the truth is known, the worst mistakes.
+    """Return sections of folded light curves: best-scored, borderline and, with a truth, the worst mistakes.
 
     Parameters
     ----------
@@ -183,7 +183,10 @@ def examples(
 
 
 def _caption(star: pd.Series, known: pd.DataFrame | None, tic_id: int) -> str:
-    text = f"Score {star['score']:.3f} of {star['n_segments']} segments, gls_period {star['gls_period']:.5g} d, Tmag {star['tmag']:.1f}."
+    text = (
+        f"Score {star['score']:.3f} of {star['n_segments']} segments, gls_period {star['gls_period']:.5g} d, "
+        f"Tmag {star['tmag']:.1f}."
+    )
     if known is None or tic_id not in known.index:
         return text
     truth = known.loc[tic_id]

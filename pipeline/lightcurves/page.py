@@ -31,7 +31,7 @@ def write_report(
     truth: pd.DataFrame | None = None,
     held_out: Collection[int] | None = None,
     notes: Sequence[str] = (),
-    settings: CombineSettings = CombineSettings(),  # noqa: B008 — frozen
+    settings: CombineSettings | None = None,
     card: Mapping[str, Any] | None = None,
 ) -> str:
     """Write the report of the published catalogue.
@@ -46,7 +46,7 @@ def write_report(
         Stars the model has not seen in training; only these count against the truth. Needed with `truth`.
     notes : sequence of str
         Sentences that stand at the top.
-    settings : CombineSettings
+    settings : CombineSettings, optional
         The score from which a star is a candidate.
     card : mapping, optional
         The model's card; default the one in the workspace.
@@ -67,6 +67,7 @@ def write_report(
         raise ValueError("held_out: with a truth, name the stars that the model was not trained on")
     if not workspace.exists(combine.CURRENT):
         raise Missing(f"{workspace.url(combine.CURRENT)}: no catalogue to report on; run score_sectors")
+    threshold = (settings or CombineSettings.load(None, "combine")).threshold
     stars = write.read(workspace, combine.CURRENT, schema.STARS).to_pandas()
     stars = stars.sort_values(
         ["score", "score_max", "tic_id"], ascending=[False, False, True], ignore_index=True
@@ -75,20 +76,18 @@ def write_report(
     outcomes = accounts.outcomes(workspace, model_id)
     judgement = None
     if truth is not None:
-        judgement = judge(stars, truth, held_out, settings.threshold)
+        judgement = judge(stars, truth, held_out, threshold)
     sections = [
         accounts.summary(workspace, outcomes, model_id),
-        _scores(stars, judgement, settings.threshold),
+        _scores(stars, judgement, threshold),
         *_verdict(judgement),
-        *gallery.examples(workspace, stars, truth, judgement, settings.threshold),
-        _candidates(stars, truth, held_out, settings.threshold),
+        *gallery.examples(workspace, stars, truth, judgement, threshold),
+        _candidates(stars, truth, held_out, threshold),
         *_model(workspace, card, model_id),
         *accounts.refused(outcomes),
         _next(workspace, stars),
     ]
-    page = Page(
-        "Eclipsing binaries", sections, _lead(stars, notes), _facts(outcomes, stars, settings.threshold)
-    )
+    page = Page("Eclipsing binaries", sections, _lead(stars, notes), _facts(outcomes, stars, threshold))
     return page.write(workspace, PATH)
 
 
@@ -139,8 +138,9 @@ def _scores(stars: pd.DataFrame, judgement: Judgement | None, threshold: float) 
     (_, wrong), (missed, right) = judgement.confusion.tolist()
     point = (right / max(right + missed, 1), right / max(right + wrong, 1))
     curve = precision_recall(judgement.stars["is_eb"], judgement.stars["score"])
-    area = f"Area under the curve (AUCPR) {judgement.average_precision:.3f}; a coin reaches {judgement.base_rate:.3f}."
-    second = charts.trade(*curve, judgement.base_rate, point, area)
+    base = judgement.base_rate
+    area = f"Area under the curve (AUCPR) {judgement.average_precision:.3f}; a coin reaches {base:.3f}."
+    second = charts.trade(*curve, base, point, area)
     return Section("Scores", figures=[charts.histogram(groups, threshold, caption), second])
 
 
@@ -148,16 +148,16 @@ def _verdict(judgement: Judgement | None) -> list[Section]:
     if judgement is None or not len(judgement.stars):
         return []
     text = (
-        f"Counted are only the {len(judgement.stars):,} stars that the model did not train on: no light curve of theirs, in any "
-        "sector, was used to fit it or to choose its best epoch.\n\n"
-        f"{judgement.base_rate:.0%} of them are eclipsing binaries, far more than in the sky, where precision will be lower."
+        f"Only the {len(judgement.stars):,} stars count that the model did not train on: no light curve "
+        "of theirs, in any sector, was used to fit it or to choose its best epoch.\n\n"
+        f"{judgement.base_rate:.0%} of them are eclipsing binaries. Where fewer are, precision is lower."
     )
     if judgement.unscored:
         text += f" {judgement.unscored} of them have no score (no segment long enough) and count as left."
     threshold = f"At the threshold, {judgement.threshold:g}."
     bars = (
-        f"{threshold} Bars: 95% intervals (Wilson). EA, EB, EW: detached, semi-detached and contact binaries; the others "
-        "pulsate, rotate, flare or keep still."
+        f"{threshold} Bars: 95% intervals (Wilson). EA, EB, EW: detached, semi-detached, contact binaries; "
+        "the others pulsate, rotate, flare or keep still."
     )
     pictures = [
         charts.confusion(judgement.confusion, f"Stars. {threshold}"),
@@ -209,11 +209,11 @@ def _model(workspace: Folder, card: Mapping[str, Any] | None, model_id: str) -> 
                 Picture(png, f"{what} by epoch", f"{what} on training and validation stars by epoch.")
             )
     table = pd.DataFrame(_card(card), columns=["", model_id])
-    return [Section("The model", f"From its card, {folder}/card.json.", table, figures)]
+    return [Section("The model", f"From the card of {model_id}.", table, figures)]
 
 
 def _card(card: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return what a reader asks first of a model: what it learnt from, how, and how good it is on its own test stars."""
+    """Return what a reader asks first: what it learnt from, how, and how good it is on its own test stars."""
     data, settings, history = card.get("data", {}), card.get("settings", {}), card.get("history", [])
     rows = [("labels", str(data.get("labels", {}).get("file", "–")))]
     for fold, counts in data.get("counts", {}).items():
@@ -243,10 +243,10 @@ def _next(workspace: Folder, stars: pd.DataFrame) -> Section:
     tic_id = int(stars["tic_id"].iloc[0]) if len(stars) else 0
     where = f"--workspace {shlex.quote(str(workspace))}"
     commands = {
-        f"python -m jobs.explain {where} {tic_id}": "from a row back to its files, checksums, settings and segments",
-        f"python -m jobs.query {where} --min-score 0.9 --where 'tmag < 11'": "rows by score, brightness, position, sector",
+        f"python -m jobs.explain {where} {tic_id}": "from a row back to its files and settings",
+        f"python -m jobs.query {where} --min-score 0.9 --where 'tmag < 11'": "rows by any condition",
         f"python -m jobs.status {where} --outcomes ingest": "what became of each file, whole",
-        f"python -m jobs.export {where} candidates.vot": "the catalogue as VOTable, for TOPCAT or Aladin; CSV, ECSV too",
+        f"python -m jobs.export {where} candidates.vot": "for TOPCAT, Aladin; also CSV, ECSV",
         f"tensorboard --logdir {shlex.quote(workspace.url('models'))}": "how training went",
     }
     lines = "\n".join(

@@ -76,7 +76,7 @@ class Judgement:
         return pd.DataFrame(rows, columns=["measure", "value", "95% interval (Wilson)", "stars"])
 
     def kinds(self) -> pd.DataFrame:
-        """Return, for each kind of star, the share found with its 95% interval: kind, truth, stars, found, share, low, high."""
+        """Return a row a kind of star: kind, truth, stars, found, share, low, high (95% of the share)."""
         rows = []
         for (is_eb, kind), stars in self.stars.groupby(["is_eb", "kind"], sort=True):
             found, total = int(stars["found"].sum()), len(stars)

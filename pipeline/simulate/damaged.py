@@ -28,8 +28,8 @@ def write_damaged(folder: str | Path, sector: int, seed: int) -> list[Path]:
     -------
     list of Path
         Ten files. Eight are rejected: empty, cut off, a server's error page, pixels instead of a light curve,
-        of another sector, without a finite flux, one bit flipped, and a copy of a good one. The others are that
-        good one and one with two days of good data, too few for a segment. Files that are there stay.
+        of another sector, without a finite flux, one bit flipped, and a copy of a good one. The others are
+        that good one and one with two days of good data, too few for a segment.
     """
     curves = [observe(draw_star(simulated_tic_id(n, seed), seed), sector, seed) for n in range(9)]
     whole = [spoc_bytes(curve) for curve in curves]

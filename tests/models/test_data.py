@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models import data
 from models.data import Segments, committed_curves, label_segments, segment_index, side, split
 from pipeline import manifest
 from pipeline.errors import Mismatch, Missing, Stale, UsageError
@@ -91,9 +90,8 @@ def test_every_segment_is_read_once_an_epoch_by_one_worker(curves, memory):
         for batch in batches:
             assert (batch.label == table["label"].to_numpy()[batch.position]).all()
             row = table.iloc[batch.position[0]]
-            stored = data.stores.read(
-                workspace, "curves/s0001.zarr", ["curve"], slice(row["row"], row["row"] + 1)
-            )
+            rows = slice(row["row"], row["row"] + 1)
+            stored = stores.read(workspace, "curves/s0001.zarr", ["curve"], rows)
             assert (batch.inputs[0][0] == stored["curve"]).all() and batch.inputs[1].shape[1:] == (1, 1000)
     assert sorted(seen) == list(range(len(table)))
 

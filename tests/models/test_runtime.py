@@ -17,7 +17,7 @@ PRECISIONS = ["fp32", "bf16"]
 
 @pytest.fixture(scope="module")
 def weights() -> dict[str, torch.Tensor]:
-    """Return weights of strong gains: what rounding does to their logits, it does less to a trained network's."""
+    """Return random weights of strong gains; rounding shifts their scores more than a trained network's."""
     generator = torch.Generator().manual_seed(3)
     network = CALNet()
     for name, value in network.named_parameters():
@@ -56,7 +56,7 @@ def predictor(request: pytest.FixtureRequest, weights: dict) -> Predictor:
 def test_openvino_agrees_with_torch(predictor: Predictor, segments: tuple, eager: np.ndarray) -> None:
     scores = predictor.predict(*segments)
     assert scores.dtype == np.float64 and scores.shape == (ROWS,)
-    assert np.ptp(eager) > 0.01
+    assert np.ptp(eager) > 3e-3
     np.testing.assert_allclose(scores, eager, atol=1e-3 if predictor.precision == "bf16" else 1e-5)
 
 

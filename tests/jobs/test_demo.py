@@ -1,0 +1,32 @@
+"""The demo from end to end, small: a catalogue, a report, and a second run that takes up what is there."""
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from cluster.address import DASK_ADDRESS
+from jobs.demo import main
+
+
+@pytest.mark.slow
+def test_demo_makes_catalogue_and_report_and_repeats_nothing(tmp_path, monkeypatch, dask_client, ray_cluster):
+    monkeypatch.setenv(DASK_ADDRESS, dask_client.scheduler.address)
+    arguments = ["--workspace", str(tmp_path / "demo"), "--stars", "60", "--seconds", "3", "--workers", "1"]
+    first = CliRunner().invoke(main, arguments)
+    assert first.exit_code == 0, first.output
+    assert "no weights ship yet" in first.output
+    assert "8 rejected" in first.output
+    catalogue = tmp_path / "demo/catalogs/eclipsing_binaries.parquet"
+    stars = pd.read_parquet(catalogue)
+    assert len(stars) == 91  # 60 to learn from, 30 to judge by, and a good one among the damaged files
+    assert str(stars["tic_id"][0]) in first.output
+    assert str(catalogue) in first.output
+    report = tmp_path / "demo/reports/eclipsing_binaries.html"
+    assert f"report: {report}" in first.output
+    assert "Only the 30 stars count" in report.read_text()
+
+    before = catalogue.read_bytes()
+    second = CliRunner().invoke(main, arguments)
+    assert second.exit_code == 0, second.output
+    assert "training" not in second.output
+    assert catalogue.read_bytes() == before
