@@ -1,0 +1,1 @@
+"""What readers are promised: schemas, and what reads and writes them."""

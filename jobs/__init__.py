@@ -1,0 +1,1 @@
+"""Verbs that a person or ``ray job submit`` runs."""

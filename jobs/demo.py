@@ -56,9 +56,8 @@ def main(workspace: str, stars: int, seconds: float, workers: int | None) -> Non
             settings = TrainSettings.load(None, "train", **limits)
             made = train(folder, "calnet", archive / LABELS, None, settings, [1], pool[0], pool[1] > 0)
             registry.set_alias("calnet", "production", made)
-        for report in score_sectors(folder, "calnet", None, ScoreSettings.load(None, "score"), pool):
-            click.echo(report)
-            reports.append(report)
+        reports.append(score_sectors(folder, "calnet", None, ScoreSettings.load(None, "score"), pool))
+        click.echo(reports[-1])
     path = page.write_report(folder, truth, held_out, [_ABOUT])
     click.echo(f"\ncatalogue: {folder.url(combine.CURRENT)}; its first rows, less the columns of provenance:")
     rows = pd.read_parquet(folder.url(combine.CURRENT)).head(8)

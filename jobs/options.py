@@ -149,7 +149,8 @@ def job(function: Callable[..., None]) -> click.Command:
     inner = command.invoke
 
     def invoke(ctx: click.Context) -> Any:
-        logging.basicConfig(level=os.environ.get("SKYSIFT_LOG", "WARNING"), format="%(levelname)s %(name)s: %(message)s")
+        level = os.environ.get("SKYSIFT_LOG", "WARNING")
+        logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
         try:
             return inner(ctx)
         except (SkysiftError, CatalogError, FileNotFoundError) as error:

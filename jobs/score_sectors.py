@@ -49,7 +49,8 @@ def main(
         click.echo(estimate.segments(workspace, names, done, workers or os.cpu_count() or 1, scoring=True))
     else:
         with options.ray_session(workers, ray_address, workspace) as pool:
-            options.finish(predict.score_sectors(workspace, model, sectors, settings, pool, overwrite, partial))
+            report = predict.score_sectors(workspace, model, sectors, settings, pool, overwrite, partial)
+            options.finish([report])
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import ray
@@ -42,7 +42,7 @@ class _Actor:
             return {"outcome": vars(self.stage.execute(Key.parse(key)))}
         except SkysiftError as error:
             return {"refused": type(error).__name__, "message": str(error)}
-        except Exception as error:  # noqa: BLE001 — whatever it was: its inputs are failed, the rest goes on
+        except Exception as error:  # whatever it was: its inputs are failed, the rest goes on
             log.exception("%s", key)
             return {"failed": f"{type(error).__name__}: {error}"}
 
@@ -129,8 +129,8 @@ def score_sectors(
     pool: tuple[int, float],
     overwrite: bool = False,
     allow_missing: bool = False,
-) -> Iterator[Report]:
-    """Score segments, then combine everything the model has scored so far; one report, after both.
+) -> Report:
+    """Score segments, then combine everything the model has scored so far.
 
     Parameters
     ----------
@@ -176,4 +176,4 @@ def score_sectors(
         if Registry(workspace).aliases(entry.name).get("production", entry.id) == entry.id:
             combine.publish(workspace, snapshot)
             report.notes.append(f"{workspace.url(combine.CURRENT)}: the same")
-    yield report
+    return report

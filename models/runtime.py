@@ -147,9 +147,7 @@ class _Torch:
 
     def __call__(self, batch: Batch) -> NDArray[np.float32]:
         # TF32 would cost the third digit of a score; a choice of algorithm by timing, its reproducibility.
-        exact = torch.backends.cudnn.flags(
-            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-        )
+        exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
         with torch.inference_mode(), exact:
             logits = self.network(*(torch.from_numpy(array).to(self.device) for array in batch))
             return logits.float().cpu().numpy()
@@ -204,7 +202,7 @@ def _compile(module: nn.Module, examples: Sequence[Tensor], threads: int) -> Any
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
         "INFERENCE_PRECISION_HINT": "f32",  # the module itself says what is bfloat16
-        "ENABLE_CPU_PINNING": False,  # workers of one machine would all be pinned to its first core
+        "ENABLE_CPU_PINNING": False,  # processes do not know of each other: the system places them
     }
     return Core().compile_model(model, "CPU", options).create_infer_request()
 
@@ -231,9 +229,7 @@ def _runtime(runtime: str, device: str) -> str:
 def _precision(precision: str, runtime: str, spec: ModelSpec) -> str:
     able = runtime == "openvino" and spec.lean is not None
     if precision == "bf16" and not able:
-        raise UsageError(
-            f"precision bf16 is for {spec.name} by OpenVINO on a CPU; here it is {runtime}: say fp32"
-        )
+        raise UsageError(f"precision bf16 is for {spec.name} by OpenVINO on a CPU; here it is {runtime}: say fp32")
     if precision != "auto":
         return precision
     return "bf16" if able and _BF16 & _cpu_features() else "fp32"

@@ -80,6 +80,7 @@ class Score(Stage):
         return self._predictor
 
     def keys(self) -> list[Key]:
+        """Return a partition for every one that is preprocessed, sorted."""
         keys = []
         for name in self.names:
             found = manifest.committed(self.workspace, "preprocess", f"curves/{name}")
@@ -87,9 +88,11 @@ class Score(Stage):
         return sorted(keys)
 
     def upstream(self, key: Key) -> dict[str, str]:
+        """Return the identities of a partition's curves and of the model."""
         return self.require("preprocess", curves_key(key)) | {f"model/{self.entry.id}": self.entry.sha256}
 
     def prepare(self, *, overwrite: bool = False) -> None:
+        """Check that the stores were made by the recipe that the model needs."""
         wanted = get_spec(self.entry.name).recipe
         for name in self.names:
             recipe = stores.shape(self.workspace, preprocess.store_path(name)).get("recipe")
@@ -103,9 +106,11 @@ class Score(Stage):
         return write.read(self.workspace, preprocess.index_path(curves_key(key)), schema.SEGMENTS)
 
     def inputs(self, key: Key) -> list[str]:
+        """Return the segments of a partition, by row."""
         return _names(self._index(key))
 
     def run(self, key: Key, skip: dict[str, InputOutcome]) -> Product:
+        """Score the segments of a partition and write one row each."""
         index = self._index(key)
         names = _names(index)
         kept = np.array([name not in skip for name in names], bool)
@@ -195,29 +200,28 @@ def score_files(
     """
     entry = Registry(workspace).resolve(model)
     predictor = _load(workspace, entry, settings, "auto")
-    rows: list[dict[str, Any]] = []
-    for path in files:
-        row: dict[str, Any] = {"file": path.name, "note": ""}
-        try:
-            curve = tess.read(Folder(path.parent), path.name)
-        except Rejected as error:
-            rows.append(row | {"note": str(error)})
-            continue
-        columns = (curve.columns[name] for name in ("time", "flux", "quality"))
-        segments = prepare(
-            *columns, recipe=get_spec(entry.name).recipe, cadence_s=float(curve.facts.cadence_s)
-        )
-        row |= {"tic_id": curve.facts.tic_id, "sector": curve.facts.sector}
-        if not segments:
-            rows.append(row | {"note": "no segment of good data as long as 2.8 d"})
-        else:
-            curves = np.stack([s.curve for s in segments]), np.stack([s.periodogram for s in segments])
-            scored = zip(segments, predictor.predict(*curves), strict=True)
-            names = ("t_start", "t_end", "gls_period")
-            for number, (segment, score) in enumerate(scored):
-                facts = {name: getattr(segment, name) for name in names}
-                rows.append(row | {"segment": number, "score": float(score)} | facts)
+    recipe = get_spec(entry.name).recipe
+    rows = [row for path in files for row in _score_file(path, predictor, recipe)]
     columns = ["file", "tic_id", "sector", "segment", "t_start", "t_end", "gls_period", "score", "note"]
-    return pd.DataFrame(rows, columns=columns).astype(
-        {"tic_id": "Int64", "sector": "Int64", "segment": "Int64"}
-    )
+    numbers = dict.fromkeys(("tic_id", "sector", "segment"), "Int64")
+    return pd.DataFrame(rows, columns=columns).astype(numbers)
+
+
+def _score_file(path: Path, predictor: Predictor, recipe: str) -> list[dict[str, Any]]:
+    row: dict[str, Any] = {"file": path.name, "note": ""}
+    try:
+        curve = tess.read(Folder(path.parent), path.name)
+    except Rejected as error:
+        return [row | {"note": str(error)}]
+    row |= {"tic_id": curve.facts.tic_id, "sector": curve.facts.sector}
+    time, flux, quality = (curve.columns[name] for name in ("time", "flux", "quality"))
+    segments = prepare(time, flux, quality, recipe=recipe, cadence_s=float(curve.facts.cadence_s))
+    if not segments:
+        return [row | {"note": "no segment of good data as long as 2.8 d"}]
+    curves = np.stack([segment.curve for segment in segments])
+    scores = predictor.predict(curves, np.stack([segment.periodogram for segment in segments]))
+    names = ("t_start", "t_end", "gls_period")
+    return [
+        row | {"segment": number, "score": float(score)} | {name: getattr(segment, name) for name in names}
+        for number, (segment, score) in enumerate(zip(segments, scores, strict=True))
+    ]

@@ -1,0 +1,1 @@
+"""What happens to data: stages, stores and the commit log."""

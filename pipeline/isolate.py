@@ -2,6 +2,7 @@
 
 import multiprocessing
 import resource
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
@@ -95,10 +96,8 @@ def _limit(memory: int) -> None:
 def _probe_all(stage: Stage, key: Key, names: list[str], memory: int, pipe: Connection) -> None:
     _limit(memory)
     for name in names:
-        try:
+        with suppress(Rejected):  # a verdict, not a death
             stage.probe(key, name)
-        except Rejected:
-            pass  # a verdict, not a death
         pipe.send_bytes(b".")
 
 

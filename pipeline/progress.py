@@ -36,7 +36,7 @@ class Tick:
             self._said = now
             rate = self.done / max(now - self._started, 1e-9)
             left = (self.total - self.done) / rate
-            print(f"{self.label}: {self.done}/{self.total}, {left:.0f} s to go{f'; {note}' if note else ''}", flush=True)
+            print(f"{self.label}: {self.done}/{self.total}, {left:.0f} s to go  {note}".rstrip(), flush=True)
 
 
 @contextmanager

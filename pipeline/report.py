@@ -66,7 +66,9 @@ class Report:
         states = ", ".join(f"{self.counts[str(state)]} {state}" for state in State)
         before = f" ({self.skipped} before)" if self.skipped else ""
         lines = [
-            f"{self.stage} {self.label}: {self.partitions} partitions{before}, {sum(self.counts.values())} inputs: {states}; "
-            f"{self.rows} rows, {self.seconds:.1f} s"
+            f"{self.stage} {self.label}: {self.partitions} partitions{before}, "
+            f"{sum(self.counts.values())} inputs: {states}; {self.rows} rows, {self.seconds:.1f} s"
         ]
-        return "\n".join(lines + [f"  {note}" for note in self.notes] + [f"  failed {key}: {error}" for key, error in self.failures.items()])
+        lines += [f"  {note}" for note in self.notes]
+        lines += [f"  failed {key}: {error}" for key, error in self.failures.items()]
+        return "\n".join(lines)

@@ -70,22 +70,22 @@ def _result(stage: Stage, key: Key, future: object) -> Outcome:
     return outcome
 
 
-def map_batches(client: Client, function: Callable[..., Any], batches: Sequence[Any], name: str, *args: Any) -> list[Any]:
-    """Return ``[function(*args, batch) for batch in batches]``, worked out on Dask, in order.
+def map_batches(client: Client, function: Callable[..., Any], batches: Sequence[Any], name: str) -> list[Any]:
+    """Return ``[function(batch) for batch in batches]``, worked out on Dask, in order.
 
     Parameters
     ----------
     client : distributed.Client
         Where to run it.
     function : callable
-        Pure; called with `args` and one batch.
+        Pure; called with one batch.
     batches : sequence
         One task each.
     name : str
         Prefix of the task names.
     """
     futures = [
-        client.submit(function, *args, batch, key=f"{name}/batch-{number:05d}", pure=False)
+        client.submit(function, batch, key=f"{name}/batch-{number:05d}", pure=False)
         for number, batch in enumerate(batches)
     ]
     with track(name, len(futures)) as tick:

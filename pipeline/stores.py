@@ -16,9 +16,8 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 from zarr.abc.store import Store
-from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec
+from zarr.codecs import BloscCodec
 from zarr.core.buffer import default_buffer_prototype
-from zarr.core.sync import sync
 from zarr.storage import LocalStore, MemoryStore, ObjectStore
 
 from catalogs.folder import Folder
@@ -53,7 +52,7 @@ class Array:
     dtype: str
     dims: tuple[str, ...]
     fill: Any
-    attrs: dict[str, str] = field(default_factory=dict)
+    attrs: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ class Template:
     sizes: Mapping[str, int]
     partition: int
     compression: int
-    coords: Mapping[str, tuple[str, NDArray[Any], dict[str, str]]]
+    coords: Mapping[str, tuple[str, NDArray[Any], dict[str, Any]]]
     attrs: dict[str, Any]
 
 

@@ -1,0 +1,1 @@
+"""TESS light curves, from files to segments and a star table."""

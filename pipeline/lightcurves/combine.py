@@ -82,12 +82,13 @@ def combine(workspace: Folder, model_id: str, model_sha256: str) -> Snapshot:
     done = manifest.read(workspace, "combine", key)
     if done is not None:
         return Snapshot(**done.details["snapshot"])
+    settings_hash = digest({})[:16]
     provenance = {
         "catalog_release": release,
         "model_id": model_id,
         "model_sha256": model_sha256,
         "stage_version": VERSION,
-        "settings_hash": digest({})[:16],
+        "settings_hash": settings_hash,
         "manifest_key": f"combine/{key}",
     }
     stars = _stars(_segments(workspace, records)).assign(**provenance)
@@ -100,7 +101,7 @@ def combine(workspace: Folder, model_id: str, model_sha256: str) -> Snapshot:
         version=VERSION,
         key=key,
         settings={},
-        settings_hash=provenance["settings_hash"],
+        settings_hash=settings_hash,
         upstream=upstream,
         objects=[Object.of(snapshot.path, data)],
         rows=len(table),
@@ -182,8 +183,8 @@ def _stars(segments: pd.DataFrame) -> pd.DataFrame:
     columns["n_segments"] = counts
     columns["score"] = expit(np.add.reduceat(odds, starts) / counts) if len(starts) else np.empty(0)
     columns["score_max"] = grouped["score"].max().to_numpy()
-    best = segments.sort_values(["tic_id", "gls_power"], kind="stable", na_position="first").groupby("tic_id", sort=True)
-    columns["gls_period"] = best["gls_period"].last().to_numpy()
+    by_power = segments.sort_values(["tic_id", "gls_power"], kind="stable", na_position="first")
+    columns["gls_period"] = by_power.groupby("tic_id", sort=True)["gls_period"].last().to_numpy()
     return pd.DataFrame(columns)
 
 

@@ -143,17 +143,21 @@ class Ingest(Stage):
         return self._plan
 
     def keys(self) -> list[Key]:
+        """Return the partitions of the plan, sorted."""
         return [Key("lightcurves", self.where, part) for part in plan.partitions(self.plan)]
 
     def inputs(self, key: Key) -> list[str]:
+        """Return the files of a partition, by row."""
         return [row["file"] for row in plan.members(self.plan, key.part)]
 
     def upstream(self, key: Key) -> dict[str, str]:
+        """Return the plan's rows of a partition, by digest."""
         fields = ("file", "size", "checksum", "tic_id", "row")
         rows = [[row[name] for name in fields] for row in plan.members(self.plan, key.part)]
         return {f"{plan.path(self.where)}#part-{key.part:05d}": digest(rows)}
 
     def prepare(self, *, overwrite: bool = False) -> None:
+        """Create the sector's store, or let it grow to the plan's size."""
         rows = self.plan.filter(self.plan["partition"].is_valid())
         first, last = min(rows["first_cadence"].to_pylist()), max(rows["last_cadence"].to_pylist())
         assert isinstance(self.settings, IngestSettings)
@@ -161,9 +165,11 @@ class Ingest(Stage):
         stores.create(self.workspace, store_path(self.where), layout, max(plan.partitions(self.plan)) + 1)
 
     def probe(self, key: Key, name: str) -> None:
+        """Read one file."""
         tess.read(self.archive, unprintable(name))
 
     def run(self, key: Key, skip: dict[str, InputOutcome]) -> Product:
+        """Read a partition's files and write their rows."""
         rows = plan.members(self.plan, key.part)
         path = store_path(self.where)
         attrs = stores.shape(self.workspace, path)

@@ -193,10 +193,11 @@ def _rank(row: dict[str, Any]) -> tuple[Any, ...]:
 def _reject_outliers(name: str, rows: Iterable[dict[str, Any]], new: Iterable[dict[str, Any]]) -> None:
     """Reject files whose cadence numbers are another sector's: one would stretch the axis of all."""
     numbers = sorted(row["first_cadence"] for row in rows if row["verdict"] == ACCEPTED)
+    middle = numbers[len(numbers) // 2] if numbers else 0
     reach = tess.LONGEST_D * 86400 / where_cadence(name)
     for row in new:
-        if row["verdict"] == ACCEPTED and abs(row["first_cadence"] - numbers[len(numbers) // 2]) > reach:
-            message = f"first CADENCENO {row['first_cadence']}, the sector's files begin near {numbers[len(numbers) // 2]}"
+        if row["verdict"] == ACCEPTED and abs(row["first_cadence"] - middle) > reach:
+            message = f"first CADENCENO {row['first_cadence']}, the sector's files begin near {middle}"
             row |= {"verdict": REJECTED, "reason": str(Reason.BAD_CADENCES), "message": message}
 
 

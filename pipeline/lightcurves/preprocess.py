@@ -91,13 +91,16 @@ class Preprocess(Stage):
         self.where = name
 
     def keys(self) -> list[Key]:
+        """Return a partition for every one that is ingested, sorted."""
         found = manifest.committed(self.workspace, "ingest", f"lightcurves/{self.where}")
         return [Key("curves", self.where, Key.parse(key).part) for key in sorted(found)]
 
     def upstream(self, key: Key) -> dict[str, str]:
+        """Return the identity of the light curves of a partition."""
         return self.require("ingest", Key("lightcurves", key.where, key.part))
 
     def inputs(self, key: Key) -> list[str]:
+        """Return the stars of a partition, by row."""
         targets = self._read(key, ["valid", "tic_id"])
         return [f"TIC {tic_id}" for tic_id in targets["tic_id"][targets["valid"]]]
 
@@ -107,11 +110,13 @@ class Preprocess(Stage):
         return stores.read(self.workspace, ingest.store_path(key.where), names, rows)
 
     def prepare(self, *, overwrite: bool = False) -> None:
+        """Create the store of segments, or let it grow to as many partitions as are ingested."""
         parts = [key.part for key in self.keys()]
         layout = template(self.where, self.settings)
         stores.create(self.workspace, store_path(self.where), layout, max(parts, default=-1) + 1)
 
     def probe(self, key: Key, name: str) -> None:
+        """Prepare one star."""
         data = self._read(key, list(_READ))
         number = int(np.flatnonzero(data["valid"] & (data["tic_id"] == int(name.split()[1])))[0])
         self._prepare(key, data, number)
@@ -126,9 +131,12 @@ class Preprocess(Stage):
         )
 
     def run(self, key: Key, skip: dict[str, InputOutcome]) -> Product:
+        """Cut the stars of a partition into segments and write them."""
         data = self._read(key, list(_READ))
         first, room = key.part * capacity(key.where), capacity(key.where)
-        rows, segments, outcomes = [], [], []
+        rows: list[dict[str, object]] = []
+        segments: list[Segment] = []
+        outcomes = []
         for number in np.flatnonzero(data["valid"]):
             tic_id = int(data["tic_id"][number])
             name = f"TIC {tic_id}"

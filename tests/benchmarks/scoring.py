@@ -90,7 +90,8 @@ def scored(workspace: Folder, precision: str) -> tuple[float, float]:
         started = time.time()
         report = run(stage, WORKERS)
     assert report.exit_status == 0 and report.rows == PARTITIONS * SEGMENTS, str(report)
-    finished = sorted(_finished(workspace, key) for key in stage.keys())
+    keys = stage.keys()
+    finished = sorted(_finished(workspace, key) for key in keys)
     dropped = PARTITIONS // 10
     rate = (PARTITIONS - dropped) * SEGMENTS / (finished[-1] - finished[dropped - 1])
     return rate, finished[0] - started

@@ -1,8 +1,8 @@
 """Bytes that change without a change of version are a bug: readers compare stores by them.
 
-``SKYSIFT_GOLDEN=write pytest tests/pipeline/lightcurves/test_golden.py`` writes the values anew, after the version of the
-stage has been raised. Ingest moves bytes and is held to them; floating-point work is held to 1e-6, as another CPU adds in
-another order.
+``SKYSIFT_GOLDEN=write pytest tests/pipeline/lightcurves/test_golden.py`` writes the values anew, after the version of
+the stage has been raised. Ingest moves bytes and is held to them; floating-point work is held to 1e-6, as another CPU
+adds in another order.
 """
 
 import json

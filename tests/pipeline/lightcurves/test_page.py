@@ -24,15 +24,13 @@ REASONS = {
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, dask_client) -> tuple[Folder, pd.DataFrame]:
-    """Return a workspace with a catalogue, its scores made up, and the truth; every second star was held out."""
+    """Return a workspace with a catalogue, its scores made up, and the truth."""
     top = tmp_path_factory.mktemp("report")
     write_archive(top / "archive", [1], 12, seed=1)
     write_damaged(top / "archive", 1, seed=3)
     workspace, archive = Folder(top / "workspace"), Folder(top / "archive")
     list(recipes.ingest_sectors(dask_client, workspace, archive, None, IngestSettings.load(None, "ingest")))
-    list(
-        recipes.preprocess_sectors(dask_client, workspace, None, PreprocessSettings.load(None, "preprocess"))
-    )
+    list(recipes.preprocess_sectors(dask_client, workspace, None, PreprocessSettings.load(None, "preprocess")))
     known = pd.read_csv(top / "archive/truth.csv")
     scores = np.where(known["label"] == "EB", 0.9, 0.1)
     scores[:4] = 1 - scores[:4]  # the first four are told wrong
@@ -44,7 +42,7 @@ def finished(tmp_path_factory, dask_client) -> tuple[Folder, pd.DataFrame]:
     }
     stars = known[["tic_id", "ra", "dec", "tmag"]].assign(
         sectors=[[1]] * len(known), n_segments=2, score=scores, score_max=scores, gls_period=known["period"] / 2,
-        catalog_release="r", manifest_key="combine/r", **row,
+        catalog_release="r", settings_hash="0", manifest_key="combine/r", **row,
     )  # fmt: skip
     table = pa.Table.from_pandas(stars, schema.STARS.arrow_schema(), preserve_index=False)
     write.write(workspace, combine.CURRENT, table, schema.STARS)
