@@ -82,7 +82,7 @@ def rate(progress: float) -> float:
 def work(config: dict[str, Any]) -> None:
     """Train as one worker; `config` holds the `Run`."""
     context = ray.train.get_context()
-    logging.getLogger("ray.train").setLevel(logging.WARNING)  # it would print every report
+    logging.getLogger().setLevel(logging.WARNING)  # Ray would print every report
     torch.set_num_threads(1)  # workers are what there is more of: two of one thread beat one of two
     _Worker(config["run"], context.get_world_rank(), context.get_world_size()).train()
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from models.data import Segments, committed_curves, label_segments, segment_index, side, split
-from pipeline import manifest
+from pipeline import manifest, stores
 from pipeline.errors import Mismatch, Missing, Stale, UsageError
 from pipeline.settings import TrainSettings
 
