@@ -23,9 +23,7 @@ _LIST = click.Path(exists=True, dir_okay=False, path_type=Path)
 @options.job
 @options.workspace
 @click.option("--truth", type=_LIST, help="Labelled stars to judge the catalogue by: .dat, .csv, .parquet.")
-@click.option(
-    "--held-out", type=_LIST, help="Those of them that the model was not trained on; a list of TIC."
-)
+@click.option("--held-out", type=_LIST, help="Those of them that the model was not trained on; a list of TIC.")
 @click.option("--threshold", type=float, help="Score from which a star is a candidate.  [default: 0.5]")
 @options.settings_file
 def main(
@@ -38,9 +36,7 @@ def main(
     the catalogue is.
     """
     if (truth is None) != (held_out is None):
-        raise UsageError(
-            "--truth and --held-out go together: a star that the model was trained on proves nothing"
-        )
+        raise UsageError("--truth and --held-out go together: a star that the model was trained on proves nothing")
     settings = CombineSettings.load(config, "combine", threshold=threshold)
     known, judges = None, None
     if truth is not None and held_out is not None:

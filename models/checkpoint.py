@@ -15,9 +15,9 @@ from torch.optim import Optimizer
 from catalogs.folder import Folder
 from pipeline.errors import Corrupt
 
-__all__ = ["BEST", "LAST", "read_weights", "restore", "store", "write_weights"]
+__all__ = ["LAST", "read_weights", "restore", "store", "weights_path", "write_weights"]
 
-LAST, BEST = "last.safetensors", "best.safetensors"
+LAST = "last.safetensors"
 
 
 def store(folder: Folder, network: nn.Module, optimizer: Optimizer, state: dict[str, Any]) -> None:
@@ -54,14 +54,19 @@ def restore(folder: Folder, network: nn.Module, optimizer: Optimizer) -> dict[st
         raise Corrupt(f"{folder.url(LAST)}: of another network ({error}); delete the run's folder") from error
 
 
-def read_weights(folder: Folder, name: str = BEST) -> dict[str, Tensor]:
-    """Return the weights of a file of a run."""
-    return dict(load(folder.read(name)))
+def weights_path(epoch: int) -> str:
+    """Return where the weights of an epoch lie; kept is the best one's."""
+    return f"epoch-{epoch:05d}.safetensors"
 
 
-def write_weights(folder: Folder, network: nn.Module, name: str = BEST) -> None:
-    """Write the weights alone."""
-    folder.write(name, save(_on_cpu(network.state_dict())))
+def read_weights(folder: Folder, epoch: int) -> dict[str, Tensor]:
+    """Return the weights of an epoch."""
+    return dict(load(folder.read(weights_path(epoch))))
+
+
+def write_weights(folder: Folder, epoch: int, network: nn.Module) -> None:
+    """Write the weights of an epoch alone."""
+    folder.write(weights_path(epoch), save(_on_cpu(network.state_dict())))
 
 
 def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

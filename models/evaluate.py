@@ -140,9 +140,7 @@ def best_epoch(history: list[dict[str, Any]]) -> int:
     return int(best["epoch"])
 
 
-def figures(
-    history: list[dict[str, Any]], segments: pd.DataFrame, threshold: float = 0.5
-) -> dict[str, bytes]:
+def figures(history: list[dict[str, Any]], segments: pd.DataFrame, threshold: float = 0.5) -> dict[str, bytes]:
     """Return PNG files by name: loss, accuracy, confusion, precision_recall.
 
     Parameters

@@ -196,16 +196,26 @@ class _Worker:
             self.state.history.append(row)
             self.state.finished = row["epoch"] == self.settings.epochs or self._time_spent() >= 1
         if self.rank == 0:
-            if self.state.history and best_epoch(self.state.history) == row["epoch"]:
-                checkpoint.write_weights(self.run.folder, self.network)
-            checkpoint.store(self.run.folder, self.network, self.optimizer, asdict(self.state))
-            self._write_history()
+            self._save()
+
+    def _save(self) -> None:
+        """Write the weights if they are the best, then the checkpoint; only then may older weights go."""
+        folder, history = self.run.folder, self.state.history
+        best = best_epoch(history) if history else 0
+        if history and best == history[-1]["epoch"]:
+            checkpoint.write_weights(folder, best, self.network)
+        checkpoint.store(folder, self.network, self.optimizer, asdict(self.state))
+        self._write_history()
+        for row in history:
+            if row["epoch"] != best:
+                folder.remove(checkpoint.weights_path(row["epoch"]))
 
     def _write_history(self) -> None:
         self.run.folder.write(HISTORY, json.dumps(asdict(self.state)).encode())
 
     def _score_held_out(self) -> None:
-        self.network.load_state_dict(checkpoint.read_weights(self.run.folder))
+        best = best_epoch(self.state.history)
+        self.network.load_state_dict(checkpoint.read_weights(self.run.folder, best))
         frames = []
         for fold in ("validation", "test"):
             logits = self._score(fold)

@@ -14,7 +14,7 @@ from models.registry import Entry, Registry
 from models.runtime import Predictor
 from models.spec import get_spec
 from pipeline import manifest, stores
-from pipeline.errors import Mismatch, Rejected
+from pipeline.errors import Corrupt, Mismatch, Rejected
 from pipeline.lightcurves import preprocess, status, tess
 from pipeline.lightcurves.clean import prepare
 from pipeline.manifest import Object
@@ -103,7 +103,12 @@ class Score(Stage):
                 )
 
     def _index(self, key: Key) -> pa.Table:
-        return write.read(self.workspace, preprocess.index_path(curves_key(key)), schema.SEGMENTS)
+        path = preprocess.index_path(curves_key(key))
+        try:
+            return write.read(self.workspace, path, schema.SEGMENTS)
+        except FileNotFoundError:
+            cure = f"run preprocess_sectors --sectors {where_sector(curves_key(key).where)} --overwrite"
+            raise Corrupt(f"{self.workspace.url(path)}: committed, but not there; {cure}") from None
 
     def inputs(self, key: Key) -> list[str]:
         """Return the segments of a partition, by row."""

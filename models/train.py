@@ -90,6 +90,8 @@ def train(
     """
     _check_cluster(workers, gpu)
     segments, facts = _training_set(workspace, name, labels, negatives, settings, sectors)
+    if facts["data"]["counts"]["train"]["segments"] < workers:
+        raise UsageError(f"--workers {workers}: more than there are segments to train on")
     identity = digest({"model": name, "settings": settings.model_dump(mode="json"), **facts})[:16]
     run = Run(name, settings, workspace, f"models/{name}/runs/{identity}")
     # The table names what every worker reads, so it comes first.
@@ -107,7 +109,8 @@ def train(
         (events,) = Path(folder).glob("events.*")
         files["tb/events.out.tfevents.training"] = events.read_bytes()
     registry = Registry(workspace)
-    model_id = registry.save(name, checkpoint.read_weights(run.folder), card, files)
+    weights = checkpoint.read_weights(run.folder, card["best_epoch"])
+    model_id = registry.save(name, weights, card, files)
     registry.set_alias(name, "candidate", model_id)
     workspace.remove_tree(run.path)
     return model_id
@@ -179,8 +182,10 @@ def _parquet(table: pd.DataFrame) -> bytes:
 
 def _fit(run: Run, workers: int, gpu: bool, folder: str) -> None:
     """Run the loop on Ray Train; checkpoints are ours, in the workspace: Ray's own storage may be lost."""
-    if len(ray.nodes()) == 1:  # nothing preempts this machine, and the watcher's start prints an error
+    if len(ray.nodes()) == 1:
+        # Nothing preempts this machine, and the watcher's start prints an error; and looking every 2 s is seldom.
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+        os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
     resources = {"CPU": 1.0} | ({"GPU": 1.0} if gpu else {})
     trainer = TorchTrainer(
         loop.work,

@@ -16,7 +16,7 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 from zarr.abc.store import Store
-from zarr.codecs import BloscCodec
+from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import LocalStore, MemoryStore, ObjectStore
 
@@ -96,6 +96,7 @@ def create(folder: Folder, path: str, template: Template, partitions: int) -> No
     memory = MemoryStore()
     group = zarr.create_group(memory, attributes=template.attrs)
     rows = template.partition * partitions
+    blosc = BloscCodec(cname="zstd", clevel=template.compression, shuffle="bitshuffle")
     for array in template.arrays:
         rest = tuple(template.sizes[dim] for dim in array.dims[1:])
         group.create_array(
@@ -104,7 +105,7 @@ def create(folder: Folder, path: str, template: Template, partitions: int) -> No
             dtype=array.dtype,
             shards=(template.partition, *rest),
             chunks=(min(INNER, template.partition) if rest else template.partition, *rest),
-            compressors=BloscCodec(cname="zstd", clevel=template.compression, shuffle="bitshuffle"),
+            compressors=[blosc, Crc32cCodec()],  # a flipped bit would unpack to other numbers without a word
             fill_value=array.fill,
             dimension_names=array.dims,
             attributes=array.attrs,

@@ -86,6 +86,4 @@ def refused(found: pd.DataFrame) -> list[Section]:
     table = found.loc[found["state"].isin(_BAD), ["stage", "state", "reason", "message", "input"]]
     if not len(table):
         return []
-    return [
-        Section("Rejected and failed inputs", "Each with its reason; a bad file never stops a run.", table)
-    ]
+    return [Section("Rejected and failed inputs", "Each with its reason; a bad file never stops a run.", table)]

@@ -45,9 +45,7 @@ def histogram(scores: Mapping[str, Sequence[float]], threshold: float, caption: 
     axis.yaxis.get_major_locator().set_params(integer=True)
     axis.set_ylim(top=axis.get_ylim()[1] * (30 if axis.get_yscale() == "log" else 1.3))
     axis.legend(frameon=False, fontsize=9.5, loc=(0.04, 0.82))
-    counts = "; ".join(
-        f"{name}: {np.sum(np.asarray(v) >= threshold)} of {len(v)}" for name, v in scores.items()
-    )
+    counts = "; ".join(f"{name}: {np.sum(np.asarray(v) >= threshold)} of {len(v)}" for name, v in scores.items())
     return embed(figure, f"Histogram of star scores. At or above {threshold:g}: {counts}.", caption)
 
 
@@ -66,17 +64,11 @@ def ranked(scores: Sequence[float], threshold: float, caption: str) -> Picture:
     axis, values = axes[0, 0], np.sort(np.asarray(scores))[::-1]
     axis.step(values, np.arange(1, len(values) + 1), where="post", color=_OTHER, linewidth=1.6)
     _threshold(axis, threshold)
-    axis.set(
-        xlabel="score", ylabel="stars with at least that score", xlim=(0, 1), ylim=(0.8, None), yscale="log"
-    )
-    return embed(
-        figure, f"Number of stars above each score; {np.sum(values >= threshold)} at {threshold:g}.", caption
-    )
+    axis.set(xlabel="score", ylabel="stars with at least that score", xlim=(0, 1), ylim=(0.8, None), yscale="log")
+    return embed(figure, f"Number of stars above each score; {np.sum(values >= threshold)} at {threshold:g}.", caption)
 
 
-def trade(
-    precision: Floats, recall: Floats, base: float, point: tuple[float, float], caption: str
-) -> Picture:
+def trade(precision: Floats, recall: Floats, base: float, point: tuple[float, float], caption: str) -> Picture:
     """Draw precision over recall.
 
     Parameters
@@ -113,9 +105,7 @@ def trade(
         ha="right",
     )
     axis.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.04))
-    return embed(
-        figure, f"Precision over recall; at the threshold {point[1]:.2f} over {point[0]:.2f}.", caption
-    )
+    return embed(figure, f"Precision over recall; at the threshold {point[1]:.2f} over {point[0]:.2f}.", caption)
 
 
 def confusion(counts: NDArray[np.int64], caption: str) -> Picture:
@@ -127,17 +117,11 @@ def confusion(counts: NDArray[np.int64], caption: str) -> Picture:
     for row, column in np.ndindex(2, 2):
         color = _OTHER if right[row, column] else _EB
         alpha = 0.08 + 0.62 * float(share[row, column])
-        axis.fill_between(
-            [column - 0.48, column + 0.48], row - 0.47, row + 0.47, color=color, alpha=alpha, linewidth=0
-        )
+        axis.fill_between([column - 0.48, column + 0.48], row - 0.47, row + 0.47, color=color, alpha=alpha, linewidth=0)
         axis.text(column, row - 0.06, f"{counts[row, column]:,}", ha="center", va="center", fontsize=22)
-        axis.text(
-            column, row + 0.25, f"{share[row, column]:.0%} of row", ha="center", va="center", fontsize=9
-        )
+        axis.text(column, row + 0.25, f"{share[row, column]:.0%} of row", ha="center", va="center", fontsize=9)
     axis.set(xlim=(-0.52, 1.52), ylim=(1.52, -0.52), xticks=[0, 1], yticks=[0, 1])
-    axis.set_xticklabels(
-        ["left\n(below the threshold, or no score)", "found\n(at or above it)"], fontsize=9.5
-    )
+    axis.set_xticklabels(["left\n(below the threshold, or no score)", "found\n(at or above it)"], fontsize=9.5)
     axis.set_yticklabels(["in truth\nnot EB", "in truth\nEB"], fontsize=9.5)
     axis.spines[:].set_visible(False)
     axis.tick_params(length=0)

@@ -77,9 +77,7 @@ def _segments(workspace: Folder, name: str, rows: pa.Table) -> list[pd.DataFrame
         key = Key("curves", name, int(part))
         if manifest.read(workspace, "preprocess", key) is None:
             continue
-        index = (
-            write.read(workspace, preprocess.index_path(key), schema.SEGMENTS).select(_SEGMENT).to_pandas()
-        )
+        index = write.read(workspace, preprocess.index_path(key), schema.SEGMENTS).select(_SEGMENT).to_pandas()
         found.append(index.merge(stars, on="tic_id").assign(store=name))
     return [frame for frame in found if len(frame)]
 
@@ -114,9 +112,7 @@ def draw(workspace: Folder, captions: Mapping[int, str]) -> list[Picture]:
         if curve is None or len(curve.time) < 2 or not np.isfinite(curve.period):
             continue
         cadence = where_cadence(curve.store)
-        name = f"TIC {tic_id}, sector {where_sector(curve.store)}" + (
-            f", {cadence} s" if cadence != 120 else ""
-        )
+        name = f"TIC {tic_id}, sector {where_sector(curve.store)}" + (f", {cadence} s" if cadence != 120 else "")
         pictures.append(charts.folded(curve.time, curve.flux, curve.period, name, caption))
     return pictures
 

@@ -69,9 +69,7 @@ def write_report(
         raise Missing(f"{workspace.url(combine.CURRENT)}: no catalogue to report on; run score_sectors")
     threshold = (settings or CombineSettings.load(None, "combine")).threshold
     stars = write.read(workspace, combine.CURRENT, schema.STARS).to_pandas()
-    stars = stars.sort_values(
-        ["score", "score_max", "tic_id"], ascending=[False, False, True], ignore_index=True
-    )
+    stars = stars.sort_values(["score", "score_max", "tic_id"], ascending=[False, False, True], ignore_index=True)
     model_id = combine.current_model(workspace) or ""
     outcomes = accounts.outcomes(workspace, model_id)
     judgement = None
@@ -125,9 +123,7 @@ def _scores(stars: pd.DataFrame, judgement: Judgement | None, threshold: float) 
     if judgement is None:
         groups = {"all stars": stars["score"].tolist()}
         caption = "Score of each star: the mean of its segments' log-odds, as a probability."
-        second = charts.ranked(
-            stars["score"].tolist(), threshold, "How many candidates each threshold would give."
-        )
+        second = charts.ranked(stars["score"].tolist(), threshold, "How many candidates each threshold would give.")
         return Section("Scores", figures=[charts.histogram(groups, threshold, caption), second])
     scored = judgement.stars.dropna(subset="score")
     groups = {
@@ -183,9 +179,7 @@ def _candidates(
     table.attrs["units"] = {column.name: column.unit for column in schema.STARS.columns if column.unit} | {
         "true period": "d"
     }
-    text = (
-        f"The best {len(table)} of {total:,} stars that score at least {threshold:g}, from {combine.CURRENT}."
-    )
+    text = f"The best {len(table)} of {total:,} stars that score at least {threshold:g}, from {combine.CURRENT}."
     return Section("Top candidates", text, table)
 
 
@@ -205,9 +199,7 @@ def _model(workspace: Folder, card: Mapping[str, Any] | None, model_id: str) -> 
     for file, what in (("loss.png", "Loss"), ("accuracy.png", "Accuracy")):
         if workspace.exists(f"{folder}/{file}"):
             png = workspace.read(f"{folder}/{file}")
-            figures.append(
-                Picture(png, f"{what} by epoch", f"{what} on training and validation stars by epoch.")
-            )
+            figures.append(Picture(png, f"{what} by epoch", f"{what} on training and validation stars by epoch."))
     table = pd.DataFrame(_card(card), columns=["", model_id])
     return [Section("The model", f"From the card of {model_id}.", table, figures)]
 
@@ -224,18 +216,14 @@ def _card(card: Mapping[str, Any]) -> list[tuple[str, str]]:
         spent = f"{len(history)} of {settings.get('epochs')} epochs, best {card.get('best_epoch')}"
         limit = settings.get("max_seconds")
         rows.append(("trained for", spent + (f", at most {limit:g} s" if limit else "")))
-    rows += [
-        (name, str(settings[name])) for name in ("batch_size", "learning_rate", "seed") if name in settings
-    ]
+    rows += [(name, str(settings[name])) for name in ("batch_size", "learning_rate", "seed") if name in settings]
     found = card.get("metrics", {}).get("test", {}).get("stars", {})
     for name in ("precision", "recall"):
         if found.get(name) is not None:
             low, high = found[f"{name}_interval"]
             rows.append((f"{name} on its test stars", f"{found[name]:.3f} (95% {low:.3f} – {high:.3f})"))
     if found.get("aucpr") is not None:
-        rows.append(
-            ("AUCPR on its test stars", f"{found['aucpr']:.3f}; a coin {found['positive_fraction']:.3f}")
-        )
+        rows.append(("AUCPR on its test stars", f"{found['aucpr']:.3f}; a coin {found['positive_fraction']:.3f}"))
     return rows
 
 
@@ -250,8 +238,7 @@ def _next(workspace: Folder, stars: pd.DataFrame) -> Section:
         f"tensorboard --logdir {shlex.quote(workspace.url('models'))}": "how training went",
     }
     lines = "\n".join(
-        f"{escape(command)}\n    <span class=note># {escape(text)}</span>"
-        for command, text in commands.items()
+        f"{escape(command)}\n    <span class=note># {escape(text)}</span>" for command, text in commands.items()
     )
     python = f'import pandas as pd\nstars = pd.read_parquet("{escape(workspace.url(combine.CURRENT))}")'
     return Section(

@@ -80,9 +80,7 @@ class Judgement:
         rows = []
         for (is_eb, kind), stars in self.stars.groupby(["is_eb", "kind"], sort=True):
             found, total = int(stars["found"].sum()), len(stars)
-            rows.append(
-                (kind, "EB" if is_eb else "not EB", total, found, found / total, *wilson(found, total))
-            )
+            rows.append((kind, "EB" if is_eb else "not EB", total, found, found / total, *wilson(found, total)))
         names = ["kind", "truth", "stars", "found", "share", "low", "high"]
         return pd.DataFrame(rows, columns=names).sort_values(["truth", "kind"], ignore_index=True)
 

@@ -98,9 +98,7 @@ def test_every_segment_is_read_once_an_epoch_by_one_worker(curves, memory):
 
 def test_workers_take_as_many_steps_however_the_shares_fall(curves):
     workspace = curves([[1, 2], [3]])
-    table = (
-        segment_index(workspace, list(committed_curves(workspace, None, "calnet"))).iloc[:5].assign(label=0)
-    )
+    table = segment_index(workspace, list(committed_curves(workspace, None, "calnet"))).iloc[:5].assign(label=0)
     for rank in (0, 1):
         mine = Segments(workspace, table, INPUTS, rank, 2)
         assert len(list(mine.shuffled(2, np.random.default_rng(1)))) == 2

@@ -28,9 +28,7 @@ def scored(n: int = 500, seed: int = 0) -> pd.DataFrame:
 def test_areas_and_counts_equal_scikit_learn():
     table = scored()
     label, score = table["label"], table["score"]
-    assert average_precision(label, score) == pytest.approx(
-        reference.average_precision_score(label, score), abs=1e-12
-    )
+    assert average_precision(label, score) == pytest.approx(reference.average_precision_score(label, score), abs=1e-12)
     assert roc_auc(label, score) == pytest.approx(reference.roc_auc_score(label, score), abs=1e-12)
     found = metrics(label, score)
     tn, fp, fn, tp = reference.confusion_matrix(label, score >= 0.5).ravel()
@@ -49,9 +47,7 @@ def test_wilson_interval():
 
 def test_what_has_no_meaning_is_none():
     found = metrics([0, 0], [0.1, 0.2])
-    assert (
-        found["recall"] is None and found["aucpr"] is None and found["roc_auc"] is None and found["tn"] == 2
-    )
+    assert found["recall"] is None and found["aucpr"] is None and found["roc_auc"] is None and found["tn"] == 2
     with pytest.raises(ValueError, match="without a positive"):
         average_precision([0], [0.5])
 

@@ -18,19 +18,13 @@ def test_published_list(shared_data):
     labels = read_labels(shared_data / "catalogs" / "CALNet_training_samples.dat")
     assert len(labels) == labels["tic_id"].nunique() == 4225 and (labels["label"] == 1).all()
     assert labels["klass"].value_counts().to_dict() == {"EA": 2806, "EW": 787, "EB": 632}
-    assert (
-        labels["sector"].isna().all()
-        and labels["tic_id"].dtype == "int64"
-        and labels["label"].dtype == "int8"
-    )
+    assert labels["sector"].isna().all() and labels["tic_id"].dtype == "int64" and labels["label"].dtype == "int8"
     by_sector = read_labels(shared_data / "catalogs" / "CALNet_newclass_samples.dat")
     assert by_sector["sector"].notna().all() and by_sector["tic_id"].duplicated().any()
 
 
 def test_csv_and_parquet_say_the_same(tmp_path):
-    text = (
-        "tic_id, label, sector\nTIC 55, EA/SD,\n9007199254740993, NONVAR?, 7\n12, true, 3\n12, 1, 4\n13, 0,\n"
-    )
+    text = "tic_id, label, sector\nTIC 55, EA/SD,\n9007199254740993, NONVAR?, 7\n12, true, 3\n12, 1, 4\n13, 0,\n"
     labels = read_labels(write(tmp_path / "a.csv", text))
     assert list(labels["tic_id"]) == [12, 12, 13, 55, 9007199254740993]
     assert list(labels["label"]) == [1, 1, 0, 1, 0]

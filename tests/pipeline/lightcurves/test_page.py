@@ -42,7 +42,7 @@ def finished(tmp_path_factory, dask_client) -> tuple[Folder, pd.DataFrame]:
     }
     stars = known[["tic_id", "ra", "dec", "tmag"]].assign(
         sectors=[[1]] * len(known), n_segments=2, score=scores, score_max=scores, gls_period=known["period"] / 2,
-        catalog_release="r", settings_hash="0", manifest_key="combine/r", **row,
+        catalog_release="r", manifest_key="combine/r", **row,
     )  # fmt: skip
     table = pa.Table.from_pandas(stars, schema.STARS.arrow_schema(), preserve_index=False)
     write.write(workspace, combine.CURRENT, table, schema.STARS)
