@@ -1,0 +1,116 @@
+"""Jobs as people meet them: help, exit status, messages."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from astropy.table import Table
+from click.testing import CliRunner
+
+from catalogs import schema, write
+from catalogs.folder import Folder
+from pipeline import recipes
+from pipeline.settings import IngestSettings
+from pipeline.simulate.spoc import write_archive
+
+JOBS = ["demo", "explain", "export", "ingest_sectors", "preprocess_sectors", "promote", "query", "report"]
+JOBS += ["score_sectors", "status", "train"]
+
+
+def run(name, *options):
+    return CliRunner().invoke(importlib.import_module(f"jobs.{name}").main, [str(option) for option in options])
+
+
+@pytest.fixture
+def catalogue(workspace):
+    """Return a workspace with a small star table."""
+    row = {"ra": 10.0, "dec": -5.0, "tmag": 9.5, "sectors": [1, 2], "n_segments": 4, "score": 0.9, "score_max": 0.95}
+    row |= {"gls_period": 1.5, "catalog_release": "r1", "model_id": "calnet-0a1b2c3d", "model_sha256": "ab" * 32}
+    row |= {"stage_version": 1, "settings_hash": "x", "manifest_key": "combine/none"}
+    rows = [row | {"tic_id": 7}, row | {"tic_id": 8, "score": 0.2, "tmag": None}]
+    write.write(workspace, "catalogs/eclipsing_binaries.parquet", pd_table(rows), schema.STARS)
+    return workspace
+
+
+def pd_table(rows):
+    import pyarrow as pa
+
+    return pa.Table.from_pylist(rows, schema=schema.STARS.arrow_schema())
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_help_teaches(name):
+    result = run(name, "--help")
+    assert result.exit_code == 0 and "Usage" in result.output and "Exit status" in result.output
+    assert len(result.output.splitlines()) >= 8
+
+
+def test_a_job_is_an_executable_file(tree):
+    environ = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    environ["PATH"] = f"{os.path.dirname(sys.executable)}:{environ['PATH']}"
+    for name in JOBS:
+        assert os.access(tree / "jobs" / f"{name}.py", os.X_OK), name
+    command = [tree / "jobs" / "status.py", "--workspace", "nowhere"]
+    done = subprocess.run(command, cwd="/", env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "run ingest_sectors" in done.stdout
+
+
+def test_wrong_usage_is_2_and_says_what_is_right(tmp_path):
+    cases = [
+        (("ingest_sectors", "--archive", tmp_path, "--sectors", "9-3"), "increasing range"),
+        (("ingest_sectors", "--archive", "gs://bucket"), "only local paths and s3://"),
+        (("preprocess_sectors", "--recipe", "own"), "calnet"),
+        (("query", "--workspace", tmp_path), "python -m jobs.score_sectors"),
+        (("promote", "--workspace", tmp_path, "calnet"), "jobs.train"),
+    ]
+    for options, cure in cases:
+        result = run(*options)
+        assert result.exit_code == 2 and cure in result.output, result.output
+
+
+def test_settings_come_from_a_file_and_unknown_ones_are_refused(tmp_path):
+    config = tmp_path / "skysift.toml"
+    config.write_text('[ingest]\npatern = "*.fits"\n')
+    result = run("ingest_sectors", "--archive", tmp_path, "--config", config)
+    assert result.exit_code == 2 and "patern" in result.output and "pattern" in result.output
+
+
+def test_refused_is_3(workspace):
+    result = run("explain", "--workspace", workspace, 12)
+    assert result.exit_code == 3 and "was its sector ingested" in result.output
+
+
+def test_a_relative_workspace_is_refused_inside_a_ray_job(monkeypatch):
+    config = json.dumps({"metadata": {"job_submission_id": "raysubmit_1"}})
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", config)
+    result = run("status", "--workspace", "workspace")
+    assert result.exit_code == 2 and "absolute path" in result.output
+
+
+def test_query_and_export(catalogue, tmp_path):
+    result = run("query", "--workspace", catalogue, "--min-score", 0.5, "--columns", "tic_id,score", "--csv")
+    assert result.exit_code == 0 and result.output == "tic_id,score\n7,0.9\n"
+    assert "no column scor" in run("query", "--workspace", catalogue, "--columns", "scor").output
+    for ending in ("csv", "ecsv", "vot"):
+        target = tmp_path / f"stars.{ending}"
+        assert run("export", "--workspace", catalogue, target).exit_code == 0
+        read = {"csv": "ascii.csv", "ecsv": "ascii.ecsv", "vot": "votable"}[ending]
+        assert list(Table.read(target, format=read)["tic_id"]) == [7, 8]
+    target = tmp_path / "list.dat"
+    assert run("export", "--workspace", catalogue, "--format", "list", target).exit_code == 0
+    assert list(Table.read(target, format="ascii.fixed_width_two_line")["TIC"]) == [7, 8]
+    assert len(pd.read_parquet(catalogue.url("catalogs/eclipsing_binaries.parquet"))) == 2
+
+
+def test_status_tells_what_was_rejected(dask_client, workspace, tmp_path):
+    write_archive(tmp_path / "archive", [3], 2, seed=1)
+    (tmp_path / "archive" / "s003" / "empty.fits").write_bytes(b"")
+    list(recipes.ingest_sectors(dask_client, workspace, Folder(tmp_path / "archive"), None, IngestSettings()))
+    result = run("status", "--workspace", workspace)
+    assert result.exit_code == 0 and "s0003" in result.output
+    result = run("status", "--workspace", workspace, "--outcomes", "ingest")
+    assert "s003/empty.fits" in result.output and "empty" in result.output
