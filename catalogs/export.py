@@ -53,16 +53,12 @@ def export(
     Folder(folder or ("/" if str(target).startswith("/") else ".")).write(name, render(table, form, names))
 
 
-def render(
-    table: pa.Table | pd.DataFrame, form: str, names: Path | str | AstropyTable | None = None
-) -> bytes:
+def render(table: pa.Table | pd.DataFrame, form: str, names: Path | str | AstropyTable | None = None) -> bytes:
     """Return a catalogue as the bytes of a file; parameters and errors as in `export`."""
     if form == "list":
         return published(_arrow(table), names)
     if form not in FORMATS:
-        raise ExportError(
-            f"{form or 'this ending'}: not a format we write; choose one of {', '.join(FORMATS)}"
-        )
+        raise ExportError(f"{form or 'this ending'}: not a format we write; choose one of {', '.join(FORMATS)}")
     return _WRITERS[form](_arrow(table))
 
 

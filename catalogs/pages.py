@@ -55,9 +55,7 @@ class Link:
 
     def __post_init__(self) -> None:
         if urlsplit(self.href).scheme not in ("", "https", "http"):
-            raise ValueError(
-                f"link {self.label!r}: {self.href!r} is neither a relative path nor a web address"
-            )
+            raise ValueError(f"link {self.label!r}: {self.href!r} is neither a relative path nor a web address")
 
 
 @dataclass(frozen=True)
@@ -163,9 +161,7 @@ class Page:
     def __post_init__(self) -> None:
         anchors = [section.anchor for section in self.sections]
         if len(set(anchors)) < len(anchors):
-            raise ValueError(
-                f"page {self.title!r}: two sections have the same heading among {anchors}; rename one"
-            )
+            raise ValueError(f"page {self.title!r}: two sections have the same heading among {anchors}; rename one")
 
     def render(self) -> str:
         """Return the page as HTML; the same page gives the same text."""
@@ -193,9 +189,7 @@ def index(title: str, cards: Iterable[Card], lead: str = "", sections: Sequence[
 
 @cache
 def _template() -> Template:
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(files("catalogs").joinpath("page.html.j2").read_text("utf-8"))
 
 

@@ -72,9 +72,7 @@ def published(catalog: pa.Table, names: Path | str | AstropyTable | None = None)
         due.
     """
     if "tic_id" not in catalog.column_names:
-        raise ExportError(
-            f"the published list needs tic_id; this table has {', '.join(catalog.column_names)}"
-        )
+        raise ExportError(f"the published list needs tic_id; this table has {', '.join(catalog.column_names)}")
     tic_ids = [int(value) for value in dict.fromkeys(catalog.column("tic_id").to_pylist())]
     known = read_names(names) if names is not None else pd.DataFrame({"TIC": pd.array([], dtype="Int64")})
     rows = known.drop_duplicates("TIC").set_index("TIC").reindex(tic_ids)
@@ -103,9 +101,7 @@ def read_names(source: Path | str | AstropyTable) -> pd.DataFrame:
         if given is not None:
             found[name] = _typed(frame[given], column.kind, f"{source}: column {given}")
     if "TIC" not in found:
-        raise ExportError(
-            f"{source}: no column ID, TIC or tic_id among {', '.join(frame)}; name the identifiers so"
-        )
+        raise ExportError(f"{source}: no column ID, TIC or tic_id among {', '.join(frame)}; name the identifiers so")
     return pd.DataFrame(found).dropna(subset=["TIC"])
 
 

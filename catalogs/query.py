@@ -107,9 +107,7 @@ def query(
     notes = []
     absent = sorted(set(wanted or ()) - seen)
     if absent:
-        notes.append(
-            f"not in {catalog}: TIC {', '.join(map(str, absent[:20]))}{' …' if len(absent) > 20 else ''}"
-        )
+        notes.append(f"not in {catalog}: TIC {', '.join(map(str, absent[:20]))}{' …' if len(absent) > 20 else ''}")
     frame = _frame(table, columns, limit)
     frame.attrs |= {"source": [folder.url(path) for path in paths], "notes": notes}
     return frame
@@ -139,9 +137,7 @@ def _checked(cone: tuple[float, float, float] | None) -> tuple[float, float, flo
         return None
     ra, dec, radius = (float(value) for value in cone)
     if not (math.isfinite(ra) and -90 <= dec <= 90 and 0 < radius <= 180):
-        raise QueryError(
-            f"cone: ra {ra:g}, dec {dec:g}, radius {radius:g} deg: need dec -90 … 90, 0 < radius ≤ 180"
-        )
+        raise QueryError(f"cone: ra {ra:g}, dec {dec:g}, radius {radius:g} deg: need dec -90 … 90, 0 < radius ≤ 180")
     return ra, dec, radius
 
 
@@ -177,9 +173,7 @@ def _where(table: pa.Table, condition: str) -> pa.Table:
         connection.register("catalog", table.append_column(_ROW, pa.array(np.arange(len(table)))))
         connection.execute("SET python_enable_replacements = false; SET lock_configuration = true")
         try:
-            kept = (
-                connection.table("catalog").filter(duckdb.SQLExpression(condition)).project(_ROW).fetchnumpy()
-            )
+            kept = connection.table("catalog").filter(duckdb.SQLExpression(condition)).project(_ROW).fetchnumpy()
         except duckdb.Error as error:
             raise QueryError(f"where: {condition!r} is not a condition on this catalogue: {error}") from error
         return table.take(pa.array(np.sort(np.asarray(kept[_ROW], dtype=np.int64))))
@@ -190,17 +184,11 @@ def _frame(table: pa.Table, columns: Iterable[str] | None, limit: int | None) ->
         raise QueryError(f"limit: {limit} is negative; give a number of rows")
     if columns is not None:
         names = list(columns)
-        table = pa.table(
-            [_column(table, name) for name in names], pa.schema([table.field(name) for name in names])
-        )
+        table = pa.table([_column(table, name) for name in names], pa.schema([table.field(name) for name in names]))
     table = table.slice(0, limit)
     # A missing value must not turn whole columns of integers into floats.
-    holes = {
-        field.type for field, column in zip(table.schema, table.columns, strict=True) if column.null_count
-    }
-    frame = table.to_pandas(
-        types_mapper={t: d for t, d in _NULLABLE.items() if t in holes}.get, ignore_metadata=True
-    )
+    holes = {field.type for field, column in zip(table.schema, table.columns, strict=True) if column.null_count}
+    frame = table.to_pandas(types_mapper={t: d for t, d in _NULLABLE.items() if t in holes}.get, ignore_metadata=True)
     units = {field.name: (field.metadata or {}).get(b"unit", b"").decode() for field in table.schema}
     frame.attrs["units"] = {name: unit for name, unit in units.items() if unit}
     return frame

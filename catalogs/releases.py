@@ -136,9 +136,7 @@ def _as_of(known: list[Release], when: int | str | datetime) -> Release:
         found = sorted((r for r in known if r.finished <= moment), key=lambda r: (r.finished, r.number))
         span = f"the first was finished {min(release.finished for release in known).isoformat()}"
     if not found:
-        raise QueryError(
-            f"as_of: there is no state {text!r} of {known[0].path.rpartition('/')[0]}; known: {span}"
-        )
+        raise QueryError(f"as_of: there is no state {text!r} of {known[0].path.rpartition('/')[0]}; known: {span}")
     return found[-1]
 
 

@@ -29,27 +29,19 @@ _MODEL_ID = r"[\w.-]+-[0-9a-f]{8}"
 PROVENANCE = (
     Column("catalog_release", _TEXT, ucd="meta.version", meaning="Release of the catalogue; immutable"),
     Column("model_id", _TEXT, ucd="meta.id", meaning="Model that gave the score", pattern=_MODEL_ID),
-    Column(
-        "model_sha256", _TEXT, "", "meta.checksum", "SHA-256 of the model's weights", pattern="[0-9a-f]{64}"
-    ),
+    Column("model_sha256", _TEXT, "", "meta.checksum", "SHA-256 of the model's weights", pattern="[0-9a-f]{64}"),
     Column("stage_version", _INT, "", "meta.version", "Version of the stage that made the row", (1, None)),
     Column("settings_hash", _TEXT, ucd="meta.checksum", meaning="Hash of that stage's settings"),
     Column("manifest_key", _TEXT, ucd="meta.ref", meaning="Manifest with inputs, settings and times"),
 )
 
 _TIC = Column("tic_id", _LONG, "", "meta.id;meta.main", "TESS Input Catalog identifier", (0, None))
-_RA = Column(
-    "ra", _FLOAT, "deg", "pos.eq.ra;meta.main", "Right ascension, ICRS at epoch J2000 (TIC)", (0, 360), True
-)
-_DEC = Column(
-    "dec", _FLOAT, "deg", "pos.eq.dec;meta.main", "Declination, ICRS at epoch J2000 (TIC)", (-90, 90), True
-)
+_RA = Column("ra", _FLOAT, "deg", "pos.eq.ra;meta.main", "Right ascension, ICRS at epoch J2000 (TIC)", (0, 360), True)
+_DEC = Column("dec", _FLOAT, "deg", "pos.eq.dec;meta.main", "Declination, ICRS at epoch J2000 (TIC)", (-90, 90), True)
 _TMAG = Column("tmag", _FLOAT, "mag", "phot.mag;em.opt.I", "TESS magnitude (TIC)", (-5, 40), True)
 _SECTOR = Column("sector", _INT, "", "meta.id;obs", "TESS sector", (1, 9999))
 _CADENCE = Column("cadence_s", _FLOAT, "s", "time.resolution", "Time between cadences", (1, 7200))
-_SEGMENT = Column(
-    "segment", _INT, "", "meta.id.part", "Number of the segment in its light curve, from 0", (0, None)
-)
+_SEGMENT = Column("segment", _INT, "", "meta.id.part", "Number of the segment in its light curve, from 0", (0, None))
 _START = Column("t_start", _FLOAT, "d", "time.start;obs", "First cadence, BTJD = BJD(TDB) - 2457000")
 _END = Column("t_end", _FLOAT, "d", "time.end;obs", "Last cadence, BTJD = BJD(TDB) - 2457000")
 _PERIOD = Column(
@@ -84,9 +76,7 @@ SEGMENTS = Table(
             (0, 1),
             True,
         ),
-        Column(
-            "flux_median", _FLOAT, "electron/s", "phot.flux;stat.median", "Median PDCSAP flux", nullable=True
-        ),
+        Column("flux_median", _FLOAT, "electron/s", "phot.flux;stat.median", "Median PDCSAP flux", nullable=True),
         Column(
             "flux_min",
             _FLOAT,
@@ -185,15 +175,9 @@ PLAN = Table(
         Column("date", _TEXT, "", "time.creation", "Date of the file in its header", nullable=True),
         Column("first_cadence", _LONG, "", "meta.number;obs", "First CADENCENO", nullable=True),
         Column("last_cadence", _LONG, "", "meta.number;obs", "Last CADENCENO", nullable=True),
-        Column(
-            "row", _LONG, "", "meta.record", "Row in the light-curve store; null if rejected", (0, None), True
-        ),
-        Column(
-            "partition", _INT, "", "meta.id.part", "Partition of that row; null if rejected", (0, None), True
-        ),
-        Column(
-            "verdict", _TEXT, "", "meta.code.status", "What the plan decided", pattern="accepted|rejected"
-        ),
+        Column("row", _LONG, "", "meta.record", "Row in the light-curve store; null if rejected", (0, None), True),
+        Column("partition", _INT, "", "meta.id.part", "Partition of that row; null if rejected", (0, None), True),
+        Column("verdict", _TEXT, "", "meta.code.status", "What the plan decided", pattern="accepted|rejected"),
         Column("reason", _TEXT, "", "meta.code.error", "Reason code, if rejected", nullable=True),
         Column("message", _TEXT, "", "meta.note", "What was wrong, in words", nullable=True),
     ),

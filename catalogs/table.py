@@ -139,9 +139,7 @@ class Table:
         object.__setattr__(self, "sort", self.sort or self.key)
         loose = [name for name in (*self.key, *self.sort) if self[name].nullable]
         if loose or len(set(self.names)) != len(self.names):
-            raise ValueError(
-                f"{self.name}: key and sort columns must not be nullable, nor names repeat ({loose})"
-            )
+            raise ValueError(f"{self.name}: key and sort columns must not be nullable, nor names repeat ({loose})")
 
     @property
     def names(self) -> list[str]:
@@ -180,9 +178,7 @@ class Table:
             array = array.dictionary_decode()
         source, target = _kind(array.type), _kind(column.dtype)
         if source not in (target, "null") and (source, target) != ("integer", "floating"):
-            raise SchemaError(
-                f"{self.name}.{column.name}: is {array.type}, must be {column.dtype}; convert it first"
-            )
+            raise SchemaError(f"{self.name}.{column.name}: is {array.type}, must be {column.dtype}; convert it first")
         if pa.types.is_floating(array.type) and column.nullable:
             array = pc.if_else(pc.is_nan(array), pa.scalar(None, array.type), array)
         try:
@@ -206,14 +202,10 @@ class Table:
         for column in self.columns:
             found = data.schema.field(column.name).type
             if found != column.dtype:
-                faults.append(
-                    f"{self.name}.{column.name}: is {found}, must be {column.dtype}; convert it first"
-                )
+                faults.append(f"{self.name}.{column.name}: is {found}, must be {column.dtype}; convert it first")
                 continue
             array = data.column(column.name).combine_chunks()
-            faults += [
-                f"{self.name}.{column.name}: row {row}: value {what}" for row, what in column.faults(array)
-            ]
+            faults += [f"{self.name}.{column.name}: row {row}: value {what}" for row, what in column.faults(array)]
         faults = faults or list(self._order_faults(data))
         if faults:
             more = [f"… and {len(faults) - 10} faults more"] if len(faults) > 10 else []

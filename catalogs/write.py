@@ -74,9 +74,7 @@ def write(folder: Folder, path: str, table: pa.Table, schema: Table) -> Written:
     folder.write(path, data)
     back = folder.read(path)
     if hashlib.sha256(back).hexdigest() != digest:
-        raise OSError(
-            f"{folder.url(path)}: reads back as other bytes than were written; check the disk, run again"
-        )
+        raise OSError(f"{folder.url(path)}: reads back as other bytes than were written; check the disk, run again")
     rows = _decode(back, folder.url(path), schema)
     if rows.num_rows != table.num_rows:
         raise OSError(f"{folder.url(path)}: {rows.num_rows} rows read back of {table.num_rows}; run again")

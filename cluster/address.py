@@ -119,9 +119,7 @@ def check_ray_address(address: str, environ: Mapping[str, str] = os.environ) -> 
         )
 
 
-def check_workspace_path(
-    path: str, option: str = "--workspace", environ: Mapping[str, str] = os.environ
-) -> str:
+def check_workspace_path(path: str, option: str = "--workspace", environ: Mapping[str, str] = os.environ) -> str:
     """Return `path` unless it is relative inside a Ray job, whose working folder Ray may delete at any time.
 
     Raises

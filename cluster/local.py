@@ -32,9 +32,7 @@ _log = logging.getLogger(__name__)
 _TREE = str(Path(__file__).resolve().parents[1])
 _CONNECT_S = 5
 _MEMORY_SHARE = 0.8  # of what is available now; the rest is for the driver and the page cache
-_ONE_THREAD = dict.fromkeys(
-    ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
-)
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 
 
 @dataclass(frozen=True)
@@ -179,6 +177,7 @@ def _start_ray(workers: int | None, object_store_bytes: int | None) -> Any:
         object_store_memory=object_store_bytes,
         runtime_env={"env_vars": {"PYTHONPATH": _TREE}},
         logging_level=logging.WARNING,
+        log_to_driver=False,  # answers carry errors; the rest is in Ray's logs
     )
 
 
@@ -192,7 +191,7 @@ def _connect_ray(address: str) -> Any:
         here = address == "auto" or is_loopback(split_address(address)[0])
         environment = {"env_vars": {"PYTHONPATH": _TREE}} if here else {"working_dir": _TREE}
     try:
-        return ray.init(address=address, runtime_env=environment, logging_level=logging.WARNING)
+        return ray.init(address=address, runtime_env=environment, logging_level=logging.WARNING, log_to_driver=False)
     except ConnectionError as error:
         message = f"{address}: no Ray answers there ({error}); start one or give no address"
         raise UsageError(message) from None
@@ -200,9 +199,7 @@ def _connect_ray(address: str) -> Any:
 
 def _describe(context: Any, started_here: bool) -> RaySession:
     dashboard = context.dashboard_url
-    return RaySession(
-        context.address_info["gcs_address"], f"http://{dashboard}" if dashboard else "", started_here
-    )
+    return RaySession(context.address_info["gcs_address"], f"http://{dashboard}" if dashboard else "", started_here)
 
 
 def _check_loopback(session: RaySession) -> None:

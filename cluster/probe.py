@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
 __all__ = ["probe_workspace"]
 
-_PROBES = "probe"
-
 
 def probe_workspace(workspace: Folder, client: "Client | None" = None) -> int:
     """Write a small file into `workspace` and let every worker read it.
@@ -34,7 +32,7 @@ def probe_workspace(workspace: Folder, client: "Client | None" = None) -> int:
     UsageError
         Naming the workers that do not: a local path then means another disk there.
     """
-    path = f"{_PROBES}/{uuid.uuid4().hex}"
+    path = f"probe-{uuid.uuid4().hex}"
     workspace.write(path, path.encode())
     try:
         seen = client.run(_sees, workspace.root, path) if client else _ask_ray_nodes(workspace.root, path)
@@ -63,11 +61,7 @@ def _ask_ray_nodes(root: str, path: str) -> dict[str, bool]:
     ask = ray.remote(num_cpus=0)(_sees)
     nodes = [node for node in ray.nodes() if node["Alive"]]
     answers = [
-        ask.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(
-            root, path
-        )
+        ask.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(root, path)
         for node in nodes
     ]
-    return {
-        node["NodeManagerAddress"]: bool(sees) for node, sees in zip(nodes, ray.get(answers), strict=True)
-    }
+    return {node["NodeManagerAddress"]: bool(sees) for node, sees in zip(nodes, ray.get(answers), strict=True)}

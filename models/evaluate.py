@@ -7,69 +7,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, logit
-from scipy.stats import rankdata
+from numpy.typing import ArrayLike
+from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
-__all__ = [
-    "average_precision",
-    "best_epoch",
-    "by_star",
-    "evaluate",
-    "figures",
-    "metrics",
-    "precision_recall",
-    "roc_auc",
-    "wilson",
-]
+from pipeline.metrics import combine_scores, wilson
 
-Floats = NDArray[np.float64]
-
-
-def wilson(successes: int, trials: int, z: float = 1.959964) -> tuple[float, float]:
-    """Return the Wilson score interval of a proportion; 95% for the default `z`.
-
-    References
-    ----------
-    Wilson 1927, JASA 22, 209; Brown, Cai & DasGupta 2001, Statistical Science 16, 101 (eq. 4).
-    """
-    if trials == 0:
-        return 0.0, 1.0
-    p, n = successes / trials, trials
-    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
-
-
-def precision_recall(label: ArrayLike, score: ArrayLike) -> tuple[Floats, Floats, Floats]:
-    """Return precision and recall at every distinct score, and these scores, from the highest down.
-
-    Raises
-    ------
-    ValueError
-        If there is no positive.
-    """
-    labels, scores = np.asarray(label), np.asarray(score, float)
-    if not labels.any():
-        raise ValueError("recall has no meaning without a positive")
-    order = np.argsort(-scores, kind="stable")
-    last = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))  # of a run of equal scores
-    found = np.cumsum(labels[order])[last]
-    return found / (last + 1), found / found[-1], scores[order][last]
-
-
-def average_precision(label: ArrayLike, score: ArrayLike) -> float:
-    """Return the area under the precision-recall curve as a sum of steps, without interpolation (AUCPR)."""
-    precision, recall, _ = precision_recall(label, score)
-    return float(np.sum(np.diff(recall, prepend=0.0) * precision))
-
-
-def roc_auc(label: ArrayLike, score: ArrayLike) -> float:
-    """Return the chance that a positive scores higher than a negative (Mann-Whitney)."""
-    labels = np.asarray(label, bool)
-    positives, negatives = labels.sum(), (~labels).sum()
-    ranks = rankdata(np.asarray(score, float))[labels].sum()
-    return float((ranks - positives * (positives + 1) / 2) / (positives * negatives))
+__all__ = ["best_epoch", "by_star", "evaluate", "figures", "metrics"]
 
 
 def metrics(label: ArrayLike, score: ArrayLike, threshold: float = 0.5) -> dict[str, Any]:
@@ -109,8 +52,8 @@ def metrics(label: ArrayLike, score: ArrayLike, threshold: float = 0.5) -> dict[
         "recall": _ratio(tp, tp + fn),
         "recall_interval": list(wilson(tp, tp + fn)),
         "f1": _ratio(2 * tp, 2 * tp + fp + fn),
-        "aucpr": average_precision(labels, scores) if labels.any() else None,
-        "roc_auc": roc_auc(labels, scores) if both else None,
+        "aucpr": float(average_precision_score(labels, scores)) if labels.any() else None,
+        "roc_auc": float(roc_auc_score(labels, scores)) if both else None,
     }
 
 
@@ -120,9 +63,10 @@ def _ratio(part: int, whole: int) -> float | None:
 
 def by_star(segments: pd.DataFrame) -> pd.DataFrame:
     """Return one row a star: tic_id, label, score (by the mean log-odds, as the catalogue combines them)."""
-    odds = segments.assign(score=logit(np.clip(segments["score"].to_numpy(float), 1e-7, 1 - 1e-7)))
-    stars = odds.groupby("tic_id", as_index=False).agg(label=("label", "max"), score=("score", "mean"))
-    return stars.assign(score=expit(stars["score"]))
+    ordered = segments.sort_values("tic_id", kind="stable")
+    stars, score = combine_scores(ordered["tic_id"], ordered["score"])
+    label = ordered.groupby("tic_id", sort=True)["label"].max().to_numpy()
+    return pd.DataFrame({"tic_id": stars, "label": label, "score": score})
 
 
 def evaluate(segments: pd.DataFrame, threshold: float = 0.5) -> dict[str, Any]:
@@ -196,8 +140,8 @@ def _precision_recall(tables: dict[str, pd.DataFrame]) -> bytes:
     figure = Figure(figsize=(5, 4), layout="constrained")
     axes = figure.add_subplot(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.02))
     for title, table in tables.items():
-        precision, recall, _ = precision_recall(table["label"], table["score"])
-        area = average_precision(table["label"], table["score"])
+        precision, recall, _ = precision_recall_curve(table["label"], table["score"])
+        area = average_precision_score(table["label"], table["score"])
         label = f"{title}, AUCPR {area:.4f}"
         (line,) = axes.step(np.append(0, recall), np.append(precision[0], precision), label=label)
         axes.axhline(table["label"].mean(), ls=":", color=line.get_color())

@@ -19,6 +19,7 @@ import ray.train
 import torch
 import torch.distributed as dist
 from ray.train.torch import get_device, prepare_model
+from sklearn.metrics import average_precision_score
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -26,7 +27,7 @@ from catalogs import write
 from catalogs.folder import Folder
 from models import checkpoint
 from models.data import Batch, Segments
-from models.evaluate import average_precision, best_epoch
+from models.evaluate import best_epoch
 from models.spec import get_spec
 from pipeline.errors import UsageError
 from pipeline.settings import TrainSettings
@@ -184,7 +185,7 @@ class _Worker:
         return {
             "validation_loss": functional.cross_entropy(logits, truth, self.weight.cpu()).item(),
             "validation_accuracy": float((logits.argmax(1) == truth).double().mean()),
-            "validation_aucpr": average_precision(truth.numpy(), self._probability(logits)),
+            "validation_aucpr": float(average_precision_score(truth.numpy(), self._probability(logits))),
         }
 
     def _end_epoch(self, row: dict[str, Any]) -> None:

@@ -71,6 +71,7 @@ def run(stage: Stage, actors: int, gpus: float = 0, keys: Sequence[Key] | None =
     Refused
         If a committed partition was made with other inputs or settings.
     """
+    quiet()
     left = list(stage.keys() if keys is None else keys)
     report = Report(stage.name)
     started = time.monotonic()
@@ -89,6 +90,14 @@ def run(stage: Stage, actors: int, gpus: float = 0, keys: Sequence[Key] | None =
             tick(1, str(key))
     report.seconds = time.monotonic() - started
     return report
+
+
+def quiet() -> None:
+    """Leave progress to `pipeline.progress`: Ray Data's own bars and plans are for its developers."""
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
 
 
 def _pass(stage: Stage, left: list[Key], actors: int, gpus: float, report: Report, tick: Tick) -> None:
@@ -162,9 +171,7 @@ def score_sectors(
         status.check_complete(workspace, names, "preprocess")
     if overwrite:
         for name in names:
-            for key in manifest.committed(
-                workspace, "score", f"{PRODUCT}/model={entry.id}/sector={name[1:]}"
-            ):
+            for key in manifest.committed(workspace, "score", f"{PRODUCT}/model={entry.id}/sector={name[1:]}"):
                 manifest.discard(workspace, "score", key)
     stage = Score(workspace, entry, names, settings, device="cuda" if pool[1] else "cpu")
     stage.prepare()

@@ -176,9 +176,7 @@ class Registry:
             If there is no such version, or the alias is no lower-case word.
         """
         if not _NAME.fullmatch(alias) or _VERSION.fullmatch(alias):
-            raise ModelNotFound(
-                f"{alias!r} cannot be an alias: lower-case letters, digits and underscores only"
-            )
+            raise ModelNotFound(f"{alias!r} cannot be an alias: lower-case letters, digits and underscores only")
         entry = self.resolve(f"{name}@{id}")
         path = f"{name}/aliases.json"
         aliases = _json(self.own, path) if self.own.exists(path) else {}
@@ -209,9 +207,7 @@ class Registry:
 def _named(name: str) -> str:
     # Names become folders: nothing may lead out of models/.
     if not _NAME.fullmatch(name):
-        raise ModelNotFound(
-            f"{name!r} is no name of a model: lower-case letters, digits and underscores only"
-        )
+        raise ModelNotFound(f"{name!r} is no name of a model: lower-case letters, digits and underscores only")
     return name
 
 

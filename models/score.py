@@ -147,9 +147,7 @@ class Score(Stage):
         curves = curves_key(key)
         first = index["row"][0].as_py()
         rows = slice(first, first + len(index))
-        data = stores.read(
-            self.workspace, preprocess.store_path(curves.where), ["curve", "periodogram"], rows
-        )
+        data = stores.read(self.workspace, preprocess.store_path(curves.where), ["curve", "periodogram"], rows)
         return self.predictor.predict(data["curve"], data["periodogram"]).astype(np.float64)
 
 
@@ -181,9 +179,7 @@ def committed_parts(workspace: Folder, model: str) -> set[str]:
     return status.committed_parts(workspace, Score.name, f"{PRODUCT}/model={entry.id}")
 
 
-def score_files(
-    workspace: Folder, model: str, files: Sequence[Path], settings: ScoreSettings
-) -> pd.DataFrame:
+def score_files(workspace: Folder, model: str, files: Sequence[Path], settings: ScoreSettings) -> pd.DataFrame:
     """Score light-curve files as they are, without a store.
 
     Parameters

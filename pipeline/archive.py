@@ -76,9 +76,7 @@ def check_inside(folder: Folder, path: str) -> None:
         return
     real, root = os.path.realpath(folder.local(path)), _real(folder.root)
     if os.path.commonpath([real, root]) != root:
-        raise Rejected(
-            Reason.ESCAPES, f"leads to {printable(real)}, out of {root}; copy the file into the archive"
-        )
+        raise Rejected(Reason.ESCAPES, f"leads to {printable(real)}, out of {root}; copy the file into the archive")
 
 
 @lru_cache(maxsize=8)
@@ -154,9 +152,7 @@ class Source:
             raise _unreadable(error) from None
         if not stat.S_ISREG(status.st_mode):
             kind = {stat.S_IFDIR: "directory", stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"}
-            raise Rejected(
-                Reason.UNREADABLE, f"a {kind.get(stat.S_IFMT(status.st_mode), 'device')}, not a file"
-            )
+            raise Rejected(Reason.UNREADABLE, f"a {kind.get(stat.S_IFMT(status.st_mode), 'device')}, not a file")
         return status.st_size
 
     def _fetch(self, start: int, length: int) -> bytes:
@@ -167,9 +163,7 @@ class Source:
         except OSError as error:
             raise _unreadable(error) from None
         if len(data) != length:
-            raise Rejected(
-                Reason.CHANGED, f"{len(data)} bytes at {start} where {length} were; is it still written to?"
-            )
+            raise Rejected(Reason.CHANGED, f"{len(data)} bytes at {start} where {length} were; is it still written to?")
         return data
 
     def read(self, start: int, length: int) -> memoryview:
@@ -210,9 +204,7 @@ def unpack(stored: bytes) -> bytes:
         while not stream.eof:
             piece = view[position : position + _PIECE]
             if not piece:
-                raise Rejected(
-                    Reason.BAD_COMPRESSION, f"the gzip stream ends early, after {len(stored)} bytes"
-                )
+                raise Rejected(Reason.BAD_COMPRESSION, f"the gzip stream ends early, after {len(stored)} bytes")
             try:
                 parts.append(stream.decompress(piece, room + 1))
             except zlib.error as error:

@@ -143,9 +143,7 @@ class Header:
         size = abs(self.integer("BITPIX", -64, 64)) // 8 * groups * (self._axis("PCOUNT", 0) + elements)
         if size > MAX_BYTES:
             shape = " x ".join(str(axis) for axis in axes[:4])
-            raise Rejected(
-                Reason.ABSURD_SIZE, f"{self.name or 'primary'} announces {shape} elements, over {MAX_BYTES}"
-            )
+            raise Rejected(Reason.ABSURD_SIZE, f"{self.name or 'primary'} announces {shape} elements, over {MAX_BYTES}")
         return size
 
     def _axis(self, key: str, default: int | None = None) -> int:
@@ -183,9 +181,7 @@ def hdus(source: Source) -> Iterator[Hdu]:
     """
     first = bytes(source.read(0, min(source.length, 30)))
     if not first.startswith(b"SIMPLE  ="):
-        begins = (
-            "gzip inside gzip" if first.startswith(b"\x1f\x8b") else first.decode("ascii", "backslashreplace")
-        )
+        begins = "gzip inside gzip" if first.startswith(b"\x1f\x8b") else first.decode("ascii", "backslashreplace")
         raise Rejected(Reason.NOT_FITS, f"begins with {printable(begins)}")
     start = 0
     for _ in range(MAX_HDUS):
@@ -295,9 +291,7 @@ class Table:
             raise self._header.bad(f"TFORM{number}", wanted, Reason.MISSING_COLUMN)
         for key, neutral in ((f"TSCAL{number}", 1), (f"TZERO{number}", 0)):
             if self._header.value(key) not in (None, neutral):
-                raise self._header.bad(
-                    key, f"scales {name}: scaled columns are not read", Reason.MISSING_COLUMN
-                )
+                raise self._header.bad(key, f"scales {name}: scaled columns are not read", Reason.MISSING_COLUMN)
         return column
 
     def values(self, data: memoryview, column: Column) -> NDArray[Any]:
@@ -342,9 +336,7 @@ def check_sums(source: Source, hdu: Hdu) -> str:
     if datasum not in (None, ""):
         found = ones_complement_sum(source.read(hdu.data_start, min(hdu.end, source.length) - hdu.data_start))
         if not _INTEGER.fullmatch(str(datasum)) or int(datasum) % 0xFFFFFFFF != found:
-            raise header.bad(
-                "DATASUM", f"but the data add up to {found}: damaged; fetch it again", Reason.CHECKSUM
-            )
+            raise header.bad("DATASUM", f"but the data add up to {found}: damaged; fetch it again", Reason.CHECKSUM)
     elif checksum not in (None, "") and ones_complement_sum(
         source.read(hdu.start, min(hdu.end, source.length) - hdu.start)
     ):

@@ -84,7 +84,7 @@ class TrainSettings(Settings):
     """Labelled segments → weights."""
 
     epochs: int = Field(20, ge=1, description="passes over the training stars")
-    batch_size: int = Field(64, ge=1, description="segments a step, over all workers")
+    batch_size: int = Field(32, ge=1, description="segments a step, over all workers")
     learning_rate: float = Field(1e-3, gt=0, description="AdamW's, after warm-up")
     weight_decay: float = Field(1e-4, ge=0, description="AdamW's")
     seed: int = Field(0, ge=0, description="of initial weights, order, split and drawn negatives")

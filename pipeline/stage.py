@@ -1,7 +1,7 @@
 """What a step is: inputs, settings, a version, and ``execute(key)``, which either commits or changes nothing.
 
-A stage knows no engine. Two thin runners map `Stage.execute` over keys: `pipeline.run` on Dask, `models.predict` on Ray.
-Engines execute at least once; the commit makes the effect exactly once.
+A stage knows no engine. Two thin runners map `Stage.execute` over keys: `pipeline.run` on Dask, `models.predict` on
+Ray. Engines execute at least once; the commit makes the effect exactly once.
 """
 
 import time

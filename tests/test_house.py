@@ -67,18 +67,14 @@ def test_importing_the_catalogues_loads_no_other_room():
 
 
 def test_no_module_is_called_after_nothing_or_after_a_library():
-    assert not [
-        path for path in SOURCES if FORBIDDEN_NAMES & set(path.relative_to(TREE).with_suffix("").parts)
-    ]
+    assert not [path for path in SOURCES if FORBIDDEN_NAMES & set(path.relative_to(TREE).with_suffix("").parts)]
 
 
 @pytest.mark.parametrize("path", sorted((TREE / "jobs").glob("*.py")), ids=lambda path: path.stem)
 def test_jobs_are_short(path):
     if path.stem in ("__init__", "options"):  # options is what the verbs share
         return
-    lines = [
-        line for line in path.read_text().splitlines() if line.strip() and not line.strip().startswith("#")
-    ]
+    lines = [line for line in path.read_text().splitlines() if line.strip() and not line.strip().startswith("#")]
     assert len(lines) <= JOB_LINES
 
 
@@ -161,9 +157,7 @@ def runtime_closure() -> dict[str, importlib.metadata.Distribution]:
         seen.add((name, extras))
         found[name] = importlib.metadata.distribution(name)
         for inner in map(Requirement, found[name].requires or []):
-            if inner.marker is None or any(
-                inner.marker.evaluate({"extra": extra}) for extra in {"", *extras}
-            ):
+            if inner.marker is None or any(inner.marker.evaluate({"extra": extra}) for extra in {"", *extras}):
                 todo.append(inner)
     return found
 
@@ -189,18 +183,14 @@ def test_the_lock_covers_what_is_declared_and_is_no_machines():
     for line in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]:
         wanted = Requirement(line)
         assert wanted.specifier.contains(locked[canonicalize_name(wanted.name)]), line
-    stray = {name for name in runtime_closure() if not name.startswith(("nvidia-", "cuda-", "triton"))} - set(
-        locked
-    )
+    stray = {name for name in runtime_closure() if not name.startswith(("nvidia-", "cuda-", "triton"))} - set(locked)
     assert not stray
 
 
 def test_installed_versions_are_the_locked_ones():
     lines = (TREE / "requirements.lock").read_text().splitlines()
     for name, version in (line.split("==") for line in lines if line and not line.startswith("#")):
-        assert importlib.metadata.version(name).split("+")[0] == version, (
-            f"{name}: rm .venv/.installed; make setup"
-        )
+        assert importlib.metadata.version(name).split("+")[0] == version, f"{name}: rm .venv/.installed; make setup"
 
 
 def test_pins_agree_with_the_shared_menu():

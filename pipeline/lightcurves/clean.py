@@ -273,9 +273,7 @@ def _constant(piece: _Piece, flags: Flag) -> Segment:
     level = float(piece.flux[0])
     zeros = np.zeros(CURVE, np.float32), np.zeros(PERIODS_CALNET.size, np.float32)
     span = float(piece.time[0]), float(piece.time[-1])
-    return Segment(
-        *zeros, *span, piece.time.size, np.nan, 0.0, level, level, level, int(flags | Flag.CONSTANT)
-    )
+    return Segment(*zeros, *span, piece.time.size, np.nan, 0.0, level, level, level, int(flags | Flag.CONSTANT))
 
 
 def _calnet(piece: _Piece) -> Segment:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from scipy.special import expit, logit
 
 from catalogs import schema, write
 from catalogs.folder import Folder
@@ -18,6 +17,7 @@ from pipeline import manifest
 from pipeline.errors import Missing, Stale
 from pipeline.lightcurves import preprocess
 from pipeline.manifest import Object, Record
+from pipeline.metrics import combine_scores
 from pipeline.partition import Key
 from pipeline.settings import digest
 
@@ -166,14 +166,12 @@ def _segments(workspace: Folder, records: list[Record]) -> pd.DataFrame:
 def _stars(segments: pd.DataFrame) -> pd.DataFrame:
     """Return one row per star of segments sorted by star, sector, cadence, segment.
 
-    The combined score is the mean of the segments' log-odds, as a probability: a star seen often gains no score by
-    that alone. Facts come from its last sector, the period from its most significant periodogram.
+    Facts come from its last sector, the period from its most significant periodogram.
     """
     columns: dict[str, Any] = {}
     tic_id = segments["tic_id"].to_numpy()
     starts = np.flatnonzero(np.r_[True, tic_id[1:] != tic_id[:-1]]) if len(tic_id) else np.empty(0, int)
     counts = np.diff(np.r_[starts, len(tic_id)])
-    odds = logit(np.clip(segments["score"].to_numpy(), 1e-7, 1 - 1e-7))
     columns["tic_id"] = tic_id[starts]
     grouped = segments.groupby("tic_id", sort=True)
     for fact in ("ra", "dec", "tmag"):
@@ -181,7 +179,7 @@ def _stars(segments: pd.DataFrame) -> pd.DataFrame:
     sectors = segments["sector"].to_numpy()
     columns["sectors"] = [np.unique(part) for part in np.split(sectors, starts[1:])] if len(starts) else []
     columns["n_segments"] = counts
-    columns["score"] = expit(np.add.reduceat(odds, starts) / counts) if len(starts) else np.empty(0)
+    columns["score"] = combine_scores(tic_id, segments["score"])[1]
     columns["score_max"] = grouped["score"].max().to_numpy()
     by_power = segments.sort_values(["tic_id", "gls_power"], kind="stable", na_position="first")
     columns["gls_period"] = by_power.groupby("tic_id", sort=True)["gls_period"].last().to_numpy()

@@ -198,9 +198,7 @@ def grid_size(span: float, band: float, oversampling: float | None = None) -> fl
     return max(oversampling * cells, cells + WIDTH + 2, 4 * WIDTH)
 
 
-def transform(
-    time: Floats, first: Floats, second: Floats, band: float, oversampling: float | None = None
-) -> Spectrum:
+def transform(time: Floats, first: Floats, second: Floats, band: float, oversampling: float | None = None) -> Spectrum:
     """Spread two sets of samples at common times and transform them.
 
     Parameters

@@ -136,9 +136,7 @@ def _column(name: str, value: ArrayLike, like: Floats | None = None) -> Floats:
         wanted = "one dimension" if like is None else f"one dimension of {like.size} values, as time has"
         raise ValueError(f"{name} has shape {column.shape}; give it {wanted}")
     if not np.isfinite(column).all():
-        raise ValueError(
-            f"{name} holds {(~np.isfinite(column)).sum()} values that are not finite; drop them first"
-        )
+        raise ValueError(f"{name} holds {(~np.isfinite(column)).sum()} values that are not finite; drop them first")
     return column
 
 
@@ -153,9 +151,7 @@ def _sample(time: ArrayLike, flux: ArrayLike, flux_err: ArrayLike | None) -> _Sa
     else:
         error = _column("flux_err", flux_err, t)
         if error.min() <= 0:
-            raise ValueError(
-                f"flux_err holds {error.min()}; errors are positive: drop the samples without one"
-            )
+            raise ValueError(f"flux_err holds {error.min()}; errors are positive: drop the samples without one")
         weight = (error.min() / error) ** 2
         weight /= weight.sum()
     low, high = float(y.min()), float(y.max())
@@ -238,10 +234,12 @@ def peaks(
 
     Parameters
     ----------
-    time, flux, flux_err : (n,) array_like
+    time, flux : (n,) array_like
         As in `gls`.
     cadence : float
         Interval between samples, in days.
+    flux_err : (n,) array_like, optional
+        As in `gls`.
     edges : (bins + 1,) float64
         Edges of the bins in days, increasing.
 
@@ -266,9 +264,7 @@ def peaks(
     if sample is None or highest <= lowest:
         return Peaks(power, np.nan, 0.0)
     if fourier.grid_size(sample.span, 2 * highest, PEAK_OVERSAMPLING) > MAX_CELLS:
-        raise ValueError(
-            f"a span of {sample.span} d at {highest} cycles a day is too long; give longer edges"
-        )
+        raise ValueError(f"a span of {sample.span} d at {highest} cycles a day is too long; give longer edges")
     spectrum = fourier.transform(sample.time, sample.data, sample.weight, 2 * highest, PEAK_OVERSAMPLING)
     bins = spectrum.size * spectrum.step  # grid steps per cycle a day
     bounds = np.floor(bins / edges).astype(np.int64) + 1

@@ -150,9 +150,7 @@ def spikes(flux: Floats, sigmas: float = 4.0, most: float = 0.005) -> NDArray[np
     if flux.size < 7:
         return marked
     far_before, before, middle, after, far_after = flux[:-6], flux[1:-5], flux[3:-3], flux[5:-1], flux[6:]
-    noise = 1.4826 * float(
-        np.median(np.abs(middle - 0.9 * (before + after) + 0.4 * (far_before + far_after)))
-    )
+    noise = 1.4826 * float(np.median(np.abs(middle - 0.9 * (before + after) + 0.4 * (far_before + far_after))))
     high = np.maximum(np.maximum(far_before, far_after), np.maximum(before, after))
     low = np.minimum(np.minimum(far_before, far_after), np.minimum(before, after))
     found = middle - high > 2 * (high - low) + sigmas * noise

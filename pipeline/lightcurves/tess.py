@@ -171,10 +171,7 @@ def inspect(folder: Folder, path: str, size: int | None = None) -> Inspection:
     source = Source(folder, path, size)
     opened = _open(source)
     table, facts = opened.table, opened.facts
-    ends = [
-        source.read(table.start + row * table.row_bytes, table.row_bytes).tobytes()
-        for row in (0, table.rows - 1)
-    ]
+    ends = [source.read(table.start + row * table.row_bytes, table.row_bytes).tobytes() for row in (0, table.rows - 1)]
     first, last = table.values(memoryview(b"".join(ends)), table.columns["CADENCENO"]).tolist()
     _check_span(facts, first, last, table.rows)
     opened.check_rest()
@@ -343,6 +340,4 @@ def _check_rows(facts: Facts, columns: dict[str, NDArray[Any]]) -> None:
         steps = np.diff(time[few]) * 86400
         apart = [float(np.median(s)) for s in (steps, steps / np.diff(cadenceno[few])) if len(s)]
     if apart and not any(_near(step, facts.cadence_s) for step in apart):
-        raise Rejected(
-            Reason.BAD_CADENCES, f"rows are {apart[0]:.6g} s apart, its TIMEDEL says {facts.cadence_s} s"
-        )
+        raise Rejected(Reason.BAD_CADENCES, f"rows are {apart[0]:.6g} s apart, its TIMEDEL says {facts.cadence_s} s")

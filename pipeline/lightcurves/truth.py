@@ -6,9 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import binomtest
+from sklearn.metrics import precision_recall_curve
 
-__all__ = ["Judgement", "average_precision", "judge", "precision_recall", "wilson"]
+from pipeline.metrics import wilson
+
+__all__ = ["Judgement", "average_precision", "judge", "precision_recall"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,26 +116,16 @@ def judge(
     return Judgement(pd.DataFrame(columns | {"found": found}), threshold)
 
 
-def wilson(successes: int, trials: int) -> tuple[float, float]:
-    """Return the 95% interval of a share (Wilson 1927, J. Am. Stat. Assoc. 22, 209); NaN without trials."""
-    if not trials:
-        return float("nan"), float("nan")
-    interval = binomtest(successes, trials).proportion_ci(0.95, method="wilson")
-    return float(interval.low), float(interval.high)
-
-
 def precision_recall(is_eb: pd.Series, score: pd.Series) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return precision and recall at every threshold that changes them, the highest first.
 
     Stars without a score are found by no threshold.
     """
-    values = np.sort(score.dropna().unique())[::-1]
-    if not len(values) or not is_eb.any():
+    scored = score.notna()
+    if not is_eb[scored].any():
         return np.empty(0), np.empty(0)
-    place = np.searchsorted(-values, -score.dropna().to_numpy())
-    right = np.bincount(place[is_eb[score.notna()].to_numpy()], minlength=len(values)).cumsum()
-    found = np.bincount(place, minlength=len(values)).cumsum()
-    return right / found, right / is_eb.sum()
+    precision, recall, _ = precision_recall_curve(is_eb[scored], score[scored])
+    return precision[-2::-1], recall[-2::-1] * is_eb[scored].sum() / is_eb.sum()
 
 
 def average_precision(is_eb: pd.Series, score: pd.Series) -> float:

@@ -94,9 +94,7 @@ def _common(curve: SimulatedCurve, ra: float) -> list[Card]:
     ]
 
 
-def _extension(
-    curve: SimulatedCurve, name: str, kind: str, bitpix: int, shape: tuple[int, int]
-) -> list[Card]:
+def _extension(curve: SimulatedCurve, name: str, kind: str, bitpix: int, shape: tuple[int, int]) -> list[Card]:
     # Like SPOC, move the right ascension (and it alone) from J2000 to the time of the observation.
     years = (_edges(curve)[0] + 5455) / 365.25
     ra = curve.ra + curve.pmra * years / 3.6e6 / math.cos(math.radians(curve.dec))

@@ -137,9 +137,7 @@ def observe(star: Star, sector: int, seed: int, cadence_s: float = 120.0) -> Sim
     clock = sector_clock(sector, cadence_s)
     if rng.random() < 0.05:
         cut = int(clock.time.size * rng.uniform(0.01, 0.08))
-        clock = (
-            clock.rows(cut, clock.time.size) if rng.random() < 0.5 else clock.rows(0, clock.time.size - cut)
-        )
+        clock = clock.rows(cut, clock.time.size) if rng.random() < 0.5 else clock.rows(0, clock.time.size - cut)
     spacecraft = clock.time + (_READOUT_DELAY_S[star.camera - 1] + 0.02 * (star.ccd - 1)) / 86400
     correction = barycentric_correction(spacecraft, star.ecliptic_longitude, star.ecliptic_latitude)
     # As in SPOC's files, TIME is spacecraft time plus the *single precision* TIMECORR, which is 0 in gaps.

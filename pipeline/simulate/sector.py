@@ -22,8 +22,19 @@ CADENCES = (20.0, 120.0, 200.0, 600.0, 1800.0)  #: seconds
 # in BTJD and days a cadence; and the first cadence of some sectors, between which others are interpolated.
 _EPOCH, _CADENCE_D = 1227.455496, 1.388888277e-3
 _STARTS = {
-    **{1: 70444, 2: 91186, 4: 132081, 5: 151576, 6: 173387, 8: 208718, 9: 227348, 17: 386801},
-    **{31: 660279, 52: 1073646, 59: 1211619, 63: 1286574, 65: 1325721},
+    1: 70444,
+    2: 91186,
+    4: 132081,
+    5: 151576,
+    6: 173387,
+    8: 208718,
+    9: 227348,
+    17: 386801,
+    31: 660279,
+    52: 1073646,
+    59: 1211619,
+    63: 1286574,
+    65: 1325721,
 }
 _LIGHT_TIME_D = 499.004784 / 86400  # one astronomical unit
 
@@ -137,9 +148,7 @@ def sector_clock(sector: int, cadence_s: float) -> Clock:
     """
     if sector < 1 or cadence_s not in CADENCES:
         known = ", ".join(f"{c:g}" for c in CADENCES)
-        raise UsageError(
-            f"sector {sector}, cadence {cadence_s} s: take a sector >= 1 and a cadence of {known} s"
-        )
+        raise UsageError(f"sector {sector}, cadence {cadence_s} s: take a sector >= 1 and a cadence of {known} s")
     rng = np.random.default_rng(np.random.SeedSequence([0, sector]))
     start, count = sector_span(sector)
     scale = cadence_s / 120

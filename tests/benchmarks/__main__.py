@@ -1,7 +1,7 @@
 """Print what `make bench` measures; each figure is a ratio against a reference of the same run.
 
-    python -m tests.benchmarks                  # all
-    python -m tests.benchmarks light_curves     # one
+python -m tests.benchmarks                  # all
+python -m tests.benchmarks light_curves     # one
 """
 
 import sys

@@ -38,9 +38,7 @@ def test_ids_unknown_ones_are_a_note_not_an_error(workspace):
 
 def test_score_where_columns_limit(workspace, stars):
     assert len(query(workspace, min_score=0.5)) == 100
-    frame = query(
-        workspace, where="TMAG < 12 AND list_contains(sectors, 7)", columns=["tmag", "tic_id"], limit=3
-    )
+    frame = query(workspace, where="TMAG < 12 AND list_contains(sectors, 7)", columns=["tmag", "tic_id"], limit=3)
     assert frame.columns.tolist() == ["tmag", "tic_id"] and 0 < len(frame) <= 3 and (frame["tmag"] < 12).all()
     assert query(workspace, where="ra IS NULL")["tic_id"].tolist() == stars.column("tic_id").to_pylist()[-1:]
     assert query(workspace, where="score > 2").empty
@@ -104,9 +102,7 @@ def test_separation_agrees_with_astropy_over_the_wrap_and_at_the_poles(ra, dec, 
     assert separation(ra, dec, ra0, dec0) == pytest.approx(expected, abs=2e-6 if expected > 179.9 else 1e-9)
 
 
-@pytest.mark.parametrize(
-    "cone", [(359.9, 10, 25), (0.05, -89.9, 30), (120, 90, 20), (-60, 0, 40), (10, 5, 180)]
-)
+@pytest.mark.parametrize("cone", [(359.9, 10, 25), (0.05, -89.9, 30), (120, 90, 20), (-60, 0, 40), (10, 5, 180)])
 def test_cone_finds_what_astropy_finds_nearest_first(workspace, stars, cone):
     frame = query(workspace, cone=cone)
     placed = stars.slice(0, 199)
@@ -173,9 +169,7 @@ def test_scores_come_from_committed_partitions_of_the_published_model(workspace,
 def test_what_is_not_there_names_the_command_that_makes_it(tmp_path, workspace):
     empty = Folder(tmp_path / "empty")
     for catalog in ("eclipsing_binaries", "eclipsing_binary_scores"):
-        with pytest.raises(
-            FileNotFoundError, match=r"no .* yet; `python -m jobs.score_sectors --workspace .*empty`"
-        ):
+        with pytest.raises(FileNotFoundError, match=r"no .* yet; `python -m jobs.score_sectors --workspace .*empty`"):
             query(empty, catalog)
     with pytest.raises(FileNotFoundError, match="of model absent-00000000 yet"):
         query(workspace, model="absent-00000000")

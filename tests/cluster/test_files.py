@@ -39,9 +39,7 @@ def test_launchers_ask_for_a_token_and_show_no_dashboard(name):
     config = read(name)
     assert "--env RAY_AUTH_MODE=token" in config["docker"]["run_options"]
     assert config["file_mounts"]["/home/ray/.ray/auth_token"] == "~/.ray/auth_token"
-    starts = [
-        c for kind in ("head", "worker") for c in config[f"{kind}_start_ray_commands"] if "ray start" in c
-    ]
+    starts = [c for kind in ("head", "worker") for c in config[f"{kind}_start_ray_commands"] if "ray start" in c]
     assert len(starts) == 2 and all("RAY_AUTH_MODE=token ray start" in command for command in starts)
     assert "--dashboard-host=127.0.0.1" in starts[0] and "0.0.0.0" not in json.dumps(config)
 

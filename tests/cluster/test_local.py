@@ -106,9 +106,7 @@ def test_a_workspace_that_a_worker_does_not_see_is_refused(workspace):
 def test_no_ray_at_an_address_is_refused_at_once(ray_cluster):
     code = "from cluster.local import ray_session\nwith ray_session(address='127.0.0.1:9'): pass"
     start = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True, text=True)
     assert "no Ray answers" in done.stderr and time.monotonic() - start < 20
 
 

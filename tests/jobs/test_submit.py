@@ -51,7 +51,9 @@ def test_all_real_files_go_through(head, tree, shared_data, where, request, tmp_
             archive.write(str(path.relative_to(source)), path.read_bytes())
     torch.manual_seed(0)
     registry = Registry(workspace)
-    registry.set_alias("calnet", "production", registry.save("calnet", get_spec("calnet").network().state_dict(), {}, {}))
+    registry.set_alias(
+        "calnet", "production", registry.save("calnet", get_spec("calnet").network().state_dict(), {}, {})
+    )
     submit(head, tree, "jobs.ingest_sectors", "--archive", archive.root, "--workspace", workspace.root)
     submit(head, tree, "jobs.preprocess_sectors", "--workspace", workspace.root)
     submit(head, tree, "jobs.score_sectors", "--workspace", workspace.root)

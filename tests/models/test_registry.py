@@ -75,9 +75,7 @@ def test_shipped_models_stand_behind_the_workspace(workspace: Folder, tmp_path) 
     own_id = registry.save("calnet", weights(2.0), CARD, {})
     registry.set_alias("calnet", "production", own_id)
     assert registry.resolve("calnet").id == own_id
-    registry.set_alias(
-        "calnet", "production", shipped_id
-    )  # back, though the weights are not in the workspace
+    registry.set_alias("calnet", "production", shipped_id)  # back, though the weights are not in the workspace
     assert registry.resolve("calnet").id == shipped_id
 
 

@@ -91,9 +91,7 @@ def test_torch_is_the_fallback(
         Predictor(get_spec("calnet"), weights, runtime="openvino")
 
 
-def test_what_does_not_fit_is_refused(
-    weights: dict, segments: tuple, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_does_not_fit_is_refused(weights: dict, segments: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     spec = get_spec("calnet")
     with pytest.raises(UsageError, match="bf16"):

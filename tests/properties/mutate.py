@@ -88,9 +88,7 @@ def good(rows: int = 400, tic_id: int = 25155310, sector: int = 1, cadence_s: in
     )
     table.header.update(TIMEDEL=cadence_s / 86400, CROWDSAP=0.99, FLFRCSAP=0.83)
     primary = fits.PrimaryHDU()
-    primary.header.update(
-        TELESCOP="TESS", OBJECT=f"TIC {tic_id}", TICID=tic_id, SECTOR=sector, CAMERA=4, CCD=2
-    )
+    primary.header.update(TELESCOP="TESS", OBJECT=f"TIC {tic_id}", TICID=tic_id, SECTOR=sector, CAMERA=4, CCD=2)
     primary.header.update(RA_OBJ=63.4, DEC_OBJ=-69.2, TESSMAG=10.5, DATA_REL=1, DATE="2018-09-27", NEXTEND=2)
     aperture = fits.ImageHDU(np.ones((11, 11), np.int32), name="APERTURE")
     buffer = io.BytesIO()

@@ -49,9 +49,7 @@ def test_calnet_follows_the_published_steps(real):
 
 
 @pytest.mark.parametrize("recipe", clean.RECIPES)
-@pytest.mark.parametrize(
-    ("cadence_s", "enough"), [(20, 12000), (120, 2000), (200, 1200), (600, 400), (1800, 134)]
-)
+@pytest.mark.parametrize(("cadence_s", "enough"), [(20, 12000), (120, 2000), (200, 1200), (600, 400), (1800, 134)])
 def test_shortest_segment(times, rng, recipe, cadence_s, enough):
     time = times(enough, cadence_s)
     flux = 100 + rng.normal(size=enough)

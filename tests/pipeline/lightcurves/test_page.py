@@ -97,14 +97,6 @@ def test_judgement_counts_unscored_stars_as_left():
     assert found.rates().set_index("measure").loc["recall", "stars"] == "2 of 3 eclipsing binaries are found"
 
 
-def test_wilson_interval_is_the_published_one():
-    # Brown, Cai & DasGupta 2001 give centre (k + z²/2) / (n + z²).
-    low, high = truth.wilson(81, 263)
-    assert (low, high) == pytest.approx((0.2553, 0.3662), abs=5e-5)
-    assert truth.wilson(0, 10)[0] == 0
-    assert all(np.isnan(truth.wilson(0, 0)))
-
-
 def test_fold_is_sharpened_to_the_true_period():
     time = np.arange(0, 27, 0.01)
     flux = 1 - 0.1 * np.cos(2 * np.pi * time / 0.5) ** 2

@@ -93,9 +93,7 @@ def test_any_times(seed, n, span, shift, scale, errors):
     assert ((power >= 0) & (power <= 1)).all()
     np.testing.assert_allclose(power, direct_sum(time, flux, periods, error), atol=1e-7)
     order = rng.permutation(n)
-    moved = gls(
-        time[order] + shift, (flux[order] + 3) * -scale, periods, None if error is None else error[order]
-    )
+    moved = gls(time[order] + shift, (flux[order] + 3) * -scale, periods, None if error is None else error[order])
     np.testing.assert_allclose(power, moved, atol=1e-6)
 
 
