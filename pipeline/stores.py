@@ -103,7 +103,8 @@ def create(folder: Folder, path: str, template: Template, partitions: int) -> No
             array.name,
             shape=(rows, *rest),
             dtype=array.dtype,
-            shards=(template.partition, *rest),
+            # One object a partition, whichever it is called: a shard of inner chunks, or a chunk of single numbers.
+            shards=(template.partition, *rest) if rest else None,
             chunks=(min(INNER, template.partition) if rest else template.partition, *rest),
             compressors=[blosc, Crc32cCodec()],  # a flipped bit would unpack to other numbers without a word
             fill_value=array.fill,
@@ -182,7 +183,7 @@ def _encode(metadata: bytes, name: str, part: int, values: NDArray[Any]) -> byte
     """Return the bytes of one shard, or None if it is all fill."""
     memory = MemoryStore({"zarr.json": default_buffer_prototype().buffer.from_bytes(metadata)})
     array = zarr.open_array(memory, mode="r+")
-    size = array.shards[0] if array.shards else 0
+    size = (array.shards or array.chunks)[0]
     if array.dtype != values.dtype or array.shape[1:] != values.shape[1:] or not 0 < len(values) <= size:
         raise ValueError(
             f"{name}: {values.dtype} {values.shape} is not a partition of {array.dtype} {(size, *array.shape[1:])}"

@@ -23,7 +23,7 @@ SEGMENTS_A_TARGET = 8
 
 SAMPLES, BINS = 4000, len(PERIODS_CALNET)
 
-_READ = ("valid", "tic_id", "ra", "dec", "tmag", "time", "flux", "quality")
+_READ = ("tic_id", "ra", "dec", "tmag", "time", "flux", "quality")
 
 
 def store_path(name: str) -> str:
@@ -101,13 +101,17 @@ class Preprocess(Stage):
 
     def inputs(self, key: Key) -> list[str]:
         """Return the stars of a partition, by row."""
-        targets = self._read(key, ["valid", "tic_id"])
+        targets = self._read(key, ["tic_id"])
         return [f"TIC {tic_id}" for tic_id in targets["tic_id"][targets["valid"]]]
 
     def _read(self, key: Key, names: list[str]) -> dict[str, NDArray[np.generic]]:
-        size = partition_size(where_cadence(key.where))
-        rows = slice(key.part * size, (key.part + 1) * size)
-        return stores.read(self.workspace, ingest.store_path(key.where), names, rows)
+        size, path = partition_size(where_cadence(key.where)), ingest.store_path(key.where)
+        first = key.part * size
+        valid = stores.read(self.workspace, path, ["valid"], slice(first, first + size))["valid"]
+        # Rows behind the last target are fill: unpacking it would cost a small partition more than its targets.
+        count = int(np.flatnonzero(valid)[-1]) + 1 if valid.any() else 0
+        data = stores.read(self.workspace, path, names, slice(first, first + count))
+        return data | {"valid": valid[:count]}
 
     def prepare(self, *, overwrite: bool = False) -> None:
         """Create the store of segments, or let it grow to as many partitions as are ingested."""

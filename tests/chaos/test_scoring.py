@@ -1,0 +1,89 @@
+"""Scoring under fire on one running Ray: scores and star table are the same bytes as if nothing had happened."""
+
+import psutil
+import pytest
+import torch
+
+from catalogs.folder import Folder
+from cluster.head import ray_head
+from cluster.local import dask_client
+from models.registry import Registry
+from models.spec import get_spec
+from pipeline import recipes
+from pipeline.settings import IngestSettings, PreprocessSettings
+from pipeline.simulate.spoc import write_archive
+from tests.chaos.killing import Chaos, content, job
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize(
+    ("stars", "drivers", "actors"),
+    [pytest.param(24, 2, 3, id="fast"), pytest.param(512, 10, 30, id="full")],
+)
+def test_catalogues_survive_kills(tmp_path, stars, drivers, actors):
+    workspace = Folder(tmp_path / "workspace")
+    prepare(tmp_path, workspace, stars)
+    with ray_head(cpus=2) as head:
+        options = [
+            "--workspace",
+            workspace.root,
+            "--ray-address",
+            head.address,
+            "--workers",
+            "2",
+            "--precision",
+            "fp32",
+        ]
+
+        def run(left):
+            for sector in ("1", "2", "1-3"):  # several snapshots, each of them the same in every round
+                start = [*options, "--sectors", sector]
+                Chaos(
+                    lambda start=start: job("score_sectors", *start, env=head.environ),
+                    lambda driver: actor_pids(head.process.pid),
+                    left,
+                    seed=sum(left.values()),
+                ).until_done(longest_s=3.0)
+            found = {path: data for path, data in content(workspace).items() if path.startswith("catalogs/")}
+            clear(workspace)
+            return found
+
+        calm, rounds = run({"driver": 0, "worker": 0}), 0
+        left = {"driver": drivers, "worker": actors}
+        while any(left.values()):
+            stormy, rounds = run(left), rounds + 1
+            assert stormy.keys() == calm.keys()
+            assert [path for path in calm if calm[path] != stormy[path]] == []
+    print(f"{drivers} drivers and {actors} actors killed in {rounds} rounds, {len(calm)} files each the same")
+
+
+def prepare(folder, workspace, stars):
+    """Preprocess three simulated sectors and put random weights into production."""
+    write_archive(folder / "archive", [1, 2, 3], stars, seed=8)
+    with dask_client(2) as client:
+        list(recipes.ingest_sectors(client, workspace, Folder(folder / "archive"), None, IngestSettings()))
+        list(recipes.preprocess_sectors(client, workspace, None, PreprocessSettings()))
+    torch.manual_seed(1)
+    registry = Registry(workspace)
+    registry.set_alias(
+        "calnet", "production", registry.save("calnet", get_spec("calnet").network().state_dict(), {}, {})
+    )
+
+
+def actor_pids(head):
+    """Return the pids of the processes that run Ray Data's map actors."""
+    children = psutil.Process(head).children(recursive=True)
+    return [child.pid for child in children if "MapWorker" in name_of(child)]
+
+
+def name_of(process):
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
+
+
+def clear(workspace):
+    """Forget all scores."""
+    for path in ("catalogs", "manifest/score", "manifest/combine", "outcomes/score"):
+        workspace.remove_tree(path)
