@@ -20,7 +20,6 @@ import torch
 import torch.distributed as dist
 from ray.train.torch import get_device, prepare_model
 from sklearn.metrics import average_precision_score
-from sklearn.metrics import average_precision_score
 from torch import Tensor, nn
 from torch.nn import functional
 
