@@ -42,8 +42,8 @@ _TMAG = Column("tmag", _FLOAT, "mag", "phot.mag;em.opt.I", "TESS magnitude (TIC)
 _SECTOR = Column("sector", _INT, "", "meta.id;obs", "TESS sector", (1, 9999))
 _CADENCE = Column("cadence_s", _FLOAT, "s", "time.resolution", "Time between cadences", (1, 7200))
 _SEGMENT = Column("segment", _INT, "", "meta.id.part", "Number of the segment in its light curve, from 0", (0, None))
-_START = Column("t_start", _FLOAT, "d", "time.start;obs", "First cadence, BTJD = BJD(TDB) - 2457000")
-_END = Column("t_end", _FLOAT, "d", "time.end;obs", "Last cadence, BTJD = BJD(TDB) - 2457000")
+_START = Column("t_start", _FLOAT, "d", "time.start;obs", "First cadence used, BTJD = BJD(TDB) - 2457000")
+_END = Column("t_end", _FLOAT, "d", "time.end;obs", "Last cadence used, BTJD = BJD(TDB) - 2457000")
 _PERIOD = Column(
     "gls_period",
     _FLOAT,
@@ -65,7 +65,7 @@ SEGMENTS = Table(
         _SEGMENT,
         _START,
         _END,
-        Column("n_cadences", _INT, "", "meta.number;obs", "Cadences used", (0, None)),
+        Column("n_cadences", _INT, "", "meta.number;obs", "Good cadences, before the recipe cuts any", (0, None)),
         _PERIOD,
         Column(
             "gls_power",
@@ -130,7 +130,7 @@ STARS = Table(
         _DEC,
         _TMAG,
         Column("sectors", pa.list_(_INT), "", "meta.id;obs", "TESS sectors scored, ascending", (1, 9999)),
-        Column("n_segments", _INT, "", "meta.number;obs", "Segments scored", (1, None)),
+        Column("n_segments", _INT, "", "meta.number;obs", "Segments combined, of one cadence a sector", (1, None)),
         Column("score", _FLOAT, "", "stat.probability", "Score of all segments combined", (0, 1)),
         Column("score_max", _FLOAT, "", "stat.probability;stat.max", "Highest score of a segment", (0, 1)),
         _PERIOD,

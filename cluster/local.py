@@ -34,6 +34,12 @@ _CONNECT_S = 5
 _MEMORY_SHARE = 0.8  # of what is available now; the rest is for the driver and the page cache
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 
+# Runs in each worker. What a task raises reaches the driver, which says it in one line; the worker need not.
+_PRELOAD = """
+import logging
+logging.getLogger("distributed.worker").addFilter(lambda record: not str(record.msg).startswith("Compute Failed"))
+"""
+
 
 @dataclass(frozen=True)
 class RaySession:
@@ -88,6 +94,7 @@ def dask_client(workers: int | None = None, address: str | None = None) -> Itera
 
 
 def _local_dask(workers: int | None, folder: str) -> Any:
+    import dask
     from dask.system import CPU_COUNT
     from distributed import LocalCluster
     from distributed.system import MEMORY_LIMIT
@@ -95,16 +102,25 @@ def _local_dask(workers: int | None, folder: str) -> Any:
     workers = workers or CPU_COUNT
     # MEMORY_LIMIT knows a container's limit, psutil what other programs leave.
     memory = int(min(MEMORY_LIMIT, psutil.virtual_memory().available) * _MEMORY_SHARE)
-    return LocalCluster(
-        n_workers=workers,
-        threads_per_worker=1,
-        processes=True,
-        host="127.0.0.1",
-        dashboard_address=f"127.0.0.1:{free_port(8787)}",
-        memory_limit=memory // workers,
-        local_directory=folder,
-        env=_ONE_THREAD,
-    )
+    logging.getLogger("distributed.nanny").addFilter(_is_news)
+    # Work that took two workers with it is tried input by input (`pipeline.run`): a third death would teach nothing.
+    with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
+        return LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=f"127.0.0.1:{free_port(8787)}",
+            memory_limit=memory // workers,
+            local_directory=folder,
+            env=_ONE_THREAD,
+            preload=_PRELOAD,
+        )
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Tell what a reader of the log learns from, from what is normal: a busy worker that is slow to end."""
+    return "still alive after" not in record.getMessage()
 
 
 @contextlib.contextmanager

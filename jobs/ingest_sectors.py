@@ -38,8 +38,8 @@ def main(
     settings = IngestSettings.load(config, "ingest", pattern=pattern)
     with options.dask_session(workers, dask_address, workspace) as client:
         if dry_run:
-            plans = recipes.plan_sectors(client, workspace, archive, sectors, settings)
-            click.echo(estimate.ingest(workspace, plans, options.cores(client)))
+            plans = recipes.plan_sectors(client, workspace, archive, sectors, settings, overwrite)
+            click.echo(estimate.ingest(workspace, dict(plans), options.cores(client)))
         else:
             options.finish(recipes.ingest_sectors(client, workspace, archive, sectors, settings, overwrite))
 

@@ -180,7 +180,10 @@ def score_sectors(
     if not report.failures:
         snapshot = combine.combine(workspace, entry.id, entry.sha256)
         report.notes.append(f"{workspace.url(snapshot.path)}: {snapshot.rows} stars")
-        if Registry(workspace).aliases(entry.name).get("production", entry.id) == entry.id:
+        if Registry(workspace).aliases(entry.name).get("production") == entry.id:
             combine.publish(workspace, snapshot)
             report.notes.append(f"{workspace.url(combine.CURRENT)}: the same")
+        else:
+            cure = f"python -m jobs.promote {entry.name}@{entry.id} publishes it"
+            report.notes.append(f"{combine.CURRENT} is left as it is, {entry.id} is not in production; {cure}")
     return report

@@ -91,7 +91,7 @@ class Score(Stage):
         """Return the identities of a partition's curves and of the model."""
         return self.require("preprocess", curves_key(key)) | {f"model/{self.entry.id}": self.entry.sha256}
 
-    def prepare(self, *, overwrite: bool = False) -> None:
+    def prepare(self) -> None:
         """Check that the stores were made by the recipe that the model needs."""
         wanted = get_spec(self.entry.name).recipe
         for name in self.names:
@@ -216,7 +216,8 @@ def _score_file(path: Path, predictor: Predictor, recipe: str) -> list[dict[str,
         return [row | {"note": str(error)}]
     row |= {"tic_id": curve.facts.tic_id, "sector": curve.facts.sector}
     time, flux, quality = (curve.columns[name] for name in ("time", "flux", "quality"))
-    segments = prepare(time, flux, quality, recipe=recipe, cadence_s=float(curve.facts.cadence_s))
+    cadence, errors = float(curve.facts.cadence_s), curve.columns["flux_err"]
+    segments = prepare(time, flux, quality, recipe=recipe, cadence_s=cadence, flux_err=errors)
     if not segments:
         return [row | {"note": "no segment of good data as long as 2.8 d"}]
     curves = np.stack([segment.curve for segment in segments])

@@ -21,7 +21,7 @@ from pipeline.errors import Corrupt
 from pipeline.partition import Key
 from pipeline.settings import digest
 
-__all__ = ["Object", "Record", "commit", "committed", "discard", "path", "provenance", "read", "verify"]
+__all__ = ["Object", "Record", "commit", "committed", "discard", "path", "provenance", "read", "stale", "verify"]
 
 
 @dataclass(frozen=True, order=True)
@@ -119,11 +119,13 @@ def commit(workspace: Folder, record: Record) -> Record:
     if workspace.create(path(record.stage, record.key), data):
         return record
     winner = read(workspace, record.stage, record.key)
-    if winner is None or winner.identity == record.identity:
-        return record
+    if winner is not None and winner.identity == record.identity:
+        return winner
+    # Whose bytes lie there now cannot be told: nobody's are committed.
+    workspace.remove(path(record.stage, record.key))
     raise Corrupt(
-        f"{record.key}: two executions of {record.stage} gave different bytes; "
-        f"redo it with --overwrite and report this as a bug"
+        f"{record.key}: two executions of {record.stage} at once gave different bytes "
+        f"({record.details.get('runtime', '')}); neither is kept, run again, on equal machines or with --precision fp32"
     )
 
 
@@ -132,6 +134,20 @@ def committed(workspace: Folder, stage: str, prefix: str = "") -> dict[str, str]
     top = f"manifest/{stage}/"
     found = workspace.list(f"{top}{prefix}".rstrip("/"), suffix=".json")
     return {entry.path.removeprefix(top).removesuffix(".json"): entry.path for entry in found}
+
+
+def stale(workspace: Folder, record: Record) -> str | None:
+    """Return the upstream manifest that has changed since `record` was made, at any level; None if none has."""
+    for where, identity in record.upstream.items():
+        if not where.endswith(".json"):
+            continue  # a plan or a model: compared by the stage itself
+        stage, key = where.removeprefix("manifest/").removesuffix(".json").split("/", 1)
+        source = read(workspace, stage, key)
+        if source is None or source.identity != identity:
+            return where
+        if (deeper := stale(workspace, source)) is not None:
+            return deeper
+    return None
 
 
 def discard(workspace: Folder, stage: str, key: Key | str) -> None:

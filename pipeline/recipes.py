@@ -7,6 +7,7 @@
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any
 
 from distributed import Client
 
@@ -27,9 +28,14 @@ _BATCH = 500
 
 
 def plan_sectors(
-    client: Client, workspace: Folder, archive: Folder, sectors: Sequence[int] | None, settings: IngestSettings
-) -> dict[str, plan.Change]:
-    """Take stock of an archive, headers only; write nothing.
+    client: Client,
+    workspace: Folder,
+    archive: Folder,
+    sectors: Sequence[int] | None,
+    settings: IngestSettings,
+    overwrite: bool = False,
+) -> Iterator[tuple[str, plan.Change]]:
+    """Take stock of an archive, headers only, sector by sector; write nothing.
 
     Parameters
     ----------
@@ -41,11 +47,15 @@ def plan_sectors(
         Sectors wanted; default all that the archive has.
     settings : IngestSettings
         The pattern of file names.
+    overwrite : bool
+        Make the plans anew.
 
-    Returns
-    -------
-    dict
-        Store → its plan as it will be.
+    Yields
+    ------
+    name : str
+        Store.
+    change : plan.Change
+        Its plan, as it is and as it will be.
 
     Raises
     ------
@@ -58,11 +68,19 @@ def plan_sectors(
     if not found:
         wanted = "any sector" if sectors is None else f"sectors {', '.join(map(str, sectors))}"
         raise Missing(f"{archive}: no file of {wanted} matches {settings.pattern!r}; see --archive and --pattern")
-    fresh = plan.fresh(workspace, found)
-    batches = [fresh[start : start + _BATCH] for start in range(0, len(fresh), _BATCH)]
-    inspected = map_batches(client, partial(plan.inspect, archive), batches, "inventory") if batches else []
-    rows = [row for batch in inspected for row in batch]
-    return plan.changes(workspace, found, rows, sectors)
+
+    def inspect(files: Sequence[plan.Found], sector: int | None) -> list[dict[str, Any]]:
+        known = [] if overwrite else plan.names(workspace, None if sector is None else [sector])
+        fresh = plan.fresh(workspace, known, files)
+        rows, killers = map_batches(client, partial(plan.inspect, archive), fresh, _BATCH, "inventory")
+        return rows + [plan.killed(item) for item in killers]
+
+    # What lies in no sector's folder is placed by its header, and what has no readable one comes last, as sector 0.
+    loose = inspect(found.pop(0, []), None)
+    placed = {row["sector"] for row in loose if not row["sector"] or sectors is None or row["sector"] in sectors}
+    for sector in sorted(found.keys() | placed, key=lambda sector: (sector == 0, sector)):
+        rows = inspect(found.pop(sector, []), sector) + [row for row in loose if row["sector"] == sector]
+        yield from plan.changes(workspace, sector, rows, overwrite).items()
 
 
 def ingest_sectors(
@@ -75,12 +93,11 @@ def ingest_sectors(
 ) -> Iterator[Report]:
     """Read light-curve files into stores, one report a store. See `plan_sectors` for the parameters."""
     workspace.sweep()
-    if overwrite:
-        for name in status.planned(workspace, sectors):
+    for name, change in plan_sectors(client, workspace, archive, sectors, settings, overwrite):
+        if overwrite:
             _discard(workspace, "ingest", f"lightcurves/{name}", [ingest.store_path(name)])
             workspace.remove(plan.path(name))
-    for name, change in plan_sectors(client, workspace, archive, sectors, settings).items():
-        plan.save(workspace, name, change.plan)
+        plan.save(workspace, name, change)
         stage = Ingest(workspace, archive, name, settings)
         stage.prepare()
         report = run(stage, client)

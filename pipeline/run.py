@@ -1,7 +1,9 @@
 """Map a stage's keys over Dask and report. The other runner, over Ray Data, is `models.predict`."""
 
+import itertools
 import logging
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -44,7 +46,10 @@ def run(stage: Stage, client: Client, keys: Sequence[Key] | None = None) -> Repo
     keys = stage.keys() if keys is None else keys
     report = Report(stage.name)
     started = time.monotonic()
-    futures = {client.submit(stage.execute, key, key=f"{stage.name}/{key}", pure=False): key for key in keys}
+    run_id = _run_id()
+    futures = {
+        client.submit(stage.execute, key, key=f"{stage.name}/{key}-{run_id}", pure=False): key for key in keys
+    }
     with track(stage.name, len(keys)) as tick:
         for future in as_completed(futures):
             key = futures[future]
@@ -70,25 +75,60 @@ def _result(stage: Stage, key: Key, future: object) -> Outcome:
     return outcome
 
 
-def map_batches(client: Client, function: Callable[..., Any], batches: Sequence[Any], name: str) -> list[Any]:
-    """Return ``[function(batch) for batch in batches]``, worked out on Dask, in order.
+def _run_id() -> str:
+    """Return a word that tells this run's tasks from another driver's on the same scheduler."""
+    return uuid.uuid4().hex[:6]
+
+
+def map_batches(
+    client: Client, function: Callable[[list[Any]], list[Any]], items: Sequence[Any], size: int, name: str
+) -> tuple[list[Any], list[Any]]:
+    """Apply a function to batches of items on Dask.
 
     Parameters
     ----------
     client : distributed.Client
         Where to run it.
     function : callable
-        Pure; called with one batch.
-    batches : sequence
-        One task each.
+        Takes a list of items and returns a list of results.
+    items : sequence
+        What to work on.
+    size : int
+        Items a task.
     name : str
         Prefix of the task names.
+
+    Returns
+    -------
+    results : list
+        In no particular order.
+    killers : list
+        Items that kill a worker even alone.
     """
-    futures = [
-        client.submit(function, batch, key=f"{name}/batch-{number:05d}", pure=False)
-        for number, batch in enumerate(batches)
-    ]
-    with track(name, len(futures)) as tick:
-        for _ in as_completed(futures):
-            tick()
-    return list(client.gather(futures))
+    run_id, number = _run_id(), itertools.count()
+    queue = as_completed()
+
+    def submit(batch: list[Any]) -> None:
+        future = client.submit(function, batch, key=f"{name}/batch-{next(number):05d}-{run_id}", pure=False)
+        batches[future] = batch
+        queue.add(future)
+
+    batches: dict[Any, list[Any]] = {}
+    results: list[Any] = []
+    killers: list[Any] = []
+    for start in range(0, len(items), size):
+        submit(list(items[start : start + size]))
+    with track(name, len(items)) as tick:
+        for future in queue:
+            batch = batches.pop(future)
+            try:
+                results += future.result()
+            except KilledWorker:
+                middle = len(batch) // 2
+                if middle:
+                    submit(batch[:middle])
+                    submit(batch[middle:])
+                    continue
+                killers += batch
+            tick(len(batch))
+    return results, killers

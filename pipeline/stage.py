@@ -94,6 +94,11 @@ class Stage(ABC):
         self.workspace = workspace
         self.settings = settings
 
+    @property
+    def origin(self) -> dict[str, str]:
+        """Where inputs outside the workspace come from; goes into the provenance."""
+        return {}
+
     @abstractmethod
     def keys(self) -> list[Key]:
         """Return the partitions there are to do, sorted."""
@@ -119,7 +124,7 @@ class Stage(ABC):
     def probe(self, key: Key, name: str) -> None:  # noqa: B027
         """Do the work of one input and throw the result away; run alone when a partition kills its workers."""
 
-    def prepare(self, *, overwrite: bool = False) -> None:  # noqa: B027
+    def prepare(self) -> None:  # noqa: B027
         """Set up what all partitions share (plans, templates); called once, in the driver."""
 
     def compare(self, key: Key, record: Record) -> None:
@@ -181,7 +186,7 @@ class Stage(ABC):
             rows=product.rows,
             counts={str(state): counts.get(str(state), 0) for state in State},
             details=product.details,
-            provenance=manifest.provenance(started),
+            provenance=manifest.provenance(started) | self.origin,
         )
         record = manifest.commit(self.workspace, record)
         return Outcome(str(key), record.rows, record.counts, time.time() - started)
@@ -198,10 +203,14 @@ class Stage(ABC):
         ------
         Missing
             If it is not committed.
+        Stale
+            If what it was made from has changed since.
         """
         record = manifest.read(self.workspace, stage, key)
         if record is None:
             raise Missing(f"{key}: not committed by {stage} in {self.workspace}; run that job first")
+        if (changed := manifest.stale(self.workspace, record)) is not None:
+            raise Stale(f"{key}: stale, {changed} has changed since; run {stage}_sectors again with --overwrite")
         return {manifest.path(stage, key): record.identity}
 
 

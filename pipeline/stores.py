@@ -167,11 +167,13 @@ def write(folder: Folder, path: str, part: int, arrays: Mapping[str, NDArray[Any
     """
     objects = []
     for name, values in arrays.items():
+        target = f"{path}/{name}/{_shard(part, values.ndim)}"
         data = _encode(folder.read(f"{path}/{name}/zarr.json"), name, part, values)
-        if data is not None:
-            item = Object.of(f"{path}/{name}/{_shard(part, values.ndim)}", data)
-            folder.write(item.path, data)
-            objects.append(item)
+        if data is None:
+            folder.remove(target)  # what an attempt that was never committed may have left
+            continue
+        folder.write(target, data)
+        objects.append(Object.of(target, data))
     return objects
 
 

@@ -18,7 +18,7 @@ from pipeline.errors import Missing, Stale
 from pipeline.lightcurves import preprocess
 from pipeline.manifest import Object, Record
 from pipeline.metrics import combine_scores
-from pipeline.partition import Key
+from pipeline.partition import CADENCES, Key
 from pipeline.settings import digest
 
 __all__ = ["CURRENT", "VERSION", "Snapshot", "combine", "publish", "snapshots"]
@@ -110,8 +110,7 @@ def combine(workspace: Folder, model_id: str, model_sha256: str) -> Snapshot:
         provenance=manifest.provenance(started),
     )
     manifest.verify(workspace, record.objects)
-    manifest.commit(workspace, record)
-    return snapshot
+    return Snapshot(**manifest.commit(workspace, record).details["snapshot"])
 
 
 def publish(workspace: Folder, snapshot: Snapshot) -> None:
@@ -126,9 +125,14 @@ def _path(model_id: str, number: int) -> str:
 
 
 def _place(workspace: Folder, model_id: str, data: bytes) -> int:
-    """Write a snapshot under the next free number; one that was written but never committed gives way."""
+    """Write a snapshot under the next free number; no file that is there is ever changed.
+
+    One of the same bytes is taken for it: a run that was killed before its commit left it, or another is about to
+    commit the same.
+    """
     number = max((snapshot.number for snapshot in snapshots(workspace, model_id)), default=0) + 1
-    workspace.write(_path(model_id, number), data)
+    while not workspace.create(_path(model_id, number), data) and workspace.read(_path(model_id, number)) != data:
+        number += 1
     return number
 
 
@@ -138,10 +142,9 @@ def _records(workspace: Folder, model_id: str) -> list[Record]:
         record = manifest.read(workspace, "score", key)
         if record is None:
             continue
-        path = next(name for name in record.upstream if name.startswith("manifest/preprocess/"))
-        curves = manifest.read(workspace, "preprocess", path.removeprefix("manifest/preprocess/").removesuffix(".json"))
-        if curves is None or curves.identity != record.upstream[path]:
-            raise Stale(f"{key}: its curves have changed since; run score_sectors for that sector with --overwrite")
+        if (changed := manifest.stale(workspace, record)) is not None:
+            cure = "run preprocess_sectors and score_sectors for that sector, with --overwrite"
+            raise Stale(f"{key}: stale, {changed} has changed since; {cure}")
         records.append(record)
     if not records:
         raise Missing(f"{workspace}: no scores of {model_id}; run score_sectors")
@@ -160,6 +163,9 @@ def _segments(workspace: Folder, records: list[Record]) -> pd.DataFrame:
         index = write.read(workspace, preprocess.index_path(curves), schema.SEGMENTS).select(columns).to_pandas()
         frames.append(scores.merge(index, on=_KEYS, how="left", validate="one_to_one"))
     joined = pd.concat(frames, ignore_index=True)
+    # A star of several cadences in a sector is one observation: its photons are not counted twice.
+    rank = joined["cadence_s"].map({cadence: order for order, cadence in enumerate(CADENCES)})
+    joined = joined[rank == rank.groupby([joined["tic_id"], joined["sector"]]).transform("min")]
     return joined.sort_values(["tic_id", "sector", "cadence_s", "segment"], ignore_index=True)
 
 

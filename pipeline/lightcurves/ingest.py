@@ -142,6 +142,11 @@ class Ingest(Stage):
             raise Missing(f"{self.workspace.url(plan.path(self.where))}: no plan; run ingest_sectors")
         return self._plan
 
+    @property
+    def origin(self) -> dict[str, str]:
+        """The archive that the files' paths are relative to."""
+        return {"archive": self.archive.root}
+
     def keys(self) -> list[Key]:
         """Return the partitions of the plan, sorted."""
         return [Key("lightcurves", self.where, part) for part in plan.partitions(self.plan)]
@@ -156,8 +161,10 @@ class Ingest(Stage):
         rows = [[row[name] for name in fields] for row in plan.members(self.plan, key.part)]
         return {f"{plan.path(self.where)}#part-{key.part:05d}": digest(rows)}
 
-    def prepare(self, *, overwrite: bool = False) -> None:
+    def prepare(self) -> None:
         """Create the sector's store, or let it grow to the plan's size."""
+        if not self.keys():
+            return  # no file of the sector is of use: there is a plan that says so, and no store
         rows = self.plan.filter(self.plan["partition"].is_valid())
         first, last = min(rows["first_cadence"].to_pylist()), max(rows["last_cadence"].to_pylist())
         assert isinstance(self.settings, IngestSettings)

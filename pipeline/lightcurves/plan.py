@@ -6,7 +6,7 @@ found below the archive stands in one, accepted or rejected with its reason.
 
 import fnmatch
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from catalogs import schema, write
 from catalogs.folder import Entry, Folder
-from pipeline.errors import Reason, Refused, Rejected
+from pipeline.errors import Reason, Refused, Rejected, UsageError
 from pipeline.fits import printable
 from pipeline.lightcurves import tess
 from pipeline.partition import partition_size, where, where_cadence, where_sector
@@ -29,6 +29,7 @@ __all__ = [
     "find",
     "fresh",
     "inspect",
+    "killed",
     "load",
     "members",
     "names",
@@ -38,6 +39,9 @@ __all__ = [
 ]
 
 ACCEPTED, REJECTED = "accepted", "rejected"
+
+#: Reasons that may be gone by the next run, though the file has not changed.
+_TRY_AGAIN = pa.array([str(Reason.UNREADABLE), str(Reason.CHANGED)])
 
 _SECTOR_FOLDER = re.compile(r"(?:s|sector[_-]?)0*(\d{1,4})", re.IGNORECASE)
 
@@ -62,13 +66,23 @@ def load(workspace: Folder, name: str) -> pa.Table | None:
     return write.read(workspace, path(name), schema.PLAN)
 
 
-def save(workspace: Folder, name: str, plan: pa.Table) -> None:
-    """Write a plan, unless it is the one that is there."""
-    if plan.num_rows:
-        write.write(workspace, path(name), plan, schema.PLAN)
+def save(workspace: Folder, name: str, change: "Change") -> None:
+    """Write a plan as it will be.
+
+    Raises
+    ------
+    Refused
+        If another job has changed the plan since it was read.
+    """
+    now = load(workspace, name)
+    if now is not None and change.before is not None and now.equals(change.plan):
+        return
+    if (now is None) != (change.before is None) or (now is not None and not now.equals(change.before)):
+        raise Refused(f"{workspace.url(path(name))}: another job is ingesting this sector; run again when it has ended")
+    write.write(workspace, path(name), change.plan, schema.PLAN)
 
 
-def find(archive: Folder, sectors: Sequence[int] | None, pattern: str) -> list[Found]:
+def find(archive: Folder, sectors: Sequence[int] | None, pattern: str) -> dict[int, list[Found]]:
     """List the files of the wanted sectors.
 
     Folders ``s001``, ``s0001`` or ``sector1`` anywhere in a path (the mission's own nesting too) name the sector of
@@ -82,17 +96,30 @@ def find(archive: Folder, sectors: Sequence[int] | None, pattern: str) -> list[F
         Sectors wanted; default all.
     pattern : str
         Glob relative to the archive; ``*`` matches slashes too, ``{sector}`` or ``{sector:03d}`` each sector.
+
+    Returns
+    -------
+    dict
+        Sector → files; 0 for those in no sector's folder.
+
+    Raises
+    ------
+    UsageError
+        If the pattern has other braces than ``{sector}``.
     """
-    globs = [pattern.format(sector=sector).removeprefix("**/") for sector in sectors or range(1, 1000)]
-    matches = re.compile("|".join(fnmatch.translate(glob) for glob in dict.fromkeys(globs))).match
-    found = []
+    try:
+        globs = {pattern.format(sector=sector).removeprefix("**/") for sector in sectors or range(1, 100)}
+    except (KeyError, IndexError, ValueError) as error:
+        raise UsageError(f"--pattern {pattern}: only {{sector}} or {{sector:03d}} may stand in braces") from error
+    matches = re.compile("|".join(fnmatch.translate(glob) for glob in sorted(globs))).match
+    found: dict[int, list[Found]] = {}
     for top in ["", *archive.folders()]:
         if not _is_wanted(_sector_of(f"{top}/"), sectors):
             continue
         for entry in archive.list(top) if top else archive.files():
             sector = _sector_of(entry.path)
             if _is_wanted(sector, sectors) and matches(entry.path):
-                found.append(Found(entry, sector))
+                found.setdefault(sector, []).append(Found(entry, sector))
     return found
 
 
@@ -113,9 +140,7 @@ def inspect(archive: Folder, found: Iterable[Found]) -> list[dict[str, Any]]:
 
 
 def _inspect(archive: Folder, found: Found) -> dict[str, Any]:
-    row: dict[str, Any] = dict.fromkeys(schema.PLAN.names)
-    row |= {"file": printable(found.entry.path), "size": found.entry.size, "mtime": found.entry.mtime}
-    row |= {"sector": found.sector, "verdict": REJECTED}
+    row = _blank(found)
     try:
         seen = tess.inspect(archive, found.entry.path, found.entry.size)
         facts = seen.facts
@@ -130,12 +155,24 @@ def _inspect(archive: Folder, found: Found) -> dict[str, Any]:
     return row
 
 
+def _blank(found: Found) -> dict[str, Any]:
+    row: dict[str, Any] = dict.fromkeys(schema.PLAN.names)
+    row |= {"file": printable(found.entry.path), "size": found.entry.size, "mtime": found.entry.mtime}
+    return row | {"sector": found.sector, "verdict": REJECTED}
+
+
 def name_of(row: dict[str, Any]) -> str:
     """Return the store a plan row belongs to; what could not be read counts with the two-minute files."""
     return where(row["sector"], row["cadence_s"] or 120)
 
 
-def extend(name: str, old: pa.Table | None, rows: list[dict[str, Any]], there: set[str] | None = None) -> pa.Table:
+def killed(found: Found) -> dict[str, Any]:
+    """Return the plan row of a file whose headers kill the process that reads them."""
+    message = "reading its headers killed the process; remove it, and report this as a bug"
+    return _blank(found) | {"reason": str(Reason.KILLED), "message": message}
+
+
+def extend(name: str, old: pa.Table | None, rows: list[dict[str, Any]], seen: Collection[str] = ()) -> pa.Table:
     """Return the plan with newly inspected files added at its end.
 
     Parameters
@@ -146,8 +183,8 @@ def extend(name: str, old: pa.Table | None, rows: list[dict[str, Any]], there: s
         The plan so far.
     rows : list of dict
         From `inspect`: files that are new or changed since.
-    there : set of str, optional
-        All files there are: a rejected one that was removed leaves the plan. What has a row stays.
+    seen : collection of str
+        All files inspected now: one that was rejected here may have a place in another store by now.
 
     Raises
     ------
@@ -161,8 +198,8 @@ def extend(name: str, old: pa.Table | None, rows: list[dict[str, Any]], there: s
         new = again.pop(row["file"], None)
         if new is not None and new["checksum"] != row["checksum"]:
             raise _refusal(name, f"{row['file']} has changed since it was ingested")
-    gone = {row["file"] for row in kept if there is not None and row["file"] not in there and row["row"] is None}
-    kept = [row for row in kept if row["file"] not in again.keys() | gone]
+        row["mtime"] = new["mtime"] if new else row["mtime"]
+    kept = [row for row in kept if row["row"] is not None or row["file"] not in {*again, *seen}]
     _reject_outliers(name, [*rowed.values(), *again.values()], again.values())
     best: dict[int, dict[str, Any]] = {}
     for row in sorted(again.values(), key=_rank):
@@ -244,77 +281,81 @@ def check_same(row: dict[str, Any], curve: tess.LightCurve) -> None:
         raise Rejected(Reason.CHANGED, f"not the file that was planned: {', '.join(what)}")
 
 
-def fresh(workspace: Folder, found: Iterable[Found]) -> list[Found]:
-    """Return the files that are not in a plan yet, or have another size or time than they had then."""
+def fresh(workspace: Folder, stores: Iterable[str], found: Iterable[Found]) -> list[Found]:
+    """Return the files that stand in none of these stores' plans, have changed since, or could not be read then."""
     known: set[tuple[str, int, float]] = set()
-    for name in names(workspace):
+    for name in stores:
         plan = load(workspace, name)
         assert plan is not None
-        known |= set(zip(*(plan[column].to_pylist() for column in ("file", "size", "mtime")), strict=True))
+        settled = plan.filter(pc.invert(pc.is_in(plan["reason"], value_set=_TRY_AGAIN)))
+        known |= set(zip(*(settled[column].to_pylist() for column in ("file", "size", "mtime")), strict=True))
     return [item for item in found if (printable(item.entry.path), item.entry.size, item.entry.mtime) not in known]
 
 
-def names(workspace: Folder) -> list[str]:
-    """Return the stores that have a plan, sorted."""
+def names(workspace: Folder, sectors: Sequence[int] | None = None) -> list[str]:
+    """Return the stores that have a plan, sorted; of the given sectors if there are any given."""
     suffix = ".plan.parquet"
-    return [entry.path.rsplit("/", 1)[1].removesuffix(suffix) for entry in workspace.list("manifest/ingest", suffix)]
+    paths = (entry.path for entry in workspace.list("manifest/ingest", suffix))
+    found = [path.rsplit("/", 1)[1].removesuffix(suffix) for path in paths]
+    return sorted(name for name in found if sectors is None or where_sector(name) in sectors)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Change:
-    """A store's plan as it will be.
+    """A store's plan as it is and as it will be.
 
     Attributes
     ----------
+    before : pyarrow.Table or None
+        The plan that was extended.
     plan : pyarrow.Table
         All of it, old and new.
-    new : int
-        Files planned for the first time, or again because they have changed.
     """
 
+    before: pa.Table | None
     plan: pa.Table
-    new: int
 
     @property
     def refused(self) -> int:
         """Files, old and new, that are no use."""
         return int(pc.sum(pc.equal(self.plan["verdict"], REJECTED)).as_py() or 0)
 
-    @property
-    def accepted(self) -> pa.Table:
-        """The rows that have a place in the store."""
-        return self.plan.filter(self.plan["row"].is_valid())
-
 
 def changes(
-    workspace: Folder, found: Iterable[Found], rows: Iterable[dict[str, Any]], sectors: Sequence[int] | None
+    workspace: Folder, sector: int, rows: Iterable[dict[str, Any]], overwrite: bool = False
 ) -> dict[str, Change]:
-    """Sort inspected files into stores and extend their plans.
+    """Sort a sector's inspected files into stores and extend their plans.
 
     Parameters
     ----------
     workspace : Folder
         Holds the plans so far.
-    found : iterable of Found
-        All files there are.
+    sector : int
+        The sector.
     rows : iterable of dict
-        From `inspect`, those that are fresh.
-    sectors : sequence of int, optional
-        Sectors wanted; what a header places elsewhere is left alone.
+        From `inspect`: those that are fresh, or all of them to overwrite.
+    overwrite : bool
+        Make the plans anew.
 
     Returns
     -------
     dict
-        Store → its plan, for the stores of these sectors that have any.
+        Store → its plan, for the sector's stores that have one or get one.
+
+    Raises
+    ------
+    Refused
+        If new files would change rows, or nothing would be left of a store that is to be overwritten.
     """
     by_name: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        if _is_wanted(row["sector"], sectors):
-            by_name.setdefault(name_of(row), []).append(row)
-    there = {printable(item.entry.path) for item in found}
-    wanted = {name for name in names(workspace) if _is_wanted(where_sector(name), sectors)} | by_name.keys()
+        by_name.setdefault(name_of(row), []).append(row)
+    seen = {row["file"] for found in by_name.values() for row in found}
     made = {}
-    for name in sorted(wanted):
-        new = by_name.get(name, [])
-        made[name] = Change(extend(name, load(workspace, name), new, there), len(new))
+    for name in sorted(by_name if overwrite else {*by_name, *names(workspace, [sector])}):
+        before = load(workspace, name)
+        after = extend(name, None if overwrite else before, by_name.get(name, []), seen)
+        if overwrite and before is not None and partitions(before) and not partitions(after):
+            raise Refused(f"{name}: no file of it is of use now; what was ingested is kept. See --archive")
+        made[name] = Change(None if overwrite else before, after)
     return made

@@ -82,11 +82,10 @@ def _stages(workspace: Folder, archive: Folder):  # type: ignore[no-untyped-def]
     """Ingest and preprocess in this process, so that its clock counts all of it; the plan is part of ingest."""
     settings = IngestSettings()
     with timed() as ingested:
-        found = plan.find(archive, None, settings.pattern)
-        rows = plan.inspect(archive, found)
-        for name, change in plan.changes(workspace, found, rows, None).items():
-            plan.save(workspace, name, change.plan)
-            _all(Ingest(workspace, archive, name, settings))
+        for sector, found in plan.find(archive, None, settings.pattern).items():
+            for name, change in plan.changes(workspace, sector, plan.inspect(archive, found)).items():
+                plan.save(workspace, name, change)
+                _all(Ingest(workspace, archive, name, settings))
     with timed() as prepared:
         for name in plan.names(workspace):
             _all(Preprocess(workspace, name, PreprocessSettings()))

@@ -96,6 +96,7 @@ def test_the_loser_of_a_race_keeps_the_winners_commit(tmp_path):
     other = manifest.Record(**(vars(record) | {"rows": 99}))
     with pytest.raises(Corrupt, match="different bytes"):
         manifest.commit(stage.workspace, other)
+    assert manifest.read(stage.workspace, "toy", KEY) is None  # whose bytes lie there cannot be told
 
 
 def test_an_input_without_outcome_fails_the_job(tmp_path):

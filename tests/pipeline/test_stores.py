@@ -98,7 +98,9 @@ def test_what_is_no_whole_shard_is_refused(tmp_path, part, change):
 def test_all_fill_is_not_written(tmp_path):
     folder = Folder(tmp_path)
     stores.create(folder, "s.zarr", layout(), 1)
+    stores.write(folder, "s.zarr", 0, {"flux": values(1)["flux"]})  # an attempt that was killed before its commit
     assert stores.write(folder, "s.zarr", 0, {"flux": np.full((64, 40), NAN, np.float32)}) == []
+    assert np.isnan(stores.read(folder, "s.zarr", ["flux"], slice(None))["flux"]).all()
 
 
 def test_same_rows_same_bytes(tmp_path):

@@ -9,7 +9,7 @@ from astropy.io import fits
 
 from catalogs.folder import Folder
 from pipeline import manifest, recipes, stores
-from pipeline.errors import Mismatch, Missing, Refused, Stale
+from pipeline.errors import Mismatch, Missing, Refused, Stale, UsageError
 from pipeline.lightcurves import plan, status
 from pipeline.settings import IngestSettings, PreprocessSettings
 from pipeline.simulate.spoc import write_archive
@@ -164,8 +164,8 @@ def test_a_light_curve_that_fails_keeps_its_row(dask_client, workspace, tmp_path
     changing = tmp_path / "archive"
     shutil.copytree(archive / "s001", changing / "s001")
     folder = Folder(changing)
-    planned = recipes.plan_sectors(dask_client, workspace, folder, [1], IngestSettings())["s0001"]
-    plan.save(workspace, "s0001", planned.plan)
+    for name, change in recipes.plan_sectors(dask_client, workspace, folder, [1], IngestSettings()):
+        plan.save(workspace, name, change)
     gone = files(changing)[0]
     gone.unlink()
     (report,) = ingest(dask_client, workspace, changing)
@@ -174,6 +174,74 @@ def test_a_light_curve_that_fails_keeps_its_row(dask_client, workspace, tmp_path
     assert seen.sizes["target"] == 5
     (report,) = preprocess(dask_client, workspace)
     assert report.counts["done"] == 5
+
+
+def test_overwriting_with_a_wrong_archive_loses_nothing(dask_client, workspace, tmp_path, archive):
+    ingest(dask_client, workspace, archive)
+    before = content(workspace)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(Missing, match="--archive"):
+        ingest(dask_client, workspace, tmp_path / "empty", overwrite=True)
+    (tmp_path / "bad" / "s001").mkdir(parents=True)
+    (tmp_path / "bad" / "s001" / "x.fits").write_bytes(b"")
+    with pytest.raises(Refused, match="no file of it is of use"):
+        ingest(dask_client, workspace, tmp_path / "bad", overwrite=True)
+    assert content(workspace) == before
+
+
+def test_a_sector_of_bad_files_stops_no_other(dask_client, workspace, tmp_path, archive):
+    mixed = tmp_path / "archive"
+    shutil.copytree(archive / "s002", mixed / "s002")
+    (mixed / "s001").mkdir()
+    for path in (mixed / "s001" / "bad.fits", mixed / "stray.fits"):
+        path.write_bytes(b"no FITS")
+    shutil.copy(files(archive)[0], mixed / "loose.fits")  # its header says sector 1
+    reports = ingest(dask_client, workspace, mixed)
+    reports += preprocess(dask_client, workspace)
+    assert [report.exit_status for report in reports] == [0] * 6
+    assert [(r.label, r.counts["done"], r.counts["rejected"]) for r in reports[:3]] == [
+        ("s0001", 1, 1),
+        ("s0002", 6, 0),
+        ("s0000", 0, 1),
+    ]
+    assert set(status.outcomes(workspace, "ingest")["input"]) >= {"s001/bad.fits", "stray.fits", "loose.fits"}
+
+
+def test_rejected_files_are_not_forgotten_but_tried_again_when_they_change(dask_client, workspace, tmp_path, archive):
+    first, second = tmp_path / "first", tmp_path / "second"
+    shutil.copytree(archive / "s001", first / "s001")
+    repaired = files(first)[0]
+    whole = repaired.read_bytes()
+    repaired.write_bytes(whole[:100_000])
+    (report,) = ingest(dask_client, workspace, first)
+    assert report.counts["rejected"] == 1
+    (second / "s001").mkdir(parents=True)
+    shutil.copy(files(first)[1], second / "s001")
+    ingest(dask_client, workspace, second)
+    assert len(status.outcomes(workspace, "ingest")) == 6
+    repaired.write_bytes(whole)
+    (report,) = ingest(dask_client, workspace, first)
+    assert report.counts["rejected"] == 0 and report.counts["done"] == 6 and report.partitions == 2
+
+
+def test_stale_curves_are_seen_two_steps_on(dask_client, workspace, archive):
+    ingest(dask_client, workspace, archive, [1])
+    preprocess(dask_client, workspace)
+    path = manifest.path("ingest", "lightcurves/s0001/part-00000")
+    workspace.write(path, workspace.read(path).replace(b'"rows": 6', b'"rows": 7'))
+    record = manifest.read(workspace, "preprocess", "curves/s0001/part-00000")
+    assert manifest.stale(workspace, record) == path
+    with pytest.raises(Stale, match="--overwrite"):
+        preprocess(dask_client, workspace)
+
+
+def test_another_pattern_is_no_other_setting(dask_client, workspace, archive):
+    ingest(dask_client, workspace, archive, [1])
+    settings = IngestSettings(pattern="s{sector:03d}/*.fits")
+    (report,) = recipes.ingest_sectors(dask_client, workspace, Folder(archive), [1], settings)
+    assert report.skipped == 1
+    with pytest.raises(UsageError, match="--pattern"):
+        list(recipes.ingest_sectors(dask_client, workspace, Folder(archive), [1], IngestSettings(pattern="s{x}")))
 
 
 def test_settings_are_not_mixed(dask_client, workspace, archive):
