@@ -1,9 +1,11 @@
 """Where files live: a local folder or ``s3://bucket/prefix``, with the few verbs that commits need.
 
-A local file appears whole (temporary name, fsync, rename or link) or not at all; on S3 one PUT does the same.
+A local file appears whole (temporary name, fsync, rename or link) or not at all; on S3 one PUT does the same: never
+a multipart upload, whose parts stay, unseen and paid for, when it is cut off.
 `Folder.create` succeeds for one caller only, whoever else tries: ``os.link`` here, ``If-None-Match: *`` there.
 """
 
+import logging
 import os
 import posixpath
 import shutil
@@ -15,12 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import obstore
-from obstore.exceptions import AlreadyExistsError
+from obstore.exceptions import AlreadyExistsError, BaseError, GenericError
 from obstore.store import S3Store
 
 __all__ = ["Entry", "Folder"]
 
 _TEMPORARY = ".partial"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, order=True)
@@ -112,12 +116,16 @@ class Folder:
             with open(self.local(path), "rb") as file:
                 file.seek(start)
                 return file.read(-1 if length is None else length)
-        if start == 0 and length is None:
-            return bytes(obstore.get(self._s3, _inside(path)).bytes())
-        stop = self.size(path) if length is None else min(start + length, self.size(path))
-        if stop <= start:
+        if length == 0:
             return b""
-        return bytes(obstore.get_range(self._s3, _inside(path), start=start, end=stop))
+        options: Any = {"range": {"offset": start} if length is None else (start, start + length)}
+        try:
+            return bytes(obstore.get(self._s3, _inside(path), options=options if start or length else {}).bytes())
+        except GenericError:
+            # S3 clips a range that ends behind the object, but refuses (416) one that begins there.
+            if start < self.size(path):
+                raise
+            return b""
 
     def write(self, path: str, data: bytes) -> None:
         """Write a file whole, replacing what was there; it is on the disk when this returns."""
@@ -126,13 +134,13 @@ class Folder:
             os.replace(temporary, self.local(path))
             _sync_directory(temporary.parent)
         else:
-            obstore.put(self._s3, _inside(path), data)
+            obstore.put(self._s3, _inside(path), data, use_multipart=False)
 
     def create(self, path: str, data: bytes) -> bool:
         """Write a file only if there is none of that name; return whether this call made it."""
         if not self.is_local:
             try:
-                obstore.put(self._s3, _inside(path), data, mode="create")
+                obstore.put(self._s3, _inside(path), data, mode="create", use_multipart=False)
             except AlreadyExistsError:
                 return False
             return True
@@ -174,10 +182,26 @@ class Folder:
             return self.local(path).stat().st_size
         return int(obstore.head(self._s3, _inside(path))["size"])
 
+    def is_there(self) -> bool:
+        """Return whether the folder can be listed and holds anything; where it is not mounted it is often empty."""
+        try:
+            if not self.is_local:
+                return any(obstore.list(self._s3))
+            with os.scandir(self.root) as entries:
+                return any(entries)
+        except (OSError, BaseError):
+            return False
+
     def list(self, prefix: str = "", suffix: str = "") -> Entries:
         """Return the files below the folder `prefix` whose names end in `suffix`, sorted by path.
 
-        Symbolic links to folders are not followed, temporary files are left out.
+        Temporary files are left out. A symbolic link to a folder is followed if that lies outside this one; the
+        files of a folder inside are listed where they are, and not a second time under the link.
+
+        Raises
+        ------
+        OSError
+            If a folder cannot be listed because of the machine. One that is missing or forbidden has no files.
         """
         found = self._list_local(prefix) if self.is_local else self._list_s3(prefix)
         return sorted(e for e in found if e.path.endswith(suffix) and not e.path.endswith(_TEMPORARY))
@@ -188,24 +212,20 @@ class Folder:
         return sorted(e for e in found if not e.path.endswith(_TEMPORARY))
 
     def folders(self) -> Names:
-        """Return the names of the folders directly inside, sorted; links to folders are left out."""
+        """Return the names of the folders directly inside, sorted; for links to folders see `list`."""
         if self.is_local:
+            real = os.path.realpath(self.root)
             with os.scandir(self.root) as entries:
-                return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+                return sorted(e.name for e in entries if _is_folder(e) and not _leads_into(e, real))
         return sorted(p.rstrip("/") for p in obstore.list_with_delimiter(self._s3)["common_prefixes"])
 
     def _list_local(self, prefix: str, deep: bool = True) -> Iterator[Entry]:
-        top = self.local(prefix) if prefix else Path(self.root)
-        for folder, inner, names in os.walk(top):
-            if not deep:
-                inner.clear()
-            for name in names:
-                path = os.path.join(folder, name)
-                try:
-                    stat = os.stat(path)
-                except OSError:  # a dangling link is listed, so that it can be accounted for
-                    stat = os.lstat(path)
-                yield Entry(os.path.relpath(path, self.root), stat.st_size, stat.st_mtime)
+        for path, file in _walk(self.root, _inside(prefix) if prefix else "", deep):
+            try:
+                stat = file.stat()
+            except OSError:  # a dangling link is listed, so that it can be accounted for
+                stat = file.stat(follow_symlinks=False)
+            yield Entry(path, stat.st_size, stat.st_mtime)
 
     def _list_s3(self, prefix: str, deep: bool = True) -> Iterator[Entry]:
         start = f"{_inside(prefix)}/" if prefix else None
@@ -226,10 +246,14 @@ class Folder:
         if self.is_local:
             shutil.rmtree(self.local(path), ignore_errors=True)
         else:
-            obstore.delete(self._s3, [entry.path for entry in self.list(path)])
+            # In requests of 1000 keys each.
+            obstore.delete(self._s3, [entry.path for entry in self._list_s3(path)])
 
     def sweep(self) -> int:
-        """Remove temporary files of processes of this machine that are dead; return how many."""
+        """Remove temporary files of processes of this machine that are dead; return how many.
+
+        On S3 there are none: what a PUT that was cut off has sent is not kept.
+        """
         if not self.is_local:
             return 0
         swept = 0
@@ -247,6 +271,64 @@ def _inside(path: str) -> str:
     if clean.startswith(("/", "../")) or clean == ".." or "\0" in clean:
         raise ValueError(f"{path!r} leads out of its folder")
     return clean
+
+
+def _walk(root: str, top: str, deep: bool) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Yield the files below `root`/`top` and their paths relative to `root`, those behind links to folders last.
+
+    Links may lead in circles, so each real folder is walked once; and never back from outside into `root`, whose
+    files have their own paths.
+    """
+    real_root, seen = os.path.realpath(root), set[str]()
+    todo, links = [(top, os.path.realpath(os.path.join(root, top)))], list[tuple[str, str]]()
+    while todo or links:
+        if not todo:
+            links.sort(reverse=True)
+            todo.append(links.pop())
+        folder, real = todo.pop()
+        if real in seen:
+            continue
+        seen.add(real)
+        at_home = _is_below(real, real_root)
+        for entry in _scan(os.path.join(root, folder)):
+            path = os.path.join(folder, entry.name)
+            if not _is_folder(entry):
+                yield path, entry
+            elif not deep:
+                continue
+            elif not entry.is_symlink():
+                inner = os.path.join(real, entry.name)
+                if at_home or not _is_below(inner, real_root):
+                    todo.append((path, inner))
+            elif not _leads_into(entry, real_root):
+                links.append((path, os.path.realpath(entry.path)))
+
+
+def _scan(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except PermissionError as error:
+        log.warning("%s: %s; what lies there is left out", folder, error.strerror)
+        return []
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _leads_into(entry: os.DirEntry[str], real_root: str) -> bool:
+    """Return whether an entry is a link to what lies below the folder `real_root` anyway."""
+    return entry.is_symlink() and _is_below(os.path.realpath(entry.path), real_root)
+
+
+def _is_below(real: str, real_root: str) -> bool:
+    return f"{real}/".startswith(f"{real_root.rstrip('/')}/")
 
 
 def _is_orphan(name: str) -> bool:

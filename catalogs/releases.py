@@ -13,7 +13,7 @@ from catalogs.schema import TABLES, CatalogError
 from catalogs.table import Table
 from catalogs.write import read
 
-__all__ = ["QueryError", "Release", "releases", "sources"]
+__all__ = ["CatalogNotFound", "QueryError", "Release", "releases", "sources"]
 
 _COMBINED, _SCORED = "manifest/combine", "manifest/score"
 
@@ -22,6 +22,10 @@ class QueryError(CatalogError):
     """A question that a catalogue cannot answer; the message says what to ask instead."""
 
     exit_status = 2
+
+
+class CatalogNotFound(QueryError, FileNotFoundError):
+    """No such catalogue yet; the message names the command that makes it."""
 
 
 @dataclass(frozen=True, order=True)
@@ -52,7 +56,7 @@ def sources(
 
     Raises
     ------
-    FileNotFoundError
+    CatalogNotFound
         If there is no such catalogue yet.
     QueryError
         If there is none of that name, or none as of then, or of several models none is named.
@@ -72,7 +76,7 @@ def sources(
         known = releases(folder, catalog, model or _published_model(folder, published))
         found = [(known[-1] if as_of is None else _as_of(known, as_of)).path] if known else []
     if not found:
-        raise FileNotFoundError(_absence(folder, table, model))
+        raise CatalogNotFound(_absence(folder, table, model))
     return found
 
 

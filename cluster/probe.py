@@ -1,5 +1,8 @@
 """Check that every worker sees the folder that the driver writes to."""
 
+import os
+import socket
+import time
 import uuid
 from typing import TYPE_CHECKING
 
@@ -10,6 +13,8 @@ if TYPE_CHECKING:
     from distributed import Client
 
 __all__ = ["probe_workspace"]
+
+_LEFT, _LEFT_S = "probes", 3600.0  # on S3: the folder, and the age in s from which a probe's driver is dead
 
 
 def probe_workspace(workspace: Folder, client: "Client | None" = None) -> int:
@@ -32,7 +37,7 @@ def probe_workspace(workspace: Folder, client: "Client | None" = None) -> int:
     UsageError
         Naming the workers that do not: a local path then means another disk there.
     """
-    path = f"probe-{uuid.uuid4().hex}"
+    path = _path(workspace)
     workspace.write(path, path.encode())
     try:
         seen = client.run(_sees, workspace.root, path) if client else _ask_ray_nodes(workspace.root, path)
@@ -45,6 +50,17 @@ def probe_workspace(workspace: Folder, client: "Client | None" = None) -> int:
             "give a path that every node shares, or s3://bucket/prefix"
         )
     return len(seen)
+
+
+def _path(workspace: Folder) -> str:
+    """Return a name under which nothing stays should this process be killed."""
+    name = f"probe.{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex[:8]}"
+    if workspace.is_local:
+        return f".{name}.partial"  # the form of temporary files, which `Folder.sweep` removes
+    for entry in workspace.list(_LEFT):
+        if entry.mtime < time.time() - _LEFT_S:
+            workspace.remove(entry.path)
+    return f"{_LEFT}/{name}"
 
 
 def _sees(root: str, path: str) -> bool:

@@ -19,7 +19,11 @@ from pipeline.lightcurves import status
 @options.workspace
 @click.argument("tic", type=int)
 def main(workspace: Folder, tic: int) -> None:
-    """Show TIC's catalogue row, and for each sector its file, checksum, settings, segments and manifests, as JSON."""
+    """Show TIC's catalogue row and its model, and for each sector its file, checksum and steps, as JSON.
+
+    A step (ingest, preprocess, score) shows its manifest, version, settings, when and where it ran, whether it is
+    stale, and what it made of the star: segments, and their scores with the runtime.
+    """
     click.echo(json.dumps(status.explain(workspace, tic), indent=2, default=str))
 
 

@@ -36,10 +36,10 @@ def main(
     a bad one with its reason. Killed or run again, the job goes on where it was; new files are added at the end.
     """
     settings = IngestSettings.load(config, "ingest", pattern=pattern)
-    with options.dask_session(workers, dask_address, workspace) as client:
+    with options.dask_session(workers, dask_address, None if dry_run else workspace) as client:
         if dry_run:
             plans = recipes.plan_sectors(client, workspace, archive, sectors, settings, overwrite)
-            click.echo(estimate.ingest(workspace, dict(plans), options.cores(client)))
+            click.echo(estimate.ingest(workspace, plans, options.cores(client), overwrite))
         else:
             options.finish(recipes.ingest_sectors(client, workspace, archive, sectors, settings, overwrite))
 

@@ -6,10 +6,11 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 import pandas as pd
+from obstore.exceptions import BaseError as StoreError
 
 from catalogs.folder import Folder
 from catalogs.schema import CatalogError
@@ -103,25 +104,37 @@ def ray(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @contextmanager
-def dask_session(workers: int | None, address: str | None, workspace: Folder) -> Iterator[Any]:
-    """Yield a Dask client whose workers all see the workspace; print where its dashboard is."""
+def dask_session(workers: int | None, address: str | None, workspace: Folder | None) -> Iterator[Any]:
+    """Yield a Dask client whose workers all see the workspace, if one is given; print where its dashboard is."""
     with local.dask_client(workers, address) as client:
         click.echo(f"Dask dashboard: {client.dashboard_link}")
-        probe_workspace(workspace, client)
+        if workspace is not None:
+            probe_workspace(workspace, client)
         yield client
 
 
 @contextmanager
 def ray_session(workers: int | None, address: str | None, workspace: Folder) -> Iterator[tuple[int, float]]:
-    """Yield how many actors to use and GPUs each, on a Ray whose nodes all see the workspace."""
+    """Yield how many actors to use and GPUs each, on a Ray whose nodes all see the workspace.
+
+    Without `workers` there is an actor for each GPU or core that is there now: where nodes are started on demand, say
+    how many. `SKYSIFT_GPUS` says how many GPUs an actor asks for, of nodes not started yet too; 0 is none.
+    """
     import ray
 
     with local.ray_session(workers, address) as session:
         click.echo(f"Ray dashboard: {session.dashboard or 'none'}")
         probe_workspace(workspace)
-        resources = ray.cluster_resources()
-        gpus = int(resources.get("GPU", 0))
-        yield workers or gpus or int(resources["CPU"]), float(gpus > 0)
+        there = ray.cluster_resources()
+        asked = os.environ.get("SKYSIFT_GPUS") or str(int(there.get("GPU", 0) > 0))
+        try:
+            gpus = float(asked)
+        except ValueError:
+            raise UsageError(f"SKYSIFT_GPUS={asked}: not a number of GPUs an actor; say 0, 0.5 or 1") from None
+        count = workers or int(there.get("GPU", 0) / gpus if gpus > 0 else there.get("CPU", 0))
+        if not count:
+            click.echo("no node with a free core or GPU is there yet: one actor; say --workers N for more")
+        yield count or 1, gpus
 
 
 def cores(client: Any) -> int:
@@ -143,8 +156,30 @@ def show(table: pd.DataFrame, otherwise: str) -> None:
     click.echo(table.to_string(index=False) if len(table) else otherwise)
 
 
+def _outside_errors() -> tuple[type[Exception], ...]:
+    """Return the errors of disks, networks and clusters; Ray's only where Ray was loaded."""
+    ray_exceptions = sys.modules.get("ray.exceptions")
+    return (OSError, StoreError, *([ray_exceptions.RayError] if ray_exceptions else []))
+
+
+def _line(error: Exception) -> str:
+    """Return an error of others as one line, without the traceback that Ray puts into its messages."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+    text = lines[-1] if lines[0].endswith("(most recent call last):") or "ray::" in lines[0] else " ".join(lines)
+    return f"{type(error).__name__}: {text[:500]}"
+
+
+def _end(message: str, status: int) -> NoReturn:
+    logging.getLogger(__name__).debug("the error in full", exc_info=True)
+    click.echo(f"error: {message}", err=True)
+    sys.exit(status)
+
+
 def job(function: Callable[..., None]) -> click.Command:
-    """Make a command of a job; errors raised on purpose end it with their message and status."""
+    """Make a command of a job; errors raised on purpose end it with their message and status, others' with 1.
+
+    Errors of disks, networks and clusters are told in a line; ``SKYSIFT_LOG=DEBUG`` shows them whole.
+    """
     command = click.command(epilog=EXIT, context_settings={"max_content_width": 110})(function)
     inner = command.invoke
 
@@ -153,9 +188,12 @@ def job(function: Callable[..., None]) -> click.Command:
         logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
         try:
             return inner(ctx)
-        except (SkysiftError, CatalogError, FileNotFoundError) as error:
-            click.echo(f"error: {error}", err=True)
-            sys.exit(getattr(error, "exit_status", 2))
+        except (SkysiftError, CatalogError) as error:
+            _end(str(error), error.exit_status)
+        except BrokenPipeError:
+            raise  # `| head` has read enough: click ends in silence
+        except _outside_errors() as error:
+            _end(_line(error), 1)
 
     command.invoke = invoke  # type: ignore[method-assign]
     return command

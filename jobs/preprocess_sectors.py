@@ -35,11 +35,11 @@ def main(
     resolves short and long periods. A store holds one recipe; --overwrite changes it.
     """
     settings = PreprocessSettings.load(config, "preprocess", recipe=recipe)
-    with options.dask_session(workers, dask_address, workspace) as client:
+    with options.dask_session(workers, dask_address, None if dry_run else workspace) as client:
         if dry_run:
-            names = status.planned(workspace, sectors)
-            done = status.committed_parts(workspace, "preprocess")
-            click.echo(estimate.segments(workspace, names, done, options.cores(client), scoring=False))
+            done = set() if overwrite else status.committed_parts(workspace, "preprocess")
+            cores = options.cores(client)
+            click.echo(estimate.segments(workspace, sectors, "preprocess", done, cores, partial))
         else:
             options.finish(recipes.preprocess_sectors(client, workspace, sectors, settings, overwrite, partial))
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env python
 """Make a model the production one."""
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -31,6 +32,11 @@ def main(workspace: Folder, model: str) -> None:
     if found := combine.snapshots(workspace, entry.id):
         combine.publish(workspace, found[-1])
         click.echo(f"{workspace.url(combine.CURRENT)}: {found[-1].rows} stars")
+        return
+    shown = combine.current_model(workspace)
+    state = f"still shows {shown}" if shown else "is not there yet"
+    cure = f"python -m jobs.score_sectors --workspace {shlex.quote(str(workspace))} --model {entry.name}"
+    click.echo(f"{entry.id} has no catalogue: {workspace.url(combine.CURRENT)} {state}; to make it: {cure}")
 
 
 if __name__ == "__main__":

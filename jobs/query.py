@@ -11,6 +11,7 @@ import click
 
 from catalogs.folder import Folder
 from catalogs.query import query
+from catalogs.schema import PROVENANCE
 from jobs import options
 
 
@@ -25,7 +26,7 @@ from jobs import options
 @click.option("--model", help="Model id.  [default: the published one]")
 @click.option("--columns", help="Columns, separated by commas.")
 @click.option("--limit", type=click.IntRange(0), help="Largest number of rows.")
-@click.option("--csv", is_flag=True, help="Print CSV, whole; a table otherwise.")
+@click.option("--csv", is_flag=True, help="Print CSV with all columns; else a table, less provenance.")
 def main(
     workspace: Folder, catalog: str, ids: tuple[str, ...], cone: tuple[float, float, float] | None,
     min_score: float | None, where: str | None, as_of: str | None, model: str | None, columns: str | None,
@@ -42,7 +43,11 @@ def main(
     )  # fmt: skip
     for note in found.attrs["notes"]:
         click.echo(note, err=True)
-    click.echo(found.to_csv(index=False), nl=False) if csv else options.show(found, "no rows")
+    if csv:
+        click.echo(found.to_csv(index=False), nl=False)
+        return
+    provenance = [] if wanted else [column.name for column in PROVENANCE]
+    options.show(found.drop(columns=provenance, errors="ignore"), "no rows")
 
 
 if __name__ == "__main__":

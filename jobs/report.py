@@ -15,19 +15,17 @@ from models.labels import read_labels, read_negatives
 from models.registry import Registry
 from pipeline.errors import UsageError
 from pipeline.lightcurves import combine, page
-from pipeline.settings import CombineSettings
-
-_LIST = click.Path(exists=True, dir_okay=False, path_type=Path)
+from pipeline.settings import ReportSettings
 
 
 @options.job
 @options.workspace
-@click.option("--truth", type=_LIST, help="Labelled stars to judge the catalogue by: .dat, .csv, .parquet.")
-@click.option("--held-out", type=_LIST, help="Those of them that the model was not trained on; a list of TIC.")
+@click.option("--truth", help="Labelled stars to judge the catalogue by: .dat, .csv, .parquet; local or s3://.")
+@click.option("--held-out", help="Those of them that the model was not trained on; a list of TIC.")
 @click.option("--threshold", type=float, help="Score from which a star is a candidate.  [default: 0.5]")
 @options.settings_file
 def main(
-    workspace: Folder, truth: Path | None, held_out: Path | None, threshold: float | None, config: Path | None
+    workspace: Folder, truth: str | None, held_out: str | None, threshold: float | None, config: Path | None
 ) -> None:
     """Write WORKSPACE/reports/eclipsing_binaries.html.
 
@@ -37,7 +35,7 @@ def main(
     """
     if (truth is None) != (held_out is None):
         raise UsageError("--truth and --held-out go together: a star that the model was trained on proves nothing")
-    settings = CombineSettings.load(config, "combine", threshold=threshold)
+    settings = ReportSettings.load(config, "report", threshold=threshold)
     known, judges = None, None
     if truth is not None and held_out is not None:
         labels = read_labels(truth).drop_duplicates("tic_id")

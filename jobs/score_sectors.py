@@ -13,7 +13,8 @@ import click
 from catalogs.folder import Folder
 from jobs import options
 from models import predict, score
-from pipeline.lightcurves import estimate, status
+from pipeline.errors import UsageError
+from pipeline.lightcurves import estimate
 from pipeline.settings import ScoreSettings
 
 
@@ -40,13 +41,15 @@ def main(
     Scores are written once: a partition that is scored is not scored again by the same model. At the end all
     sectors scored so far are combined, one row a star. With --files, scores of the files' segments are printed.
     """
+    if files != bool(paths) or (files and dry_run):
+        raise UsageError("--files and the paths of FITS files go together, without --dry-run: --files a.fits b.fits")
     settings = ScoreSettings.load(config, "score", runtime=runtime, precision=precision)
     if files:
         click.echo(score.score_files(workspace, model, list(paths), settings).to_string(index=False))
     elif dry_run:
-        names = status.planned(workspace, sectors)
-        done = score.committed_parts(workspace, model)
-        click.echo(estimate.segments(workspace, names, done, workers or os.cpu_count() or 1, scoring=True))
+        scored = score.committed_parts(workspace, model)
+        cores = workers or os.cpu_count() or 1
+        click.echo(estimate.segments(workspace, sectors, "score", set() if overwrite else scored, cores, partial))
     else:
         with options.ray_session(workers, ray_address, workspace) as pool:
             report = predict.score_sectors(workspace, model, sectors, settings, pool, overwrite, partial)

@@ -17,7 +17,9 @@ from pipeline.lightcurves import status
 @options.job
 @options.workspace
 @options.sectors
-@click.option("--outcomes", type=click.Choice(["ingest", "preprocess"]), help="List what became of each input.")
+@click.option(
+    "--outcomes", type=click.Choice(["ingest", "preprocess", "score"]), help="List what became of each input."
+)
 @click.option("--all", "everything", is_flag=True, help="With --outcomes: also what was done without trouble.")
 def main(workspace: Folder, sectors: list[int] | None, outcomes: str | None, everything: bool) -> None:
     """Show, for each sector and step, what is done, rejected, missing and stale."""

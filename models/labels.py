@@ -9,6 +9,7 @@ import io
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,7 @@ __all__ = [
     "check_conflicts",
     "draw_unlisted",
     "file_digest",
+    "gather",
     "merge",
     "read_labels",
     "read_negatives",
@@ -136,6 +138,32 @@ def draw_unlisted(stars: Iterable[int], listed: Iterable[int], number: int, seed
     if len(left) < number:
         raise UsageError(f"--unlisted-as-negative {number}: only {len(left)} stars here are on no list")
     return sorted(np.random.default_rng(seed).choice(left, number, replace=False).tolist())
+
+
+def gather(
+    labels: str | Path, negatives: str | Path | None, stars: Iterable[int], number: int, seed: int
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Return the labelled stars of all sources, as `read_labels` does, and what the model's card says of them.
+
+    Parameters
+    ----------
+    labels, negatives : str or Path
+        Lists, local or ``s3://``; see `read_labels` and `read_negatives`.
+    stars : iterable of int
+        TIC identifiers in the stores.
+    number, seed : int
+        How many of them that are on no list to draw as negatives, and the generator's seed.
+    """
+    found = read_labels(labels)
+    sources: dict[str, Any] = {"labels": file_digest(labels)}
+    if negatives is not None:
+        found = merge(found, read_negatives(negatives))
+        sources["negatives"] = file_digest(negatives)
+    if number:
+        drawn = draw_unlisted(stars, found["tic_id"], number, seed)
+        found = merge(found, unlisted(drawn))
+        sources["unlisted_as_negative"] = {"seed": seed, "tic_id": drawn}
+    return found, sources
 
 
 def file_digest(path: str | Path) -> dict[str, str]:

@@ -14,7 +14,7 @@ from models.registry import Entry, Registry
 from models.runtime import Predictor
 from models.spec import get_spec
 from pipeline import manifest, stores
-from pipeline.errors import Corrupt, Mismatch, Rejected
+from pipeline.errors import ArchiveUnreachable, Corrupt, Mismatch, Rejected
 from pipeline.lightcurves import preprocess, status, tess
 from pipeline.lightcurves.clean import prepare
 from pipeline.manifest import Object
@@ -141,6 +141,11 @@ class Score(Stage):
         written = Object(*write.write(self.workspace, path, table, schema.SCORES))
         return Product([written], len(table), outcomes, {"runtime": self.predictor.describe()})
 
+    def probe(self, key: Key, name: str) -> None:
+        """Run the network on one segment and throw the score away."""
+        index = self._index(key)
+        self._scores(key, index.slice(_names(index).index(name), 1))
+
     def _scores(self, key: Key, index: pa.Table) -> np.ndarray[Any, np.dtype[np.float64]]:
         if not len(index):
             return np.empty(0)
@@ -212,7 +217,7 @@ def _score_file(path: Path, predictor: Predictor, recipe: str) -> list[dict[str,
     row: dict[str, Any] = {"file": path.name, "note": ""}
     try:
         curve = tess.read(Folder(path.parent), path.name)
-    except Rejected as error:
+    except (Rejected, ArchiveUnreachable) as error:
         return [row | {"note": str(error)}]
     row |= {"tic_id": curve.facts.tic_id, "sector": curve.facts.sector}
     time, flux, quality = (curve.columns[name] for name in ("time", "flux", "quality"))

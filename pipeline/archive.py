@@ -1,7 +1,8 @@
 """Guarded access to the files of an archive: inside it, regular, of sane size, unpacked under a cap.
 
 No link is followed out of the archive, no pipe or device is opened, nothing is read or unpacked beyond a
-limit; what is wrong with a file is said as `Rejected`, with the reason.
+limit; what is wrong with a file is said as `Rejected`, with the reason. What is wrong with the way to it says nothing
+of the file and is `ArchiveUnreachable`: a verdict lasts, a mount that is missing on one worker should not.
 """
 
 import errno
@@ -11,8 +12,10 @@ import stat
 import zlib
 from functools import lru_cache
 
+from obstore.exceptions import BaseError, InvalidPathError, PermissionDeniedError
+
 from catalogs.folder import Folder
-from pipeline.errors import Reason, Rejected
+from pipeline.errors import ArchiveUnreachable, Reason, Rejected
 
 __all__ = ["MAX_BYTES", "Source", "check_inside", "printable", "unpack", "unprintable"]
 
@@ -23,10 +26,13 @@ MAX_MEMBERS = 4096  # of a gzip file; block-wise compressors make one every 64 k
 _CHUNK = 64 << 10  # a ranged read: the headers, or the last row and what follows the table
 _PIECE = 256 << 10
 
-# What says something of this one file; the rest (no memory, no descriptors) says something of the machine.
-_ABOUT_THE_FILE = {
-    *(errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP),
-    *(errno.ENAMETOOLONG, errno.EIO, errno.ENXIO, errno.ENODEV, errno.EINVAL, errno.ESTALE),
+# Errors of one file, if its archive is well; of the disk, mount or network that the archive is on. Others (no memory,
+# no descriptors) are of neither.
+_GONE, _DENIED = {errno.ENOENT, errno.ENOTDIR}, {errno.EACCES, errno.EPERM}
+_OF_THE_FILE = {*_GONE, *_DENIED, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL}
+_OF_THE_ARCHIVE = {
+    *(errno.EIO, errno.ESTALE, errno.ENXIO, errno.ENODEV, errno.ENOTCONN, errno.ESHUTDOWN, errno.ETIMEDOUT),
+    *(errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ECONNREFUSED, errno.ECONNRESET),
 }
 
 
@@ -76,7 +82,8 @@ def check_inside(folder: Folder, path: str) -> None:
         return
     real, root = os.path.realpath(folder.local(path)), _real(folder.root)
     if os.path.commonpath([real, root]) != root:
-        raise Rejected(Reason.ESCAPES, f"leads to {printable(real)}, out of {root}; copy the file into the archive")
+        cure = "give the real folder as --archive, or copy it into the archive"
+        raise Rejected(Reason.ESCAPES, f"leads to {printable(real)}, out of {printable(root)}; {cure}")
 
 
 @lru_cache(maxsize=8)
@@ -97,6 +104,8 @@ class Source:
         Its stored size in bytes, if known; else it is asked for.
     whole : bool, default: False
         Read everything at once rather than ranges as needed.
+    planned : bool, default: False
+        Its headers were read before, so that it can be read: that this is forbidden now is the machine's fault.
 
     Attributes
     ----------
@@ -111,12 +120,16 @@ class Source:
     ------
     Rejected
         If it is empty, too large, no regular file, not readable, outside the archive, or a bad or huge gzip
-        stream.
+        stream; if it was planned and is gone.
+    ArchiveUnreachable
+        If the archive is missing, empty or not readable as a whole, as far as this machine can see.
     """
 
-    def __init__(self, folder: Folder, path: str, size: int | None = None, *, whole: bool = False) -> None:
+    def __init__(
+        self, folder: Folder, path: str, size: int | None = None, *, whole: bool = False, planned: bool = False
+    ) -> None:
         check_inside(folder, path)
-        self._folder, self._path = folder, path
+        self._folder, self._path, self._planned = folder, path, planned
         if folder.is_local or size is None:
             size = self._stat()
         if size == 0:
@@ -148,8 +161,8 @@ class Source:
             if not self._folder.is_local:
                 return self._folder.size(self._path)
             status = os.stat(self._folder.local(self._path))
-        except OSError as error:
-            raise _unreadable(error) from None
+        except (OSError, BaseError) as error:
+            raise self._failure(error) from None
         if not stat.S_ISREG(status.st_mode):
             kind = {stat.S_IFDIR: "directory", stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"}
             raise Rejected(Reason.UNREADABLE, f"a {kind.get(stat.S_IFMT(status.st_mode), 'device')}, not a file")
@@ -157,14 +170,27 @@ class Source:
 
     def _fetch(self, start: int, length: int) -> bytes:
         try:
-            # A whole object needs no range, which would cost S3 one more request.
+            # A whole object is asked for without a range, so that one that has grown since is noticed.
             whole = not self._folder.is_local and start == 0 and length == self.size
             data = self._folder.read(self._path, start, None if whole else length)
-        except OSError as error:
-            raise _unreadable(error) from None
+        except (OSError, BaseError) as error:
+            raise self._failure(error) from None
         if len(data) != length:
             raise Rejected(Reason.CHANGED, f"{len(data)} bytes at {start} where {length} were; is it still written to?")
         return data
+
+    def _failure(self, error: OSError | BaseError) -> Exception:
+        """Return what an error means: a verdict on the file, an archive out of reach, or, as it is, neither."""
+        code = _code(error)
+        gone, denied = code in _GONE, code in _DENIED
+        what = getattr(error, "strerror", None) or ("no such file" if gone else str(error).partition("\n")[0][:200])
+        away = code in _OF_THE_ARCHIVE or (denied and self._planned)
+        if away or ((gone or denied) and not self._folder.is_there()):
+            cure = "is the archive mounted on every worker, and may it be read there? Then run again"
+            return ArchiveUnreachable(f"{printable(self._folder.url(self._path))}: {printable(what)}; {cure}")
+        if gone and self._planned:
+            return Rejected(Reason.CHANGED, "was there when planned, is gone")
+        return Rejected(Reason.UNREADABLE, printable(what)) if code in _OF_THE_FILE else error
 
     def read(self, start: int, length: int) -> memoryview:
         """Return `length` FITS bytes from `start` on.
@@ -183,10 +209,15 @@ class Source:
         return memoryview(self._buffer)[begin : begin + length]
 
 
-def _unreadable(error: OSError) -> Exception:
-    if error.errno in _ABOUT_THE_FILE or isinstance(error, FileNotFoundError):
-        return Rejected(Reason.UNREADABLE, error.strerror or "no such file")
-    return error
+def _code(error: OSError | BaseError) -> int | None:
+    """Return an error's number; what S3 says is given the nearest one."""
+    if isinstance(error, FileNotFoundError):
+        return errno.ENOENT
+    if isinstance(error, OSError):
+        return error.errno
+    if isinstance(error, PermissionDeniedError):
+        return errno.EACCES
+    return errno.EINVAL if isinstance(error, InvalidPathError) else errno.EIO
 
 
 def unpack(stored: bytes) -> bytes:

@@ -11,6 +11,7 @@
     │   └── Missing         3       an input partition is not committed
     ├── Corrupt             1       stored bytes are not what the manifest says
     │   └── CorruptModel    1
+    ├── ArchiveUnreachable  1       the archive cannot be read from this machine, or not now
     └── Rejected            –       one input is hopeless: reason code + message, never stops a run
 
 A `Rejected` becomes a row of the outcome table; every other error stops the job with its status.
@@ -19,6 +20,7 @@ A `Rejected` becomes a row of the outcome table; every other error stops the job
 from enum import StrEnum
 
 __all__ = [
+    "ArchiveUnreachable",
     "Corrupt",
     "CorruptModel",
     "Mismatch",
@@ -96,6 +98,10 @@ class Corrupt(SkysiftError):
 
 class CorruptModel(Corrupt):
     """Weights or card of a model are not what its id says."""
+
+
+class ArchiveUnreachable(SkysiftError):
+    """The archive cannot be read from this machine, or not now: it says nothing of any file, so none is rejected."""
 
 
 class Rejected(SkysiftError):

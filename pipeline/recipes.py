@@ -17,6 +17,7 @@ from pipeline.errors import Missing
 from pipeline.lightcurves import ingest, plan, preprocess, status
 from pipeline.lightcurves.ingest import Ingest
 from pipeline.lightcurves.preprocess import Preprocess
+from pipeline.partition import where_sector
 from pipeline.report import Report
 from pipeline.run import map_batches, run
 from pipeline.settings import IngestSettings, PreprocessSettings
@@ -104,6 +105,10 @@ def ingest_sectors(
         report.label = name
         report.counts["rejected"] += change.refused
         yield report
+    if absent := sorted(set(sectors or ()) - {where_sector(name) for name in plan.names(workspace)}):
+        report = Report("ingest", "nothing")
+        report.notes.append(f"{archive} has no file of sectors {', '.join(map(str, absent))}")
+        yield report
 
 
 def preprocess_sectors(
@@ -138,8 +143,8 @@ def preprocess_sectors(
     """
     workspace.sweep()
     names = status.planned(workspace, sectors)
-    status.check_sectors(workspace, names, sectors)
     if not allow_missing:
+        status.check_sectors(workspace, names, sectors)
         status.check_complete(workspace, names, "ingest")
     for name in names:
         if overwrite:

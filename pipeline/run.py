@@ -47,9 +47,7 @@ def run(stage: Stage, client: Client, keys: Sequence[Key] | None = None) -> Repo
     report = Report(stage.name)
     started = time.monotonic()
     run_id = _run_id()
-    futures = {
-        client.submit(stage.execute, key, key=f"{stage.name}/{key}-{run_id}", pure=False): key for key in keys
-    }
+    futures = {client.submit(stage.execute, key, key=f"{stage.name}/{key}-{run_id}", pure=False): key for key in keys}
     with track(stage.name, len(keys)) as tick:
         for future in as_completed(futures):
             key = futures[future]

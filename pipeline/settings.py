@@ -15,14 +15,18 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pipeline.errors import UsageError
 
 __all__ = [
-    "CombineSettings",
     "IngestSettings",
     "PreprocessSettings",
+    "ReportSettings",
     "ScoreSettings",
     "Settings",
     "TrainSettings",
     "digest",
 ]
+
+
+#: Tables of a settings file, one a step.
+SECTIONS = ("ingest", "preprocess", "train", "score", "report")
 
 
 def digest(value: Any) -> str:
@@ -53,9 +57,12 @@ class Settings(BaseModel):
         values: dict[str, Any] = {}
         if config is not None:
             try:
-                values = dict(tomllib.loads(Path(config).read_text()).get(section, {}))
+                tables = tomllib.loads(Path(config).read_text())
             except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
                 raise UsageError(f"{config}: {error}") from error
+            if unknown := sorted(tables.keys() - set(SECTIONS)):
+                raise UsageError(f"{config}: no step is called {', '.join(unknown)}; there are {', '.join(SECTIONS)}")
+            values = dict(tables.get(section, {}))
         values |= {name: value for name, value in options.items() if value is not None}
         try:
             return cls(**values)
@@ -106,7 +113,7 @@ class ScoreSettings(Settings):
     batch_size: int = Field(64, ge=1, description="fixed batch; the last of a partition is padded")
 
 
-class CombineSettings(Settings):
-    """Scores → one row per star."""
+class ReportSettings(Settings):
+    """Catalogue → page."""
 
     threshold: float = Field(0.5, ge=0, le=1, description="counted as candidates in the report")

@@ -1,13 +1,12 @@
 """What a run would do, before it does it: files, partitions, bytes, free space, time."""
 
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from catalogs.folder import Folder
-from pipeline import manifest
-from pipeline.lightcurves import plan, preprocess
+from pipeline.lightcurves import plan, preprocess, status
 
 __all__ = ["Estimate", "ingest", "segments"]
 
@@ -40,13 +39,27 @@ class Estimate:
         )
 
 
-def ingest(workspace: Folder, changes: Mapping[str, plan.Change], workers: int) -> Estimate:
-    """Return what ingesting these plans would do; what is committed already is left out."""
+def ingest(
+    workspace: Folder, changes: Iterable[tuple[str, plan.Change]], workers: int, overwrite: bool = False
+) -> Estimate:
+    """Return what ingesting these plans would do; what is committed already is left out.
+
+    Parameters
+    ----------
+    workspace : Folder
+        Where stores will go.
+    changes : iterable of tuple
+        Stores and their plans, from `pipeline.recipes.plan_sectors`.
+    workers : int
+        Processes.
+    overwrite : bool
+        What is committed is made again.
+    """
     inputs = partitions = read = written = 0
     seconds = 0.0
-    for name, change in changes.items():
-        done = manifest.committed(workspace, "ingest", f"lightcurves/{name}")
-        parts = [part for part in plan.partitions(change.plan) if f"lightcurves/{name}/part-{part:05d}" not in done]
+    for name, change in changes:
+        done = set() if overwrite else status.committed_parts(workspace, "ingest", f"lightcurves/{name}")
+        parts = [part for part in plan.partitions(change.plan) if f"{name}/part-{part:05d}" not in done]
         rows = [row for part in parts for row in plan.members(change.plan, part)]
         cadences = sum(row["last_cadence"] - row["first_cadence"] + 1 for row in rows)
         inputs, partitions = inputs + len(rows), partitions + len(parts)
@@ -56,30 +69,52 @@ def ingest(workspace: Folder, changes: Mapping[str, plan.Change], workers: int) 
     return Estimate(inputs, partitions, read, written, _free(workspace), seconds / workers)
 
 
-def segments(workspace: Folder, names: Sequence[str], done: Collection[str], workers: int, scoring: bool) -> Estimate:
-    """Return what preprocessing or scoring would do.
+def segments(
+    workspace: Folder,
+    sectors: Sequence[int] | None,
+    stage: str,
+    done: Collection[str],
+    workers: int,
+    allow_missing: bool = False,
+) -> Estimate:
+    """Return what preprocessing or scoring would do; what the run would refuse is refused.
 
     Parameters
     ----------
     workspace : Folder
-        Holds the plans.
-    names : sequence of str
-        Stores.
+        Holds plans and manifests.
+    sectors : sequence of int, optional
+        Sectors wanted; default all that are planned.
+    stage : str
+        ``preprocess`` or ``score``.
     done : collection of str
-        ``s0001/part-00007`` of what is committed already.
+        ``s0001/part-00007`` of what will be left as it is.
     workers : int
         Processes.
-    scoring : bool
-        Whether segments are scored, not made.
+    allow_missing : bool
+        Go on without input partitions that are not committed.
+
+    Raises
+    ------
+    Missing
+        If a sector was not ingested, or input partitions are not committed.
+    Stale
+        If one of them was made from what has changed since.
     """
+    scoring = stage == "score"
+    before = "preprocess" if scoring else "ingest"
+    names = status.planned(workspace, sectors)
+    status.check_sectors(workspace, names, sectors)
+    if not allow_missing:
+        status.check_complete(workspace, names, before)
+    todo = status.committed_parts(workspace, before) - set(done)
     inputs = partitions = 0
     for name in names:
         table = plan.load(workspace, name)
         assert table is not None
-        for part in plan.partitions(table):
-            if f"{name}/part-{part:05d}" not in done:
-                inputs += len(plan.members(table, part))
-                partitions += 1
+        parts = [part for part in plan.partitions(table) if f"{name}/part-{part:05d}" in todo]
+        inputs += sum(len(plan.members(table, part)) for part in parts)
+        partitions += len(parts)
     count = inputs * _SEGMENTS_A_STAR
     read = count * 4 * (preprocess.SAMPLES + preprocess.BINS) if scoring else inputs * 20_000 * 16
     seconds = inputs * (_SCORE_S if scoring else _PREPROCESS_S)

@@ -15,7 +15,7 @@ from catalogs.pages import Link, Page, Picture, Section
 from pipeline.errors import Missing
 from pipeline.lightcurves import accounts, charts, combine, gallery
 from pipeline.lightcurves.truth import Judgement, judge, precision_recall
-from pipeline.settings import CombineSettings
+from pipeline.settings import ReportSettings
 from pipeline.stage import State
 
 __all__ = ["PATH", "write_report"]
@@ -31,7 +31,7 @@ def write_report(
     truth: pd.DataFrame | None = None,
     held_out: Collection[int] | None = None,
     notes: Sequence[str] = (),
-    settings: CombineSettings | None = None,
+    settings: ReportSettings | None = None,
     card: Mapping[str, Any] | None = None,
 ) -> str:
     """Write the report of the published catalogue.
@@ -46,7 +46,7 @@ def write_report(
         Stars the model has not seen in training; only these count against the truth. Needed with `truth`.
     notes : sequence of str
         Sentences that stand at the top.
-    settings : CombineSettings, optional
+    settings : ReportSettings, optional
         The score from which a star is a candidate.
     card : mapping, optional
         The model's card; default the one in the workspace.
@@ -67,25 +67,25 @@ def write_report(
         raise ValueError("held_out: with a truth, name the stars that the model was not trained on")
     if not workspace.exists(combine.CURRENT):
         raise Missing(f"{workspace.url(combine.CURRENT)}: no catalogue to report on; run score_sectors")
-    threshold = (settings or CombineSettings.load(None, "combine")).threshold
+    threshold = (settings or ReportSettings.load(None, "report")).threshold
     stars = write.read(workspace, combine.CURRENT, schema.STARS).to_pandas()
     stars = stars.sort_values(["score", "score_max", "tic_id"], ascending=[False, False, True], ignore_index=True)
     model_id = combine.current_model(workspace) or ""
-    outcomes = accounts.outcomes(workspace, model_id)
+    taken = accounts.take(workspace, model_id)
     judgement = None
     if truth is not None:
         judgement = judge(stars, truth, held_out, threshold)
     sections = [
-        accounts.summary(workspace, outcomes, model_id),
+        accounts.summary(taken),
         _scores(stars, judgement, threshold),
         *_verdict(judgement),
         *gallery.examples(workspace, stars, truth, judgement, threshold),
         _candidates(stars, truth, held_out, threshold),
         *_model(workspace, card, model_id),
-        *accounts.refused(outcomes),
+        *accounts.refused(taken),
         _next(workspace, stars),
     ]
-    page = Page("Eclipsing binaries", sections, _lead(stars, notes), _facts(outcomes, stars, threshold))
+    page = Page("Eclipsing binaries", sections, _lead(stars, notes), _facts(taken, stars, threshold))
     return page.write(workspace, PATH)
 
 
@@ -108,14 +108,14 @@ def _ranges(numbers: Sequence[int]) -> str:
     return ", ".join(f"{run[0]}–{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs if run)
 
 
-def _facts(outcomes: pd.DataFrame, stars: pd.DataFrame, threshold: float) -> dict[str, int]:
-    inputs, states = outcomes["stage"].value_counts(), outcomes["state"].value_counts()
+def _facts(taken: accounts.Accounts, stars: pd.DataFrame, threshold: float) -> dict[str, int]:
+    inputs = taken.stages[[str(state) for state in State]]
     return {
-        **{noun: int(inputs.get(stage, 0)) for stage, noun in accounts.INPUTS.items()},
+        **{noun: int(inputs.loc[stage].sum()) for stage, noun in accounts.INPUTS.items()},
         "stars": len(stars),
         f"candidates, score ≥ {threshold:g}": int(stars["score"].ge(threshold).sum()),
-        "inputs rejected": int(states.get(str(State.REJECTED), 0)),
-        "inputs failed": int(states.get(str(State.FAILED), 0)),
+        "inputs rejected": int(inputs[State.REJECTED].sum()),
+        "inputs failed": int(inputs[State.FAILED].sum()),
     }
 
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from catalogs import schema, write
 from catalogs.folder import Folder
 from pipeline import manifest, stores
+from pipeline.errors import Mismatch
 from pipeline.lightcurves import ingest
 from pipeline.lightcurves.clean import Segment, prepare
 from pipeline.lightcurves.periodogram import PERIOD_EDGES_ROBUST, PERIODS_CALNET
@@ -120,6 +121,12 @@ class Preprocess(Stage):
 
     def prepare(self) -> None:
         """Create the store of segments, or let it grow to as many partitions as are ingested."""
+        made_by = stores.shape(self.workspace, store_path(self.where)).get("recipe", self.settings.recipe)
+        if made_by != self.settings.recipe:
+            raise Mismatch(
+                f"{store_path(self.where)}: recipe was {made_by!r}, is {self.settings.recipe!r}; "
+                f"run preprocess_sectors --sectors {where_sector(self.where)} --overwrite to make it anew"
+            )
         if keys := self.keys():
             layout = template(self.where, self.settings)
             stores.create(self.workspace, store_path(self.where), layout, keys[-1].part + 1)

@@ -79,8 +79,8 @@ class Facts:
         Nominal time between cadences, s: one of `pipeline.partition.CADENCES`.
     data_rel : int
         Data release.
-    date, procver : str
-        Day the file was made; version of the pipeline that made it.
+    date : str
+        Day the file was made.
     """
 
     tic_id: int
@@ -99,7 +99,6 @@ class Facts:
     cadence_s: int
     data_rel: int
     date: str
-    procver: str
 
 
 @dataclass(frozen=True)
@@ -167,6 +166,8 @@ def inspect(folder: Folder, path: str, size: int | None = None) -> Inspection:
     ------
     Rejected
         If it is no TESS light curve, or a damaged one as far as can be seen.
+    ArchiveUnreachable
+        If this machine cannot read the archive: nothing is said of the file.
     """
     source = Source(folder, path, size)
     opened = _open(source)
@@ -179,8 +180,8 @@ def inspect(folder: Folder, path: str, size: int | None = None) -> Inspection:
     return Inspection(facts, table.rows, first, last, source.size, f"headers:{digest}")
 
 
-def read(folder: Folder, path: str, *, strict: bool = False) -> LightCurve:
-    """Read a light curve whole.
+def read(folder: Folder, path: str) -> LightCurve:
+    """Read a light curve whole, one that `inspect` has seen before.
 
     Rows stay in the order of the file, which must be that of CADENCENO. TIME may be NaN, repeat or go back:
     nothing is aligned on it.
@@ -191,15 +192,15 @@ def read(folder: Folder, path: str, *, strict: bool = False) -> LightCurve:
         Archive.
     path : str
         The file, relative to it.
-    strict : bool, default: False
-        Reject a file whose CHECKSUM does not fit, rather than note it; a wrong DATASUM always rejects.
 
     Raises
     ------
     Rejected
-        If it is no TESS light curve or a damaged one.
+        If it is no TESS light curve, a damaged one, or gone.
+    ArchiveUnreachable
+        If this machine cannot read the archive, or not this file: nothing is said of the file.
     """
-    source = Source(folder, path, whole=True)
+    source = Source(folder, path, whole=True, planned=True)
     opened = _open(source)
     table = opened.table
     data = source.read(table.start, table.rows * table.row_bytes)
@@ -213,8 +214,6 @@ def read(folder: Folder, path: str, *, strict: bool = False) -> LightCurve:
             columns[ours] = np.full(table.rows, np.nan, dtype)
     _check_rows(opened.facts, columns)
     note = check_sums(source, opened.hdu)
-    if note and strict:
-        raise Rejected(Reason.CHECKSUM, f"{note}; fetch it again")
     assert source.stored is not None
     return LightCurve(opened.facts, source.size, hashlib.sha256(source.stored).hexdigest(), columns, note)
 
@@ -288,7 +287,6 @@ def _facts(primary: Header, header: Header) -> Facts:
         cadence_s=_cadence(header),
         data_rel=primary.integer("DATA_REL", 0, 2**31 - 1, -1),
         date=primary.text("DATE"),
-        procver=primary.text("PROCVER"),
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 
 from catalogs.folder import Folder
+from pipeline import manifest
 
 TREE = Path(__file__).resolve().parents[2]
 
@@ -33,8 +34,17 @@ def job(name: str, *options: str, env: dict[str, str] | None = None) -> subproce
 
 
 def content(workspace: Folder) -> dict[str, bytes]:
-    """Return every file of a workspace that must be the same whatever was killed: all but times and reports."""
-    return {entry.path: workspace.read(entry.path) for entry in workspace.list() if not entry.path.endswith(".json")}
+    """Return what must be the same whatever was killed: every file's bytes, of manifests all but times and hosts."""
+    found = {}
+    for entry in workspace.list():
+        if entry.path.startswith("manifest/") and entry.path.endswith(".json"):
+            stage, key = entry.path.removeprefix("manifest/").removesuffix(".json").split("/", 1)
+            record = manifest.read(workspace, stage, key)
+            assert record is not None
+            found[entry.path] = record.identity.encode()
+        elif not entry.path.startswith("models/"):  # made once, before the killing
+            found[entry.path] = workspace.read(entry.path)
+    return found
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """Start-up on one machine: only loopback listens, no token is left, workers see what the driver writes."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -8,7 +9,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from distributed import KilledWorker
 
+from catalogs.folder import Folder
 from cluster.head import ray_head
 from cluster.local import dask_client, ray_session
 from cluster.probe import probe_workspace
@@ -101,6 +104,38 @@ def test_a_workspace_that_a_worker_does_not_see_is_refused(workspace):
 
     with pytest.raises(UsageError, match=r"tcp://there; give a path"):
         probe_workspace(workspace, Blind())
+
+
+def test_a_probe_whose_driver_died_is_removed(dask_client, workspace, s3_folder, monkeypatch):
+    assert probe_workspace(s3_folder, dask_client) == 2
+    for folder in (workspace, s3_folder):
+        with monkeypatch.context() as patch:
+            patch.setattr(Folder, "remove", lambda *_: None)  # as when the driver is killed
+            probe_workspace(folder, dask_client)
+    assert workspace.sweep() == 0  # of a process that is alive
+    (name,) = os.listdir(workspace.root)
+    os.rename(workspace.local(name), workspace.local(name.replace(f".{os.getpid()}.", ".4194305.")))
+    assert workspace.sweep() == 1 and os.listdir(workspace.root) == []
+    assert len(s3_folder.list()) == 1
+    monkeypatch.setattr("cluster.probe._LEFT_S", -60.0)
+    probe_workspace(s3_folder, dask_client)
+    assert s3_folder.list() == []
+
+
+def test_work_that_kills_two_workers_is_given_up(dask_client):
+    def die():
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(KilledWorker, match="on 2 different workers"):
+        dask_client.submit(die, pure=False).result()
+    dask_client.wait_for_workers(2)
+
+
+def test_what_a_task_raises_is_not_logged_by_its_worker(tree):
+    code = "from cluster.local import dask_client\nif __name__ == '__main__':\n"
+    code += "    with dask_client(1) as client: print(client.submit(int, 'x').exception())"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tree, capture_output=True, text=True, timeout=60)
+    assert "invalid literal" in done.stdout and "Compute Failed" not in done.stderr
 
 
 def test_no_ray_at_an_address_is_refused_at_once(ray_cluster):

@@ -8,11 +8,15 @@ import sys
 
 import pandas as pd
 import pytest
+import torch
 from astropy.table import Table
 from click.testing import CliRunner
+from obstore.exceptions import BaseError as StoreError
 
 from catalogs import schema, write
 from catalogs.folder import Folder
+from cluster.address import DASK_ADDRESS
+from models.registry import Registry
 from pipeline import recipes
 from pipeline.settings import IngestSettings
 from pipeline.simulate.spoc import write_archive
@@ -66,6 +70,8 @@ def test_wrong_usage_is_2_and_says_what_is_right(tmp_path):
         (("preprocess_sectors", "--recipe", "own"), "calnet"),
         (("query", "--workspace", tmp_path), "python -m jobs.score_sectors"),
         (("promote", "--workspace", tmp_path, "calnet"), "jobs.train"),
+        (("score_sectors", "--workspace", tmp_path, __file__), "--files a.fits"),
+        (("score_sectors", "--workspace", tmp_path, "--files"), "--files a.fits"),
     ]
     for options, cure in cases:
         result = run(*options)
@@ -82,6 +88,40 @@ def test_settings_come_from_a_file_and_unknown_ones_are_refused(tmp_path):
 def test_refused_is_3(workspace):
     result = run("explain", "--workspace", workspace, 12)
     assert result.exit_code == 3 and "was its sector ingested" in result.output
+
+
+def test_a_dry_run_writes_nothing_and_refuses_what_the_run_would(dask_client, workspace, tmp_path, monkeypatch):
+    monkeypatch.setenv(DASK_ADDRESS, dask_client.scheduler.address)
+    write_archive(tmp_path / "archive", [3], 2, seed=1)
+    ingest = ("ingest_sectors", "--archive", tmp_path / "archive", "--workspace", workspace)
+    preprocess = ("preprocess_sectors", "--workspace", workspace)
+    assert "2 inputs in 1 partitions" in run(*ingest, "--dry-run").output
+    assert run(*preprocess, "--dry-run").exit_code == 3 and not os.path.exists(workspace.root)
+    assert run(*ingest).exit_code == run(*preprocess).exit_code == 0
+    before = workspace.list()
+    for command in (ingest, preprocess):
+        assert "0 inputs" in run(*command, "--dry-run").output
+        assert "2 inputs" in run(*command, "--dry-run", "--overwrite").output
+    labels = tmp_path / "labels.csv"
+    labels.write_text("tic_id,label\n1,EB\n")
+    result = run("train", "--workspace", workspace, "--labels", labels, "--dry-run")
+    assert result.exit_code == 2 and "no positive and negative segment in the train fold" in result.output
+    assert workspace.list() == before
+
+
+def test_promote_says_whose_catalogue_is_left(catalogue):
+    registry = Registry(catalogue)
+    made = registry.save("calnet", {"weight": torch.zeros(1)}, {}, {})
+    result = run("promote", "--workspace", catalogue, f"calnet@{made}")
+    assert "still shows calnet-0a1b2c3d" in result.output and "jobs.score_sectors --workspace" in result.output
+
+
+def test_errors_of_disk_and_network_are_one_line(catalogue, monkeypatch):
+    for error in (PermissionError(13, "Permission denied", "x"), FileNotFoundError("stray"), StoreError("no\n bucket")):
+        monkeypatch.setattr(Folder, "exists", lambda *_, error=error: (_ for _ in ()).throw(error))
+        result = run("query", "--workspace", catalogue)
+        assert result.exit_code == 1 and len(result.output.splitlines()) == 1, result.output
+        assert result.output.startswith(f"error: {type(error).__name__}: ")
 
 
 def test_a_relative_workspace_is_refused_inside_a_ray_job(monkeypatch):

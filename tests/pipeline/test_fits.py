@@ -1,15 +1,18 @@
+import errno
 import gzip
 import io
 import os
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
 from astropy.io import fits as astropy_fits
+from obstore.exceptions import GenericError, PermissionDeniedError, UnauthenticatedError
 
 from catalogs.folder import Folder
 from pipeline import fits
-from pipeline.errors import Reason, Rejected
+from pipeline.errors import ArchiveUnreachable, Reason, Rejected
 
 
 def _source(tmp_path: Path, data: bytes, whole: bool = False) -> fits.Source:
@@ -156,6 +159,83 @@ def test_no_permission(tmp_path: Path) -> None:
     with pytest.raises(Rejected) as caught:
         fits.Source(Folder(tmp_path), "a.fits")
     assert caught.value.reason == Reason.UNREADABLE
+
+
+def _system(number: int) -> OSError:
+    return OSError(number, os.strerror(number))
+
+
+AWAY, HOPELESS = ArchiveUnreachable, Reason.UNREADABLE
+
+
+@pytest.mark.parametrize(
+    ("error", "listed", "planned"),
+    [
+        (_system(errno.EACCES), HOPELESS, AWAY),
+        (_system(errno.ENOENT), HOPELESS, Reason.CHANGED),
+        (FileNotFoundError("Object at location x not found"), HOPELESS, Reason.CHANGED),
+        (_system(errno.ELOOP), HOPELESS, HOPELESS),
+        (_system(errno.EIO), AWAY, AWAY),
+        (_system(errno.ESTALE), AWAY, AWAY),
+        (_system(errno.ETIMEDOUT), AWAY, AWAY),
+        (_system(errno.ENOTCONN), AWAY, AWAY),
+        (PermissionDeniedError("403"), HOPELESS, AWAY),
+        (UnauthenticatedError("401"), AWAY, AWAY),
+        (GenericError("no route\nmore\nlines"), AWAY, AWAY),
+        (_system(errno.EMFILE), OSError, OSError),
+    ],
+    ids=repr,
+)
+def test_what_the_machine_says_is_no_verdict_on_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, listed: object, planned: object
+) -> None:
+    """A file that was read before can be read: if not, the way to it is broken."""
+
+    def fail(*_: object) -> NoReturn:
+        raise error
+
+    (tmp_path / "a.fits").write_bytes(b"x")
+    monkeypatch.setattr(Folder, "read", fail)
+    for before, wanted in ((False, listed), (True, planned)):
+        with pytest.raises((Rejected, ArchiveUnreachable, OSError)) as caught:
+            fits.Source(Folder(tmp_path), "a.fits", planned=before)
+        found = caught.value.reason if isinstance(caught.value, Rejected) else type(caught.value)
+        assert found == wanted
+        assert wanted is not AWAY or f"{tmp_path}/a.fits" in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("planned", [False, True])
+def test_an_archive_that_is_not_mounted_has_no_hopeless_files(tmp_path: Path, planned: bool) -> None:
+    """A mount point without its mount is an empty folder."""
+    (tmp_path / "mount").mkdir()
+    for root in ("mount", "none"):
+        with pytest.raises(ArchiveUnreachable, match=r"s001/a\.fits: .*mounted on every worker"):
+            fits.Source(Folder(tmp_path / root), "s001/a.fits", planned=planned)
+
+
+def test_a_bucket_or_an_object_that_is_not_there(s3_folder: Folder) -> None:
+    for planned, reason in ((False, Reason.UNREADABLE), (True, Reason.CHANGED)):
+        s3_folder.write("b.fits", b"x")
+        with pytest.raises(Rejected) as caught:
+            fits.Source(s3_folder, "a.fits", planned=planned)
+        assert caught.value.reason == reason
+        s3_folder.remove("b.fits")
+        for folder in (s3_folder, Folder("s3://no-such-bucket/x")):
+            with pytest.raises(ArchiveUnreachable, match=r"s3://.*/a\.fits: no such file"):
+                fits.Source(folder, "a.fits", planned=planned)
+
+
+def test_files_below_a_linked_folder_are_outside(tmp_path: Path) -> None:
+    (tmp_path / "archive").mkdir()
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "a.fits").write_bytes(b"x")
+    (tmp_path / "archive" / "s002").symlink_to(tmp_path / "far")
+    folder = Folder(tmp_path / "archive")
+    (entry,) = folder.list()
+    with pytest.raises(Rejected, match=rf"leads to {tmp_path}/far/a\.fits, .* as --archive, or copy") as caught:
+        fits.check_inside(folder, entry.path)
+    assert caught.value.reason == Reason.ESCAPES
 
 
 def test_a_directory_is_no_file(tmp_path: Path) -> None:

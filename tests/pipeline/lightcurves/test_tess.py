@@ -1,6 +1,7 @@
 import gzip
 import hashlib
 import io
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from astropy.io import fits
 
 from catalogs.folder import Folder
-from pipeline.errors import Reason, Rejected
+from pipeline.errors import ArchiveUnreachable, Reason, Rejected
 from pipeline.lightcurves import tess
 from tests.properties.mutate import good
 
@@ -110,6 +111,7 @@ def _set(hdu: int, **cards: object) -> Edit:
         (_set(1, TTYPE8="SOMETHING"), Reason.MISSING_COLUMN, "no column PDCSAP_FLUX"),
         (_set(1, TIMEDEL=0.0208333), Reason.BAD_CADENCES, "rows are 120 s apart, its TIMEDEL says 1800 s"),
         (_set(1, TIMEDEL=1.0), Reason.BAD_HEADER, "TIMEDEL"),
+        (_set(1, DATASUM="12345"), Reason.CHECKSUM, "DATASUM = '12345"),
         (lambda hdus: hdus[1].data["PDCSAP_FLUX"].fill(np.nan), Reason.ALL_NAN, "400 rows"),
         (
             lambda hdus: hdus[1].data["CADENCENO"].put(7, 70444),
@@ -126,16 +128,28 @@ def test_what_is_no_light_curve_is_said_to_be_what_it_is(
     assert caught.value.reason == reason
 
 
-def test_a_damaged_file_is_noted_or_rejected(tmp_path: Path, shared_data: Path) -> None:
-    """TESS files hold CHECKSUM only, which editors break: a mismatch is noted, and rejected if asked."""
+def test_a_damaged_file_is_noted(tmp_path: Path, shared_data: Path) -> None:
+    """TESS files hold CHECKSUM only, which editors break: a mismatch is noted."""
     folder = Folder(shared_data / "lightcurves" / "tess_2min" / "s001")
     data = bytearray(folder.read(folder.list(suffix=".fits")[0].path))
     data[1_000_001] ^= 1
     (tmp_path / "a.fits").write_bytes(data)
     assert "CHECKSUM" in tess.read(Folder(tmp_path), "a.fits").note
+
+
+def test_a_planned_file_may_be_gone_but_not_its_archive(tmp_path: Path) -> None:
+    (tmp_path / "s001").mkdir()
+    (tmp_path / "s001" / "b.fits").write_bytes(b"x")
+    folder = Folder(tmp_path)
+    with pytest.raises(Rejected, match="was there when planned, is gone") as caught:
+        tess.read(folder, "s001/a.fits")
+    assert caught.value.reason == Reason.CHANGED
     with pytest.raises(Rejected) as caught:
-        tess.read(Folder(tmp_path), "a.fits", strict=True)
-    assert caught.value.reason == Reason.CHECKSUM
+        tess.inspect(folder, "s001/a.fits")
+    assert caught.value.reason == Reason.UNREADABLE
+    shutil.rmtree(tmp_path / "s001")
+    with pytest.raises(ArchiveUnreachable):
+        tess.read(folder, "s001/a.fits")
 
 
 def test_an_inspection_takes_two_ranged_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
