@@ -190,6 +190,8 @@ def job(function: Callable[..., None]) -> click.Command:
             return inner(ctx)
         except (SkysiftError, CatalogError) as error:
             _end(str(error), error.exit_status)
+        except (KeyboardInterrupt, click.Abort):
+            _end("interrupted; what is committed stays, and the same command goes on from there", 130)
         except BrokenPipeError:
             raise  # `| head` has read enough: click ends in silence
         except _outside_errors() as error:

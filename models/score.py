@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from catalogs import schema, write
 from catalogs.folder import Folder
@@ -119,7 +120,7 @@ class Score(Stage):
         index = self._index(key)
         names = _names(index)
         kept = np.array([name not in skip for name in names], bool)
-        scores = self._scores(key, index)[kept]
+        scores = self._scores(key, index, kept)
         finite = np.isfinite(scores)
         outcomes = [skip[name] for name in names if name in skip]
         for name, good in zip(np.array(names, object)[kept], finite, strict=True):
@@ -144,16 +145,17 @@ class Score(Stage):
     def probe(self, key: Key, name: str) -> None:
         """Run the network on one segment and throw the score away."""
         index = self._index(key)
-        self._scores(key, index.slice(_names(index).index(name), 1))
+        self._scores(key, index.slice(_names(index).index(name), 1), np.ones(1, bool))
 
-    def _scores(self, key: Key, index: pa.Table) -> np.ndarray[Any, np.dtype[np.float64]]:
-        if not len(index):
+    def _scores(self, key: Key, index: pa.Table, kept: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Run the network on the rows that are kept, and on no other."""
+        if not kept.any():
             return np.empty(0)
         curves = curves_key(key)
         first = index["row"][0].as_py()
         rows = slice(first, first + len(index))
         data = stores.read(self.workspace, preprocess.store_path(curves.where), ["curve", "periodogram"], rows)
-        return self.predictor.predict(data["curve"], data["periodogram"]).astype(np.float64)
+        return self.predictor.predict(data["curve"][kept], data["periodogram"][kept])
 
 
 def _names(index: pa.Table) -> list[str]:

@@ -71,6 +71,7 @@ def plan_sectors(
         raise Missing(f"{archive}: no file of {wanted} matches {settings.pattern!r}; see --archive and --pattern")
 
     def inspect(files: Sequence[plan.Found], sector: int | None) -> list[dict[str, Any]]:
+        """Return plan rows of the files that are fresh in a sector, or (None) in any."""
         known = [] if overwrite else plan.names(workspace, None if sector is None else [sector])
         fresh = plan.fresh(workspace, known, files)
         rows, killers = map_batches(client, partial(plan.inspect, archive), fresh, _BATCH, "inventory")

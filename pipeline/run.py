@@ -107,6 +107,7 @@ def map_batches(
     queue = as_completed()
 
     def submit(batch: list[Any]) -> None:
+        """Start a task for a batch and remember which it is."""
         future = client.submit(function, batch, key=f"{name}/batch-{next(number):05d}-{run_id}", pure=False)
         batches[future] = batch
         queue.add(future)

@@ -10,9 +10,10 @@ from ray.exceptions import RayError
 
 from pipeline import manifest
 from pipeline.errors import Stale
+from pipeline.isolate import execute_isolated, killers
 from pipeline.manifest import Object
 from pipeline.partition import Key
-from pipeline.settings import Settings
+from pipeline.settings import ScoreSettings, Settings
 from pipeline.stage import InputOutcome, Product, Stage, State
 
 
@@ -105,3 +106,18 @@ def test_a_refusal_in_isolation_is_still_one(ray_cluster, predict, workspace, mo
     monkeypatch.setattr(predict._Run, "_pass", breakdown)
     with pytest.raises(Stale, match="things/s0001/part-00005: its input has changed"):
         predict.run(Toy(workspace, {5: ["stale"]}), 2, keys=[Key("things", "s0001", 5)])
+
+
+@pytest.mark.slow
+def test_the_network_runs_within_the_limits_of_isolation(workspace, curves):
+    from models.registry import Registry
+    from models.score import Score
+    from models.spec import get_spec
+
+    registry = Registry(curves([[1]]))
+    made = registry.save("calnet", get_spec("calnet").network().state_dict(), {"metrics": {}}, {})
+    stage = Score(workspace, registry.resolve(f"calnet@{made}"), ["s0001"], ScoreSettings(precision="fp32"), "cpu")
+    (key,) = stage.keys()
+    assert killers(stage, key, memory=2 << 30) == {}
+    assert list(killers(stage, key, memory=100 << 20)) == stage.inputs(key)
+    assert execute_isolated(stage, key, memory=2 << 30).counts["done"] == len(stage.inputs(key))
