@@ -62,11 +62,13 @@ def speed(folder: Path, files: Sequence[Path], kind: str, aimed: bool = True) ->
     workspace = Folder(folder / f"workspace-{kind.split(',')[0]}")
     ingested, prepared = _stages(workspace, Folder(files[0].parents[1]))
     ours, ours_prepare = (ingested.cpu + prepared.cpu) / len(files), prepared.cpu / len(files)
-    wall = (ingested.wall + prepared.wall) / len(files)
     asked = ("≥ 25 (aim 40)", "≥ 50 (aim 100)")
-    note = f"{each * 1e3:.0f} ms / {ours * 1e3:.2f} ms (wall {wall * 1e3:.1f})"
+    note = f"{each * 1e3:.0f} ms / {ours * 1e3:.2f} ms"
     met = (each / ours >= 25, without_read / ours_prepare >= 50)
     figure(f"ingest + preprocess, {kind}", each / ours, asked[0], met[0] if aimed else None, note)
+    wall, theirs = (ingested.wall + prepared.wall) / len(files), reference.wall / len(sample)
+    note = f"{theirs * 1e3:.0f} ms / {wall * 1e3:.2f} ms, waits for the disk counted"
+    figure(f"the same by the wall clock, {kind}", theirs / wall, asked[0], theirs / wall >= 25 if aimed else None, note)
     note = f"{without_read * 1e3:.0f} ms / {ours_prepare * 1e3:.2f} ms"
     ratio = without_read / ours_prepare
     figure(f"preprocess from an open store, {kind}", ratio, asked[1], met[1] if aimed else None, note)
