@@ -32,7 +32,17 @@ _log = logging.getLogger(__name__)
 _TREE = str(Path(__file__).resolve().parents[1])
 _CONNECT_S = 5
 _MEMORY_SHARE = 0.8  # of what is available now; the rest is for the driver and the page cache
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+# As many workers as cores: with threads of their own, Zarr's too, they would fight for them.
+_ONE_THREAD = dict.fromkeys(
+    (
+        "OMP_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "NUMBA_NUM_THREADS",
+        "ZARR_THREADING__MAX_WORKERS",
+    ),
+    "1",
+)
 
 # Runs in each worker. What a task raises reaches the driver, which says it in one line; the worker need not.
 _PRELOAD = """

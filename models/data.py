@@ -155,6 +155,8 @@ def split(segments: pd.DataFrame, settings: TrainSettings) -> pd.DataFrame:
     if settings.validation + settings.test >= 1:
         shares = f"validation {settings.validation} + test {settings.test}"
         raise UsageError(f"{shares}: nothing is left to train on; make them smaller")
+    if not (segments["label"] == 0).any():
+        raise UsageError("no negatives are given: name a list by --negatives, or draw some by --unlisted-as-negative N")
     if settings.split_by == "star":
         rule = settings.seed, settings.validation, settings.test
         folds = {star: side(star, *rule) for star in segments["tic_id"].unique()}
@@ -168,7 +170,7 @@ def split(segments: pd.DataFrame, settings: TrainSettings) -> pd.DataFrame:
             raise UsageError(
                 f"no {lacking} segment in the {fold} fold ({len(done)} labelled segments of "
                 f"{done['tic_id'].nunique()} stars): give more stars (--negatives, --unlisted-as-negative), "
-                "larger shares, or another seed"
+                "larger shares (settings validation and test), or another --seed"
             )
     return done.reset_index(drop=True)
 

@@ -132,7 +132,7 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(ray_cluste
     with pytest.raises(Refused, match="sector 2"):
         train(workspace, "calnet", labels, None, SETTINGS, [2], workers=1, gpu=False)
     settings = SETTINGS.model_copy(update={"unlisted_as_negative": 0})
-    with pytest.raises(UsageError, match="no negative segment"):
+    with pytest.raises(UsageError, match="no negatives are given"):
         train(workspace, "calnet", labels, None, settings, None, workers=1, gpu=False)
     assert not workspace.list("models")
 
