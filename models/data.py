@@ -155,7 +155,7 @@ def split(segments: pd.DataFrame, settings: TrainSettings) -> pd.DataFrame:
     if settings.validation + settings.test >= 1:
         shares = f"validation {settings.validation} + test {settings.test}"
         raise UsageError(f"{shares}: nothing is left to train on; make them smaller")
-    if not (segments["label"] == 0).any():
+    if len(segments) and not (segments["label"] == 0).any():
         raise UsageError("no negatives are given: name a list by --negatives, or draw some by --unlisted-as-negative N")
     if settings.split_by == "star":
         rule = settings.seed, settings.validation, settings.test
