@@ -65,7 +65,9 @@ def ray_head(cpus: int, *, object_store_bytes: int = 200_000_000) -> Iterator[Ra
 
 
 def _spawn_head(cpus: int, folder: str, object_store_bytes: int) -> RayHead:
-    environ = {**os.environ, LOOPBACK: "0", "RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": folder}
+    # A submitted job's `python` is looked up on the head's PATH, and must be the one that has skysift's packages.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    environ = {**os.environ, "PATH": path, LOOPBACK: "0", "RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": folder}
     environ.setdefault("RAY_AUTH_MODE", "disabled")
     environ.pop("RAY_ADDRESS", None)
     port, dashboard = free_port(6379), free_port(8265)
