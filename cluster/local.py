@@ -96,11 +96,23 @@ def dask_client(workers: int | None = None, address: str | None = None) -> Itera
         return
     with (
         tempfile.TemporaryDirectory(prefix="skysift-dask-") as folder,
-        _local_dask(workers, folder) as cluster,
-        Client(cluster) as client,
+        _closed(_local_dask(workers, folder)) as cluster,
+        _closed(Client(cluster)) as client,
     ):
         _log.info("Dask dashboard: %s", client.dashboard_link)
         yield client
+
+
+@contextlib.contextmanager
+def _closed(part: Any) -> Iterator[Any]:
+    """Close a client or a cluster at the end; that a busy machine is slow to stop is no failure of what was done."""
+    try:
+        yield part
+    finally:
+        try:
+            part.close()
+        except TimeoutError:
+            _log.warning("Dask was slow to stop; what still runs of it ends with this process")
 
 
 def _local_dask(workers: int | None, folder: str) -> Any:

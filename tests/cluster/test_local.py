@@ -12,6 +12,7 @@ import pytest
 from distributed import KilledWorker
 
 from catalogs.folder import Folder
+from cluster import local
 from cluster.head import ray_head
 from cluster.local import dask_client, ray_session
 from cluster.probe import probe_workspace
@@ -151,3 +152,18 @@ def test_a_second_session_of_a_process_uses_the_first(ray_cluster):
     import ray
 
     assert ray.is_initialized()
+
+
+def test_work_that_is_done_stays_done_when_dask_is_slow_to_stop(monkeypatch, caplog):
+    from distributed import LocalCluster
+
+    close = LocalCluster.close
+
+    def slow(self, timeout=None):
+        close(self, timeout)
+        raise TimeoutError
+
+    monkeypatch.setattr(LocalCluster, "close", slow)
+    with local.dask_client(1) as client:
+        assert client.submit(abs, -3).result() == 3
+    assert "slow to stop" in caplog.text
