@@ -1,4 +1,4 @@
-"""The demo's archive: stars to learn from, other stars to judge by, and files that are no use."""
+"""The demo's archive: simulated stars seen in two sectors, and files that are no use."""
 
 from pathlib import Path
 
@@ -7,15 +7,13 @@ import pandas as pd
 from pipeline.simulate.damaged import write_damaged
 from pipeline.simulate.spoc import write_archive
 
-__all__ = ["LABELS", "write_demo_archive"]
-
-#: The list of stars to learn from, in the archive; the others are on no list.
-LABELS = "known/truth.csv"
+__all__ = ["write_demo_archive"]
 
 _TRUTH = "sky/truth.csv"
+_SEED = 900  # no shipped model learns from simulated stars of this seed
 
 
-def write_demo_archive(folder: str | Path, stars: int) -> tuple[pd.DataFrame, set[int]]:
+def write_demo_archive(folder: str | Path, stars: int) -> pd.DataFrame:
     """Write the demo's archive, but for the parts that are there.
 
     Parameters
@@ -23,20 +21,15 @@ def write_demo_archive(folder: str | Path, stars: int) -> tuple[pd.DataFrame, se
     folder : str or Path
         Top of the archive.
     stars : int
-        Stars in ``known/``, seen in sector 1. Half as many others are in ``sky/``, seen in sectors 1 and 2.
+        Stars in ``sky/``, each seen in sectors 1 and 2.
 
     Returns
     -------
-    truth : pandas.DataFrame
+    pandas.DataFrame
         What each star is: tic_id, label ('EB' or 'not EB'), kind, period (d) and more.
-    held_out : set of int
-        Those of ``sky/``, which stand on no list of labels.
     """
     folder = Path(folder)
-    if not (folder / LABELS).exists():  # written last
-        write_archive(folder / "known", [1], stars, seed=1)
-    if not (folder / _TRUTH).exists():
-        write_archive(folder / "sky", [1, 2], stars // 2, seed=2)
-    write_damaged(folder / "damaged", 1, seed=3)
-    known, sky = (pd.read_csv(folder / path) for path in (LABELS, _TRUTH))
-    return pd.concat([known, sky], ignore_index=True), set(sky["tic_id"])
+    if not (folder / _TRUTH).exists():  # written last
+        write_archive(folder / "sky", [1, 2], stars, seed=_SEED)
+    write_damaged(folder / "damaged", 1, seed=_SEED + 1)
+    return pd.read_csv(folder / _TRUTH)

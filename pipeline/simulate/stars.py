@@ -1,82 +1,57 @@
 """Simulated stars: what they truly are, and the light they send, free of any telescope.
 
 A star is a function of (seed, tic_id) alone, so it is the same in every sector, at every cadence and
-in any order of simulation. Numbers are drawn to look like TESS's two-minute targets, not to be a population
-model.
+in any order of simulation. Numbers are drawn to be wide, not to be a population model: many eclipsing binaries, and
+every other kind of variable that might be taken for one.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from pipeline.simulate.eclipses import Floats, Orbit
+from pipeline.errors import UsageError
+from pipeline.simulate.binaries import Binary, draw_binary
+from pipeline.simulate.light import Light, Part, Waves
+from pipeline.simulate.variables import draw_light, draw_pulsation, draw_spots
 
-__all__ = ["EB_KINDS", "OTHER_KINDS", "Star", "Waves", "draw_star", "simulated_tic_id"]
+__all__ = ["EB_KINDS", "OTHER_KINDS", "Star", "draw_star", "simulated_tic_id"]
 
+#: Eclipsing binaries: the kind is the class that geometry gives (`pipeline.simulate.binaries`).
 EB_KINDS = ("EA", "EB", "EW")
-OTHER_KINDS = ("DSCT", "GDOR", "RRL", "ROT", "QUIET", "FLARE")
 
+#: Ellipsoidal variables, heartbeat stars, spotted rotators, pulsators (HADS: high-amplitude delta Scuti; SPB: slowly
+#: pulsating B), flare stars, transiting planets, granulating giants, quiet stars, and ones with strong systematics.
+OTHER_KINDS = (
+    "ELL", "HB", "ROT", "DSCT", "HADS", "GDOR", "SPB", "RRL", "CEP", "FLARE", "PLANET", "GIANT", "QUIET", "SYST",
+)  # fmt: skip
+
+# Shares of EB_KINDS and of OTHER_KINDS.
+_EB_SHARES = (0.45, 0.25, 0.3)
+_OTHER_SHARES = (0.1, 0.03, 0.16, 0.08, 0.03, 0.1, 0.04, 0.06, 0.04, 0.05, 0.05, 0.04, 0.14, 0.08)
+
+_OF_BINARIES = ("depth_primary", "depth_secondary", "morph", "eccentricity", "phase_2", "duration_1", "duration_2")
 _OBLIQUITY = np.radians(23.4392911)
 _TEFF = {
     "EA": (4500, 9500),
     "EB": (5000, 9500),
     "EW": (4600, 6800),
+    "ELL": (4600, 9500),
+    "HB": (5500, 9500),
     "DSCT": (7000, 8500),
+    "HADS": (7000, 8200),
     "GDOR": (6700, 7400),
+    "SPB": (11000, 20000),
     "RRL": (6000, 7250),
+    "CEP": (5000, 6500),
     "ROT": (3400, 6200),
     "QUIET": (4000, 7000),
+    "SYST": (4000, 7000),
+    "PLANET": (3300, 6500),
+    "GIANT": (4000, 5200),
     "FLARE": (2900, 4000),
 }
-# Kind -> (r1 + r2, r2 / r1, surface brightness ratio), each (low, high); the sum of an EA follows its period.
-_SHAPE = {
-    "EA": ((0.6, 1.6), (0.4, 1.0), (0.05, 1.0)),
-    "EB": ((0.55, 0.78), (0.5, 1.0), (0.2, 0.85)),
-    "EW": ((0.76, 0.95), (0.5, 1.0), (0.85, 1.0)),
-}
-_EB_PERIOD = {"EA": (0.8, 12.0), "EB": (0.4, 3.0), "EW": (0.22, 0.8)}
-
-
-@dataclass(frozen=True)
-class Waves:
-    """A sum of sines: pulsation and rotation.
-
-    Parameters
-    ----------
-    frequency : (k,) float64
-        Cycles a day.
-    amplitude, phase : (k,) float64
-        Relative amplitude, and phase in radians at `t0`.
-    t0 : float
-        BTJD.
-    """
-
-    frequency: Floats
-    amplitude: Floats
-    phase: Floats
-    t0: float
-
-    def flux(self, time: Floats, exposure_d: float) -> Floats:
-        """Flux relative to its mean, averaged over each exposure.
-
-        Parameters
-        ----------
-        time : (n,) float64
-            Mid-exposure, BTJD.
-        exposure_d : float
-            Length of an exposure, days.
-
-        Returns
-        -------
-        (n,) float64
-            Relative flux.
-        """
-        amplitude = self.amplitude * np.sinc(self.frequency * exposure_d)
-        flux = np.ones(time.shape)
-        for f, a, p in zip(2 * np.pi * self.frequency, amplitude, self.phase, strict=True):
-            flux += a * np.sin(f * (time - self.t0) + p)
-        return flux
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,10 +81,20 @@ class Star:
     t0 : float
         Mid-primary eclipse or zero phase, BTJD; NaN if there is no period.
     depth_primary, depth_secondary : float
-        Relative to the light at maximum; NaN if not an eclipsing binary.
+        Relative to the light at maximum, tides included, third light in it; NaN without an eclipse. A planet has none.
     ecliptic_longitude, ecliptic_latitude : float
         Radians.
-    source : Orbit or Waves
+    klass : str
+        'EA', 'EB', 'EW', 'ELL', or '' for what is no tidally distorted or eclipsing binary.
+    morph : float
+        Morphology on the scale of Prša et al. (2022); NaN if `klass` is ''.
+    eccentricity : float
+        Of the orbit; NaN if `klass` is '' and it is no heartbeat star.
+    phase_2 : float
+        Phase of mid-secondary; NaN without a secondary eclipse.
+    duration_1, duration_2 : float
+        First to last contact, days; NaN without an eclipse.
+    source : Light
         Its light.
     """
 
@@ -132,7 +117,13 @@ class Star:
     depth_secondary: float
     ecliptic_longitude: float
     ecliptic_latitude: float
-    source: Orbit | Waves
+    klass: str
+    morph: float
+    eccentricity: float
+    phase_2: float
+    duration_1: float
+    duration_2: float
+    source: Light
 
     @property
     def label(self) -> str:
@@ -160,7 +151,7 @@ def simulated_tic_id(index: int, seed: int) -> int:
     return 5_000_000_000 + (seed % 1000) * 1_000_000 + index
 
 
-def draw_star(tic_id: int, seed: int, fraction_eb: float = 0.5) -> Star:
+def draw_star(tic_id: int, seed: int, fraction_eb: float = 0.5, kinds: Sequence[str] | None = None) -> Star:
     """Draw one star, the same whenever it is asked for.
 
     Parameters
@@ -170,25 +161,35 @@ def draw_star(tic_id: int, seed: int, fraction_eb: float = 0.5) -> Star:
     seed : int
         Seed of the simulated sky, >= 0.
     fraction_eb : float
-        Chance that it is an eclipsing binary.
+        Chance that it is an eclipsing binary, where `kinds` holds both sorts.
+    kinds : sequence of str, optional
+        Some of `EB_KINDS` and `OTHER_KINDS` to choose from, in the shares they have to each other; default all.
 
     Returns
     -------
     Star
         With its source of light.
+
+    Raises
+    ------
+    UsageError
+        If a kind is unknown.
     """
     rng = np.random.default_rng(np.random.SeedSequence([seed, tic_id]))
-    is_eb = rng.random() < fraction_eb
-    kind = str(rng.choice(EB_KINDS if is_eb else OTHER_KINDS))
+    kind = _draw_kind(rng, fraction_eb, kinds)
     teff = rng.uniform(*_TEFF[kind])
     unknown = rng.random() < 0.03
     radius = (teff / 5800) ** 1.2 * rng.uniform(0.8, 1.6)
-    tmag = rng.triangular(7.0, 11.0, 14.0)
-    crowdsap = 1 - rng.beta(1.0, 6.0) * min(1.0, 0.3 + 0.1 * (tmag - 7))
-    flfrcsap = rng.uniform(0.7, 0.95)
-    source: Orbit | Waves = _orbit(kind, rng) if is_eb else _waves(kind, rng)
-    depths = source.depths() if isinstance(source, Orbit) else (np.nan, np.nan)
-    period = source.period if isinstance(source, Orbit) else _main_period(source)
+    tmag = rng.triangular(5.5, 11.5, 16.0)
+    crowdsap = 1 - rng.beta(1.0, 5.0) * min(1.0, 0.2 + 0.1 * max(tmag - 7, 0))
+    if rng.random() < 0.03:
+        crowdsap = rng.uniform(0.05, 0.6)
+    flfrcsap = rng.uniform(0.65, 0.95)
+    if kind in (*EB_KINDS, "ELL", "HB"):
+        light, truth = _binary_truth(draw_binary(kind, rng), rng)
+    else:
+        light, period, t0 = draw_light(kind, rng)
+        truth = {"klass": "", "period": period, "t0": t0, **dict.fromkeys(_OF_BINARIES, np.nan)}
     return Star(
         tic_id=tic_id,
         tmag=tmag,
@@ -197,57 +198,58 @@ def draw_star(tic_id: int, seed: int, fraction_eb: float = 0.5) -> Star:
         crowdsap=crowdsap,
         flfrcsap=flfrcsap,
         kind=kind,
-        period=period,
-        t0=source.t0 if period > 0 else np.nan,
-        depth_primary=depths[0],
-        depth_secondary=depths[1],
-        source=source,
+        source=light,
+        **truth,
         **_place(rng),
     )
 
 
-def _orbit(kind: str, rng: np.random.Generator) -> Orbit:
-    period = float(np.exp(rng.uniform(*np.log(_EB_PERIOD[kind]))))
-    total, ratio, brightness = (rng.uniform(*span) for span in _SHAPE[kind])
-    if kind == "EA":  # Kepler's third law: the wider the orbit, the smaller the stars in it.
-        total = float(np.clip(0.45 * total * period ** (-2 / 3), 0.04, 0.55))
-    r1 = total / (1 + ratio)
-    return Orbit(
-        period=period,
-        t0=1325.0 + rng.uniform(0, period),
-        r1=r1,
-        r2=total - r1,
-        cos_i=rng.uniform(0, 0.7) * total,
-        brightness_ratio=brightness,
-        limb=rng.uniform(0.2, 0.6),
-        ellipsoidal={"EA": 0.6 * r1**3, "EB": rng.uniform(0.02, 0.06), "EW": rng.uniform(0.05, 0.12)}[kind],
-        reflection=rng.uniform(0, 0.3) * r1**2 * (1 - 0.7 * brightness),
-    )
+def _draw_kind(rng: np.random.Generator, fraction_eb: float, kinds: Sequence[str] | None) -> str:
+    wanted = set(kinds) if kinds is not None else {*EB_KINDS, *OTHER_KINDS}
+    if unknown := wanted - {*EB_KINDS, *OTHER_KINDS}:
+        raise UsageError(f"kinds {', '.join(sorted(unknown))}: there are {', '.join((*EB_KINDS, *OTHER_KINDS))}")
+    sorts = [
+        [(kind, share) for kind, share in zip(names, shares, strict=True) if kind in wanted]
+        for names, shares in ((EB_KINDS, _EB_SHARES), (OTHER_KINDS, _OTHER_SHARES))
+    ]
+    is_eb = rng.random() < fraction_eb
+    chosen = (sorts[0] if is_eb else sorts[1]) or sorts[0] or sorts[1]
+    shares = np.cumsum([share for _, share in chosen])
+    return chosen[int(np.searchsorted(shares, rng.random() * shares[-1], side="right"))][0]
 
 
-def _waves(kind: str, rng: np.random.Generator) -> Waves:
-    t0 = 1325.0 + rng.uniform(0, 10)
-    if kind in ("DSCT", "GDOR"):
-        modes = int(rng.integers(3, 7))
-        low, high = (5.0, 33.0) if kind == "DSCT" else (0.4, 2.5)
-        amplitude = rng.uniform(0.002, 0.02) * rng.uniform(0.15, 1.0, modes)
-        frequency = np.exp(rng.uniform(np.log(low), np.log(high), modes))
-        return Waves(frequency, amplitude, rng.uniform(0, 2 * np.pi, modes), t0)
-    if kind == "RRL":  # A sawtooth: steep rise, slow fall.
-        order = np.arange(1, 7)
-        amplitude = rng.uniform(0.1, 0.25) * 0.95**order / order ** rng.uniform(1.1, 1.6)
-        return Waves(order / rng.uniform(0.3, 0.8), amplitude, np.zeros(6), t0)
-    strength = {"ROT": rng.uniform(0.002, 0.03), "FLARE": rng.uniform(0.0, 0.01), "QUIET": 0.0}[kind]
-    spin = 1 / np.exp(rng.uniform(np.log(0.5), np.log(12.0)))
-    # The third wave, close to the first in frequency, lets spots come and go over weeks.
-    frequency = spin * np.array([1.0, 2.0, 1 + rng.uniform(0.02, 0.1)])
-    amplitude = strength * np.array([1.0, rng.uniform(0, 0.6), rng.uniform(0, 0.4)])
-    return Waves(frequency, amplitude, rng.uniform(0, 2 * np.pi, 3), t0)
-
-
-def _main_period(waves: Waves) -> float:
-    strongest = int(np.argmax(waves.amplitude))
-    return float(1 / waves.frequency[strongest]) if waves.amplitude[strongest] > 0 else np.nan
+def _binary_truth(binary: Binary, rng: np.random.Generator) -> tuple[Light, dict[str, Any]]:
+    """The light of a binary whose stars may have spots and pulsate, and the truth about it."""
+    curve, own = binary.curve, 1 - binary.third_light
+    parts: list[Part] = [curve]
+    if rng.random() < (0.65 if binary.cool else 0.12):
+        turn = curve.period * (1 + rng.normal(0, 0.01))
+        if curve.period > 8 and rng.random() < 0.7:
+            turn = np.exp(rng.uniform(np.log(0.7), np.log(25)))
+        parts.append(draw_spots(turn, own * np.exp(rng.uniform(np.log(5e-4), np.log(0.05))), rng))
+    if rng.random() < (0.1 if binary.klass else 0.4):
+        waves = draw_pulsation(str(rng.choice(["DSCT", "GDOR", "SPB"])), rng)
+        amplitude = own * waves.amplitude
+        if not binary.klass:  # tides make a heartbeat star ring at harmonics of its orbit
+            amplitude = amplitude * min(1.0, 0.3 * np.ptp(curve.light) / amplitude.sum())
+            harmonics = np.maximum(np.round(waves.frequency * curve.period), 2)
+            waves = Waves(harmonics / curve.period, amplitude, waves.phase, waves.t0)
+        else:
+            waves = Waves(waves.frequency, amplitude, waves.phase, waves.t0, waves.skew)
+        parts.append(waves)
+    flares = rng.uniform(0, 0.3) if binary.cool and rng.random() < 0.1 else 0.0
+    return Light(tuple(parts), flares=flares), {
+        "klass": binary.klass,
+        "period": curve.period,
+        "t0": curve.t0,
+        "depth_primary": binary.depth_1,
+        "depth_secondary": binary.depth_2,
+        "morph": binary.morph,
+        "eccentricity": binary.eccentricity,
+        "phase_2": binary.phase_2,
+        "duration_1": binary.duration_1,
+        "duration_2": binary.duration_2,
+    }
 
 
 def _place(rng: np.random.Generator) -> dict[str, Any]:

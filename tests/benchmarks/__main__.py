@@ -6,9 +6,14 @@ python -m tests.benchmarks light_curves     # one
 
 import sys
 
-from tests.benchmarks import light_curves, scoring
+from tests.benchmarks import ephemerides, light_curves, scoring, simulation
 
-PROGRAMS = {"light_curves": light_curves.main, "scoring": scoring.main}
+PROGRAMS = {
+    "light_curves": light_curves.main,
+    "scoring": scoring.main,
+    "simulation": simulation.main,
+    "ephemerides": ephemerides.main,
+}
 
 if __name__ == "__main__":
     wanted = sys.argv[1:] or list(PROGRAMS)
