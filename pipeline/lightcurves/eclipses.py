@@ -1,0 +1,229 @@
+"""Fits of eclipses: their mean shape in the folded curve, and time and depth of each one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import least_squares
+
+from pipeline.lightcurves.phases import covered, offsets
+from pipeline.lightcurves.profile import IMPACTS, RATIOS, Profile
+from pipeline.lightcurves.series import Series
+
+__all__ = ["Events", "Shape", "fit_events", "fit_shape", "sigmas"]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+REACH = 1.2  # widths on either side of mid-eclipse that a fit uses
+FINE = 40  # bins to a width
+RATIO_PRIOR = 0.35  # natural logarithm of the ratio of the radii: standard deviation about 0
+STEP = 0.01  # of a parameter, for the curvature
+IMPACT_PRIOR = (0.4, 0.3)  # mean and standard deviation
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Mean eclipse of a kind.
+
+    Parameters
+    ----------
+    profile : Profile
+        The shape, relative to the light around it.
+    depth : float
+        Relative to the light around it or, where the whole orbit is fitted, to maximum light.
+    depth_err, width_err : float
+        Standard deviations; width in days.
+    shift, shift_err : float
+        Of mid-eclipse from the ephemeris that was used to fold, days.
+    scatter : float
+        Square root of the reduced chi squared of the fold, at least 1.
+    """
+
+    profile: Profile
+    depth: float
+    depth_err: float
+    width_err: float
+    shift: float
+    shift_err: float
+    scatter: float
+
+
+@dataclass(frozen=True, eq=False)
+class Events:
+    """Every eclipse of a kind that is in the data.
+
+    Parameters
+    ----------
+    number : (k,) int64
+        Cycles since the epoch.
+    shift, shift_err : (k,) float64
+        Time from the prediction, days; NaN where only part of it is seen.
+    depth, depth_err : (k,) float64
+        Relative.
+    """
+
+    number: Ints
+    shift: Floats
+    shift_err: Floats
+    depth: Floats
+    depth_err: Floats
+
+
+NO_EVENTS = Events(np.zeros(0, np.int64), *(np.zeros(0) for _ in range(4)))
+
+
+def fit_shape(series: Series, period: float, epoch: float, guess: Profile, room: float) -> Shape | None:
+    """Fit a profile on a parabola to the curve folded about one kind of eclipse.
+
+    Parameters
+    ----------
+    series : Series
+        Flattened, at the finest cadence.
+    period, epoch : float
+        Ephemeris of this kind of eclipse, days.
+    guess : Profile
+        Where to begin.
+    room : float
+        Days to the nearest other eclipse: data beyond half of it are left alone.
+
+    Returns
+    -------
+    Shape
+        None where there are too few data.
+    """
+    x, y, e, exposure = _binned(series, period, epoch, guess.width, min(REACH * guess.width, 0.6 * room))
+    if x.size < 12:
+        return None
+    scale = guess.width
+    design = np.stack([np.ones(x.size), x / scale, (x / scale) ** 2])
+
+    def _residual(p: Floats) -> Floats:
+        profile = Profile(p[0], p[1] * scale, float(np.exp(p[2])), p[3])
+        model = p[5:] @ design - profile.loss(x - p[4] * scale, exposure)
+        prior = (p[2] / RATIO_PRIOR, (p[3] - IMPACT_PRIOR[0]) / IMPACT_PRIOR[1], p[7] / (0.3 * guess.depth + 1e-4))
+        return np.concatenate(((y - model) / e, prior))
+
+    low = [0.0, 0.3, np.log(RATIOS[0]), IMPACTS[0], -0.5, 0.5, -1, -1]
+    high = [1.5, 3.0, np.log(RATIOS[1]), IMPACTS[1], 0.5, 1.5, 1, 1]
+    start = np.array([min(guess.depth, 1.4), 1.0, np.log(guess.ratio), guess.impact, 0.0, 1.0, 0.0, 0.0])
+    found = least_squares(_residual, start, bounds=(low, high), x_scale=[0.1, 0.1, 0.3, 0.3, 0.1, 0.01, 0.01, 0.01],
+                          diff_step=2e-3, max_nfev=60)  # fmt: skip
+    p = found.x
+    degrees = max(x.size - 6, 1)
+    scatter = max(1.0, float(np.sqrt(np.sum(found.fun[: x.size] ** 2) / degrees)))
+    sigma = scatter * sigmas(_residual, p, STEP * np.maximum(np.abs(p), [1e-3, 1, 2, 1, 1, 1e-2, 1e-2, 1e-2]))[0]
+    profile = Profile(float(p[0]), float(p[1] * scale), float(np.exp(p[2])), float(p[3]))
+    return Shape(
+        profile,
+        profile.depth,
+        float(sigma[0]),
+        float(sigma[1] * scale),
+        float(p[4] * scale),
+        float(sigma[4] * scale),
+        scatter,
+    )
+
+
+def sigmas(residual: Callable[[Floats], Floats], p: Floats, step: Floats) -> tuple[Floats, Floats]:
+    """Standard deviations by the curvature over finite steps: rings of a disc make it rough over small ones.
+
+    Parameters
+    ----------
+    residual : callable
+        Residuals over their errors, of the parameters.
+    p, step : (m,) float64
+        Parameters at the minimum, and steps.
+
+    Returns
+    -------
+    sigma : (m,) float64
+        Standard deviations.
+    covariance : (m, m) float64
+        Covariance.
+    """
+    columns = [
+        (residual(p + move) - residual(p - move)) / (2 * size) for move, size in zip(np.diag(step), step, strict=True)
+    ]
+    scale = np.sqrt(np.sum(np.square(columns), axis=1)) + 1e-30
+    jacobian = np.array(columns) / scale[:, None]
+    covariance = np.linalg.pinv(jacobian @ jacobian.T, rcond=1e-10) / np.outer(scale, scale)
+    return np.sqrt(np.maximum(np.diag(covariance), 0)), covariance
+
+
+def _binned(
+    series: Series, period: float, epoch: float, width: float, reach: float
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Mean curve about an eclipse, bins of each cadence apart: offset, flux, error, exposure."""
+    offset, _ = offsets(series.time, period, epoch)
+    near = np.flatnonzero(np.abs(offset) < reach)
+    step = width / FINE
+    cadence = np.rint(series.exposure[near] * 86400 / 20).astype(np.int64)
+    label = np.floor((offset[near] + reach) / step).astype(np.int64) + 100_000 * cadence
+    _, index = np.unique(label, return_inverse=True)
+    weight = 1 / series.error[near] ** 2
+    total = np.bincount(index, weight)
+
+    def mean(values: Floats) -> Floats:
+        return np.asarray(np.bincount(index, weight * values[near]) / total)
+
+    return mean(offset), mean(series.flux), 1 / np.sqrt(total), mean(series.exposure)
+
+
+def fit_events(series: Series, period: float, epoch: float, profile: Profile, room: float) -> Events:
+    """Fit time and depth of every eclipse, on a line of its own.
+
+    Parameters
+    ----------
+    series : Series
+        Flattened, at the finest cadence.
+    period, epoch : float
+        Ephemeris of this kind of eclipse, days.
+    profile : Profile
+        Shape of the mean eclipse.
+    room : float
+        As for `fit_shape`.
+
+    Returns
+    -------
+    Events
+        Eclipses of which three tenths are in the data, in order.
+    """
+    offset, number = offsets(series.time, period, epoch)
+    reach = min(0.9 * profile.width, 0.6 * room)
+    near = np.flatnonzero(np.abs(offset) < reach)
+    loss = profile.loss(offset[near], series.exposure[near])
+    slope = profile.slope(offset[near], series.exposure[near])
+    if not near.size:
+        return NO_EVENTS
+    numbers, start = np.unique(number[near], return_index=True)
+    stop = np.append(start[1:], near.size)
+    share = covered(series, np.asarray(epoch + numbers * period), profile.width)
+    rows = []
+    for k, low, high, seen in zip(numbers, start, stop, share, strict=True):
+        if seen > 0.3 and high - low >= 6:
+            part = near[low:high]
+            line = offset[part] / profile.width
+            columns = np.stack([-slope[low:high], -loss[low:high], np.ones(high - low), line])
+            rows.append((k, *_solved(columns, series.flux[part], series.error[part], seen, profile)))
+    if not rows:
+        return NO_EVENTS
+    table = np.array(rows, dtype=np.float64)
+    return Events(table[:, 0].astype(np.int64), *table[:, 1:].T)
+
+
+def _solved(columns: Floats, flux: Floats, error: Floats, seen: float, profile: Profile) -> tuple[float, ...]:
+    design = columns / error
+    # a baseline seen on one side alone, or not at all, is held near 1 and level
+    prior = np.diag([0.0, 0.0, 1 / 0.02**2, 1 / 0.02**2]) * min(1.0, 0.01 / max(profile.depth, 1e-4)) ** 2
+    covariance = np.linalg.pinv(design @ design.T + prior)
+    solution = covariance @ (design @ (flux / error) + prior @ np.array([0.0, 0.0, 1.0, 0.0]))
+    rest = (flux - solution @ columns) / error
+    scatter = max(1.0, float(np.sqrt(rest @ rest / max(flux.size - 4, 1))))
+    sigma = scatter * np.sqrt(np.maximum(np.diag(covariance), 0))
+    shift, shift_err = solution[0], sigma[0]
+    wrong = abs(shift) > max(0.5 * profile.width, 0.0) and abs(shift) > 3 * shift_err
+    if seen < 0.7 or wrong or abs(solution[1] - 1) > 0.7 + 4 * sigma[1]:
+        shift, shift_err = np.nan, np.nan
+    return shift, shift_err, solution[1] * profile.depth, sigma[1] * profile.depth
