@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 __all__ = ["COLORS", "Picture", "canvas", "embed"]
 
@@ -82,15 +83,26 @@ def canvas(
     return figure, axes
 
 
-def embed(figure: Figure, alt: str, caption: str = "", *, wide: bool = False, dpi: int = 144) -> Picture:
+def embed(
+    figure: Figure, alt: str, caption: str = "", *, wide: bool = False, dpi: int = 144, colors: int | None = None
+) -> Picture:
     """Return a matplotlib figure as a picture; the same figure gives the same bytes.
 
-    An inch of the figure is 72 pixels of the page: 13 inches fill its width.
+    An inch of the figure is 72 pixels of the page: 13 inches fill its width. With `colors` it is reduced to a palette
+    of so many, which takes a fifth of the bytes.
     """
     buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_figure(
-        buffer, format="png", dpi=dpi, facecolor=figure.get_facecolor(), metadata={"Software": None}
-    )
+    canvas = FigureCanvasAgg(figure)
+    if colors is None:
+        canvas.print_figure(
+            buffer, format="png", dpi=dpi, facecolor=figure.get_facecolor(), metadata={"Software": None}
+        )
+    else:
+        figure.set_dpi(dpi)
+        canvas.draw()
+        image = Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba())
+        # The one method that keeps what is transparent.
+        image.quantize(colors, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
     return Picture(buffer.getvalue(), alt, caption, wide=wide)
 
 

@@ -5,6 +5,8 @@ HIP, TYC, 2MASS, Gaia, Vmag, Gmag. RAJ2000 and DEJ2000 are positions at J2000; t
 and so ours, are ICRS at epoch J2000 and go in as they are.
 """
 
+import gzip
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from catalogs.folder import Folder
 from catalogs.table import CatalogError
 from catalogs.write import read
 
-__all__ = ["ExportError", "published", "read_names"]
+__all__ = ["ExportError", "published", "read_names", "two_lines"]
 
 
 class ExportError(CatalogError):
@@ -105,6 +107,34 @@ def read_names(source: Path | str | AstropyTable) -> pd.DataFrame:
     return pd.DataFrame(found).dropna(subset=["TIC"])
 
 
+def two_lines(text: str, place: str) -> pd.DataFrame:
+    """Return a list of this format, every value as text without the blanks around it.
+
+    Parameters
+    ----------
+    text : str
+        The list: names of columns, dashes that say how wide they are, then a row a line.
+    place : str
+        Where it comes from, for errors.
+
+    Raises
+    ------
+    ExportError
+        If there are no such two lines.
+    """
+    lines = text.splitlines()
+    if len(lines) < 2 or not lines[1].strip() or lines[1].strip("- "):
+        found = lines[1].strip()[:60] if len(lines) > 1 else ""
+        raise ExportError(f"{place}: line 2 holds {found!r}, not the dashes that part columns; get the list anew")
+    spans = [match.span() for match in re.finditer("-+", lines[1])]
+    names = [lines[0][low:high].strip() for low, high in spans]
+    rows = [line for line in lines[2:] if line.strip()]
+    return pd.DataFrame(
+        {name: [row[low:high].strip() for row in rows] for name, (low, high) in zip(names, spans, strict=True)},
+        dtype=str,
+    )
+
+
 def _strings(source: Path | str | AstropyTable) -> pd.DataFrame:
     """Return a table with every value as text: a Gaia identifier does not survive as a float."""
     if isinstance(source, AstropyTable):
@@ -116,10 +146,13 @@ def _strings(source: Path | str | AstropyTable) -> pd.DataFrame:
     if ending in ("parquet", "pq"):
         table = read(Folder(path.absolute().parent), path.name)
         return pd.DataFrame({name: _plain(table.column(name).to_pylist()) for name in table.column_names})
-    forms = {"dat": "ascii.fixed_width_two_line", "ecsv": "ascii.ecsv", "fits": "fits", "fit": "fits"}
+    if ending == "dat":
+        with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
+            return two_lines(file.read(), str(path))
+    forms = {"ecsv": "ascii.ecsv", "fits": "fits", "fit": "fits"}
     forms |= dict.fromkeys(("xml", "vot", "votable"), "votable")
     if ending not in forms:
-        raise ExportError(f"{path}: {ending or 'no'} ending; give .csv, .parquet, .{', .'.join(forms)}")
+        raise ExportError(f"{path}: {ending or 'no'} ending; give .csv, .parquet, .dat, .{', .'.join(forms)}")
     return _strings(AstropyTable.read(path, format=forms[ending]))
 
 

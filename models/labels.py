@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from astropy.io import ascii as tables
 
 from catalogs import write
 from catalogs.folder import Folder
+from catalogs.known import ECLIPSING
+from catalogs.published import two_lines
 from catalogs.schema import SchemaError
 from pipeline.errors import UsageError
 
@@ -34,7 +35,7 @@ __all__ = [
 
 #: Labels of eclipsing binaries, the VSX's types among them; any other label is a negative. Case does not
 #: matter, and of ``EB:KEBC`` or ``EA/SD`` the first piece counts.
-POSITIVE = frozenset({"EB", "EA", "EW", "E", "EC", "ED", "ESD", "ECL", "1", "TRUE"})
+POSITIVE = ECLIPSING | {"1", "TRUE"}
 
 _NAMES = {"tic_id": ("tic_id", "tic", "ticid"), "label": ("label", "class", "klass"), "sector": ("sector",)}
 
@@ -208,9 +209,8 @@ def _read_table(path: str) -> pd.DataFrame:
             return pd.DataFrame(columns, dtype=str)
         if suffix == ".csv":
             return pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False, skipinitialspace=True)
-        table = tables.read(data.decode(), format="fixed_width_two_line", guess=False, fast_reader=False)
-        return table.filled("").to_pandas().astype(str)
-    except (SchemaError, ValueError, tables.InconsistentTableError, pd.errors.ParserError) as error:
+        return two_lines(data.decode(), path)
+    except (SchemaError, ValueError, pd.errors.ParserError) as error:
         raise UsageError(f"{path}: not a readable list of stars ({error})") from error
 
 
