@@ -19,7 +19,8 @@ from pipeline.lightcurves import combine
 @options.job
 @options.workspace
 @click.argument("model")
-def main(workspace: Folder, model: str) -> None:
+@click.option("--ship", is_flag=True, help="Put it into models/weights too, for all who use this tree.")
+def main(workspace: Folder, model: str, ship: bool) -> None:
     """Make MODEL (NAME@candidate, NAME@ID) what score_sectors uses and eclipsing_binaries.parquet shows.
 
     The way back is the same command with the former id, which is printed.
@@ -29,9 +30,12 @@ def main(workspace: Folder, model: str) -> None:
     before = registry.aliases(entry.name).get("production", "none")
     registry.set_alias(entry.name, "production", entry.id)
     click.echo(f"production of {entry.name}: {before} → {entry.id}")
+    if ship:
+        registry.ship(entry)
+        click.echo(f"shipped: {registry.shipped.url(entry.name)}")
     if found := combine.snapshots(workspace, entry.id):
         combine.publish(workspace, found[-1])
-        click.echo(f"{workspace.url(combine.CURRENT)}: {found[-1].rows} stars")
+        click.echo(f"{workspace.url(combine.CURRENT)}: {found[-1].rows} rows")
         return
     shown = combine.current_model(workspace)
     state = f"still shows {shown}" if shown else "is not there yet"

@@ -12,43 +12,48 @@ import click
 
 from catalogs.folder import Folder
 from jobs import options
-from models.train import outline, train
-from pipeline.settings import TrainSettings
+from models.lessons import Sources, describe, learn
 
 
 @options.job
 @options.workspace
 @options.sectors
-@click.option("--model", "name", default="calnet", show_default=True, help="Network to train.")
-@click.option("--labels", required=True, help="Labelled stars: .dat (fixed width), .csv, .parquet; local or s3://.")
+@click.option("--model", "name", default="eb", show_default=True, help="Network to train.")
+@click.option("--labels", help="Labelled stars of the workspace: .dat (fixed width), .csv, .parquet; local or s3://.")
 @click.option("--negatives", help="Stars that are no eclipsing binaries, same formats.")
 @click.option("--unlisted-as-negative", type=click.IntRange(0), help="Draw N stars that are on no list as negatives.")
+@options.training_sets
 @click.option("--epochs", type=click.IntRange(1), help="Passes over the training stars.")
 @click.option("--batch-size", type=click.IntRange(1), help="Segments a step, over all workers.")
 @click.option("--learning-rate", type=float, help="Highest learning rate.")
 @click.option("--max-seconds", type=float, help="Stop after this time, s.")
 @click.option("--split-by", type=click.Choice(["star", "sector"]), help="What is held out as a whole.")
+@click.option("--folds", type=click.IntRange(2), help="Hold out one of so many folds of the stars, see --fold.")
+@click.option("--fold", type=click.IntRange(0), help="Which one, from 0.  [default: 0]")
 @click.option("--seed", type=click.IntRange(0), help="Of weights, order, split and drawn negatives.")
 @click.option("--overwrite", is_flag=True, help="Train anew, though the same training was begun or is done.")
 @click.option("--dry-run", is_flag=True, help="Print stars, segments, folds and time; make nothing.")
 @options.settings_file
 @options.ray
 def main(
-    workspace: Folder, sectors: list[int] | None, name: str, labels: str, negatives: str | None, overwrite: bool,
-    dry_run: bool, config: Path | None, workers: int | None, ray_address: str | None, **values: object,
+    workspace: Folder, sectors: list[int] | None, name: str, labels: str | None, negatives: str | None, overwrite: bool,
+    dry_run: bool, config: Path | None, workers: int | None, ray_address: str | None,
+    simulated: int | None, labelled: str | None, known: tuple[str, ...], leave_out: str | None, **values: object,
 ) -> None:  # fmt: skip
-    """Train on the committed segments of labelled stars; the result is NAME@candidate until it is promoted.
+    """Train on labelled stars; the result is NAME@candidate until it is promoted.
+
+    `eb` learns from simulated stars and, if given, from a Parquet file of real labelled light curves (--labelled);
+    any model can learn from the committed segments of stars on a list (--labels).
 
     Stars, never segments, are split into training, validation and test. Weights, card, curves and confusion matrix go
     to WORKSPACE/models/NAME/<version>/. Run again after a kill, it goes on from its last checkpoint.
     """
-    settings = TrainSettings.load(config, "train", **values)
+    sources = Sources(labels, negatives, sectors, simulated, labelled, known, leave_out)
     if dry_run:
-        cores = workers or os.cpu_count() or 1
-        click.echo(outline(workspace, name, labels, negatives, settings, sectors, cores))
+        click.echo(describe(workspace, name, sources, config, values, workers or os.cpu_count() or 1))
         return
     with options.ray_session(workers, ray_address, workspace) as (count, gpus):
-        made = train(workspace, name, labels, negatives, settings, sectors, count, gpus > 0, overwrite)
+        made = learn(workspace, name, sources, config, values, count, gpus > 0, overwrite)
     click.echo(f"{made}: now {name}@candidate; `python -m jobs.promote {name}@candidate` makes it production")
 
 

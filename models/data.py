@@ -7,7 +7,7 @@ segments then have their star in training.
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -19,6 +19,7 @@ from catalogs import schema, write
 from catalogs.folder import Folder
 from pipeline import manifest, stores
 from pipeline.errors import Mismatch, Missing, Refused, Stale, UsageError
+from pipeline.lightcurves import training
 from pipeline.lightcurves.preprocess import Preprocess, index_path, store_path
 from pipeline.partition import Key, where_sector
 from pipeline.settings import PreprocessSettings, TrainSettings
@@ -32,6 +33,7 @@ __all__ = [
     "segment_index",
     "side",
     "split",
+    "training_index",
 ]
 
 FOLDS = ("train", "validation", "test")
@@ -105,17 +107,33 @@ def _some(names: list[str]) -> str:
 
 
 def segment_index(workspace: Folder, keys: list[Key]) -> pd.DataFrame:
-    """Return one row a segment: where (store), part, row (in the store), tic_id, sector, segment."""
+    """Return one row a segment: path (of the store), where, part, row (in the store), tic_id, sector, segment."""
     frames = []
     for key in keys:
         table = write.read(workspace, index_path(key), schema.SEGMENTS)
         columns = table.select(["row", "tic_id", "sector", "segment"])
-        frames.append(columns.to_pandas().assign(where=key.where, part=key.part))
+        frames.append(columns.to_pandas().assign(where=key.where, part=key.part, path=store_path(key.where)))
     return pd.concat(frames, ignore_index=True)
 
 
+def training_index(workspace: Folder, keys: Sequence[Key]) -> pd.DataFrame:
+    """Return one row a segment of committed training sets, with its targets.
+
+    Columns as of `label_segments`, and kind, morph (NaN where unknown) and weight.
+    """
+    frames = []
+    for key in keys:
+        table = write.read(workspace, training.index_path(key), schema.TRAINING).to_pandas()
+        frames.append(table.assign(where=key.where, part=key.part, path=training.store_path(key.where)))
+    index = pd.concat(frames, ignore_index=True)
+    index["klass_code"] = index["klass"].map(training.KLASSES)
+    index["label"] = (index["klass_code"] >= training.KLASSES["EA"]).astype("int8")
+    columns = ["row", "tic_id", "sector", "segment", "where", "part", "path", "label", "klass", "klass_code"]
+    return index[[*columns, "kind", "morph", "weight"]].sort_values(["path", "row"], ignore_index=True)
+
+
 def label_segments(index: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
-    """Return the labelled segments of an index, with columns label and klass.
+    """Return the labelled segments of an index, with columns label, klass, klass_code and morph.
 
     A label without a sector holds in all of them, one with a sector only there.
     """
@@ -127,13 +145,36 @@ def label_segments(index: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
             index.merge(somewhere[~somewhere["tic_id"].isin(everywhere["tic_id"])], on=["tic_id", "sector"]),
         ]
     )
-    return found.sort_values(["where", "row"], ignore_index=True)
+    found["klass_code"] = _codes(found)
+    found["morph"] = np.nan
+    return found.sort_values(["path", "row"], ignore_index=True)
 
 
-def side(tic_id: int, seed: int, validation: float, test: float) -> str:
-    """Return the fold of a star: a hash of seed and identifier, taken as a number in [0, 1)."""
-    number = int.from_bytes(hashlib.sha256(f"{seed}:{tic_id}".encode()).digest()[:8], "big") / 2**64
-    return "test" if number < test else "validation" if number < test + validation else "train"
+def _codes(segments: pd.DataFrame) -> pd.Series:
+    """Return the code of each segment's class; of an eclipsing binary whose label names no class, ECLIPSING."""
+    named = segments["klass"].str.upper().str.split(":").str[-1].map(training.KLASSES)
+    fits = (named >= training.KLASSES["EA"]) == (segments["label"] == 1)
+    otherwise = segments["label"].map({0: training.KLASSES["other"], 1: training.ECLIPSING})
+    return named.where(fits, otherwise).fillna(otherwise).astype("int64")
+
+
+def side(tic_id: int, settings: TrainSettings) -> str:
+    """Return the fold of a star: a hash of seed and identifier, taken as a number in [0, 1).
+
+    Of `folds` folds the `fold`-th is the test; together the folds test every star once. Validation is a share of the
+    others, by another hash.
+    """
+    number = _chance(f"{settings.seed}:{tic_id}")
+    if settings.folds is not None:
+        if int(number * settings.folds) == settings.fold:
+            return "test"
+        return "validation" if _chance(f"{settings.seed}:{tic_id}:validation") < settings.validation else "train"
+    held_out = settings.test + settings.validation
+    return "test" if number < settings.test else "validation" if number < held_out else "train"
+
+
+def _chance(text: str) -> float:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
 
 
 def split(segments: pd.DataFrame, settings: TrainSettings) -> pd.DataFrame:
@@ -158,8 +199,7 @@ def split(segments: pd.DataFrame, settings: TrainSettings) -> pd.DataFrame:
     if len(segments) and not (segments["label"] == 0).any():
         raise UsageError("no negatives are given: name a list by --negatives, or draw some by --unlisted-as-negative N")
     if settings.split_by == "star":
-        rule = settings.seed, settings.validation, settings.test
-        folds = {star: side(star, *rule) for star in segments["tic_id"].unique()}
+        folds = {star: side(star, settings) for star in segments["tic_id"].unique()}
         done = segments.assign(fold=segments["tic_id"].map(folds))
     else:
         done = _split_by_sector(segments, settings)
@@ -172,7 +212,18 @@ def split(segments: pd.DataFrame, settings: TrainSettings) -> pd.DataFrame:
                 f"{done['tic_id'].nunique()} stars): give more stars (--negatives, --unlisted-as-negative), "
                 "larger shares (settings validation and test), or another --seed"
             )
-    return done.reset_index(drop=True)
+    return _weighted(done).reset_index(drop=True)
+
+
+def _weighted(segments: pd.DataFrame) -> pd.DataFrame:
+    """Return segments with a weight; where none is given, both labels weigh the same in total, however rare one is.
+
+    Segments of weight 0 teach nothing, but are scored when they are held out.
+    """
+    if "weight" in segments:
+        return segments[(segments["fold"] != "train") | (segments["weight"] > 0)]
+    counts = np.bincount(segments.loc[segments["fold"] == "train", "label"], minlength=2)
+    return segments.assign(weight=(counts.sum() / (2 * counts))[segments["label"]])
 
 
 def _split_by_sector(segments: pd.DataFrame, settings: TrainSettings) -> pd.DataFrame:
@@ -194,15 +245,19 @@ def _split_by_sector(segments: pd.DataFrame, settings: TrainSettings) -> pd.Data
 
 @dataclass(frozen=True)
 class Batch:
-    """Some segments: position in their table (n,), one float32 (n, …) an input of the model, label (n,)."""
+    """Some segments: position in their table (n,), one float32 (n, …) an input of the model, one (n,) a target."""
 
     position: NDArray[np.int64]
     inputs: tuple[NDArray[np.float32], ...]
-    label: NDArray[np.int64]
+    targets: dict[str, NDArray[np.generic]]
+
+    def __len__(self) -> int:
+        return len(self.position)
 
     def take(self, rows: NDArray[np.int64]) -> "Batch":
         """Return some of the segments, in the order of `rows`."""
-        return Batch(self.position[rows], tuple(values[rows] for values in self.inputs), self.label[rows])
+        targets = {name: values[rows] for name, values in self.targets.items()}
+        return Batch(self.position[rows], tuple(values[rows] for values in self.inputs), targets)
 
     @staticmethod
     def join(batches: list["Batch"]) -> "Batch":
@@ -211,7 +266,8 @@ class Batch:
             return batches[0]
         inputs = tuple(np.concatenate(values) for values in zip(*(b.inputs for b in batches), strict=True))
         position = np.concatenate([b.position for b in batches])
-        return Batch(position, inputs, np.concatenate([b.label for b in batches]))
+        targets = {name: np.concatenate([b.targets[name] for b in batches]) for name in batches[0].targets}
+        return Batch(position, inputs, targets)
 
 
 @dataclass
@@ -223,9 +279,12 @@ class Segments:
     workspace : Folder
         Holds the stores.
     table : pandas.DataFrame
-        Segments with where, part, row and label, sorted by store and row.
+        Segments with path (of their store), part, row, label, weight and what else `targets` names, sorted by store
+        and row.
     inputs : mapping
         Arrays of the store in the order of the network's arguments, with the shape that it wants of a row.
+    targets : tuple of str
+        Columns of the table that go with the inputs.
     rank, world : int
         This worker and their number. A worker reads a run of neighbouring rows, so that few partitions are
         read twice.
@@ -237,6 +296,7 @@ class Segments:
     workspace: Folder
     table: pd.DataFrame
     inputs: Mapping[str, tuple[int, ...]]
+    targets: tuple[str, ...] = ("label", "weight")
     rank: int = 0
     world: int = 1
     memory: int = 2 << 30
@@ -254,21 +314,21 @@ class Segments:
     def in_order(self, size: int) -> Iterator[Batch]:
         """Yield this worker's segments once, in order."""
         for pool in self._pools(np.arange(len(self._blocks))):
-            for first in range(0, len(pool.label), size):
-                yield pool.take(np.arange(first, min(first + size, len(pool.label))))
+            for first in range(0, len(pool), size):
+                yield pool.take(np.arange(first, min(first + size, len(pool))))
 
     def shuffled(self, size: int, generator: np.random.Generator) -> Iterator[Batch]:
         """Yield exactly `steps` batches that hold every segment once; only the last may be smaller."""
         done, rest, batch = 0, None, None
         for pool in self._pools(generator.permutation(len(self._blocks))):
             pool = pool if rest is None else Batch.join([rest, pool])
-            order = generator.permutation(len(pool.label))
+            order = generator.permutation(len(pool))
             full = len(order) // size * size
             for first in range(0, full, size):
                 done, batch = done + 1, pool.take(order[first : first + size])
                 yield batch
             rest = pool.take(order[full:])
-        if rest is not None and len(rest.label):
+        if rest is not None and len(rest):
             done, batch = done + 1, rest
             yield rest
         # Shares differ by one segment, and so may batches by one: workers wait for each other at every step.
@@ -278,7 +338,7 @@ class Segments:
     @cached_property
     def _blocks(self) -> list[NDArray[np.int64]]:
         mine = self.table.iloc[self.positions]
-        return [self.positions[rows] for _, rows in sorted(mine.groupby(["where", "part"]).indices.items())]
+        return [self.positions[rows] for _, rows in sorted(mine.groupby(["path", "part"]).indices.items())]
 
     def _pools(self, order: NDArray[np.int64]) -> Iterator[Batch]:
         if self._kept is not None:
@@ -288,13 +348,13 @@ class Segments:
         waiting: list[Batch] = []
         for number in order:
             block = self._read(self._blocks[number])
-            if waiting and sum(len(batch.label) for batch in waiting) + len(block.label) > room:
+            if waiting and sum(len(batch) for batch in waiting) + len(block) > room:
                 yield Batch.join(waiting)
                 waiting = []
             waiting.append(block)
         if waiting:
             pool = Batch.join(waiting)
-            if len(pool.label) == len(self.positions):
+            if len(pool) == len(self.positions):
                 pool = pool.take(np.argsort(pool.position))  # the same whatever order it was read in
                 self._kept = pool
             yield pool
@@ -302,8 +362,9 @@ class Segments:
     def _read(self, positions: NDArray[np.int64]) -> Batch:
         rows = self.table.iloc[positions]
         first, last = int(rows["row"].iloc[0]), int(rows["row"].iloc[-1])
-        path = store_path(str(rows["where"].iloc[0]))
-        data = stores.read(self.workspace, path, self.inputs, slice(first, last + 1))
+        data = stores.read(self.workspace, str(rows["path"].iloc[0]), self.inputs, slice(first, last + 1))
         wanted = rows["row"].to_numpy() - first
-        arrays = tuple(data[name][wanted].reshape(-1, *shape) for name, shape in self.inputs.items())
-        return Batch(positions, arrays, rows["label"].to_numpy(np.int64))
+        arrays = tuple(
+            data[name][wanted].reshape(-1, *shape).astype(np.float32, copy=False) for name, shape in self.inputs.items()
+        )
+        return Batch(positions, arrays, {name: rows[name].to_numpy() for name in self.targets})

@@ -70,7 +70,9 @@ def by_star(segments: pd.DataFrame) -> pd.DataFrame:
 
 
 def evaluate(segments: pd.DataFrame, threshold: float = 0.5) -> dict[str, Any]:
-    """Return the metrics of segments (columns tic_id, label, score) and of their stars."""
+    """Return the metrics of segments (columns tic_id, label, score) and of their stars; weight 0 does not count."""
+    if "weight" in segments:
+        segments = segments[segments["weight"] > 0]
     stars = by_star(segments)
     return {
         "segments": metrics(segments["label"], segments["score"], threshold),

@@ -10,6 +10,7 @@ import json
 import logging
 import math
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -18,16 +19,17 @@ import pandas as pd
 import ray.train
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 from ray.train.torch import get_device, prepare_model
 from sklearn.metrics import average_precision_score
 from torch import Tensor, nn
-from torch.nn import functional
 
 from catalogs import write
 from catalogs.folder import Folder
 from models import checkpoint
 from models.data import Batch, Segments
 from models.evaluate import best_epoch
+from models.registry import Registry
 from models.spec import get_spec
 from pipeline.errors import UsageError
 from pipeline.settings import TrainSettings
@@ -95,13 +97,14 @@ class _Worker:
         self.bf16 = has_bf16(self.device)
         self.spec = get_spec(run.model)
         folds = {name: rows.reset_index(drop=True) for name, rows in _read_index(run).groupby("fold")}
-        inputs = self.spec.inputs
-        self.data = {name: Segments(run.workspace, rows, inputs, rank, world) for name, rows in folds.items()}
-        counts = np.bincount(folds["train"]["label"], minlength=2)
-        # Both labels weigh the same in total, however rare one is.
-        self.weight = torch.tensor(counts.sum() / (2 * counts), dtype=torch.float32, device=self.device)
+        inputs, targets = self.spec.inputs, ("label", "weight", *self.spec.targets)
+        self.data = {name: Segments(run.workspace, rows, inputs, targets, rank, world) for name, rows in folds.items()}
         torch.manual_seed(self.settings.seed)
         self.network = self.spec.network()
+        if self.settings.start_from is not None:
+            registry = Registry(run.workspace)
+            entry = registry.resolve(f"{run.model}@{self.settings.start_from}")
+            self.network.load_state_dict(registry.load_weights(entry))
         self.model = prepare_model(self.network)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=0.0, weight_decay=self.settings.weight_decay, fused=True
@@ -125,6 +128,7 @@ class _Worker:
     def _epoch(self, epoch: int) -> dict[str, Any]:
         generator = np.random.default_rng([self.settings.seed, epoch, self.rank])
         torch.manual_seed(int(generator.integers(2**62)))
+        self.chance = torch.Generator().manual_seed(int(generator.integers(2**62)))
         size = max(1, self.settings.batch_size // self.world)
         steps = self.data["train"].steps(size)
         sums = torch.zeros(3, dtype=torch.float64)
@@ -137,31 +141,43 @@ class _Worker:
                 group["lr"] = self.settings.learning_rate * rate(progress)
             sums += self._step(batch)
         loss, right, count = self._sum(sums).tolist()
-        held_out = self._score("validation")
+        held_out = self._outputs("validation")
         return {
             "epoch": epoch + 1,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "train_loss": loss / max(count, 1),
             "train_accuracy": right / max(count, 1),
-            **self._judge(held_out, self.data["validation"].table["label"]),
+            **self._judge(held_out, self.data["validation"].table),
             "seconds": time.monotonic() - self.began,
         }
 
     def _step(self, batch: Batch) -> Tensor:
-        label = torch.from_numpy(batch.label).to(self.device)
-        logits = self._forward(self.model, batch)
-        loss = functional.cross_entropy(logits, label, self.weight)
+        inputs = [torch.from_numpy(values) for values in batch.inputs]
+        if self.spec.augment is not None:
+            inputs = self.spec.augment(inputs, self.chance)
+        outputs = self._forward(self.model, inputs)
+        loss = self._loss(outputs, batch.targets)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
-        right = int((logits.argmax(1) == label).sum())
+        label = np.asarray(batch.targets["label"])
+        right = int(((self._score_of(outputs.detach()) >= 0.5) == label).sum())
         return torch.tensor([loss.item() * len(label), right, len(label)], dtype=torch.float64)
 
-    def _forward(self, model: nn.Module, batch: Batch) -> Tensor:
-        inputs = [torch.from_numpy(values).to(self.device) for values in batch.inputs]
+    def _forward(self, model: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            logits: Tensor = model(*inputs)
-        return logits.float()
+            outputs: Tensor = model(*(values.to(self.device) for values in inputs))
+        return outputs.float()
+
+    def _loss(self, outputs: Tensor, targets: Mapping[str, NDArray[Any]]) -> Tensor:
+        """Return the mean over the segments, each counted by its weight."""
+        tensors = {name: torch.from_numpy(np.asarray(values)).to(outputs.device) for name, values in targets.items()}
+        weight = tensors["weight"].float()
+        losses = self.spec.loss(outputs, tensors | {"label": tensors["label"].long()})
+        return (losses * weight).sum() / weight.sum()
+
+    def _score_of(self, outputs: Tensor) -> NDArray[np.float64]:
+        return self.spec.read(outputs.cpu().numpy())["score"]
 
     def _time_spent(self) -> float:
         """Share of the time limit that is gone; the same on every worker, lest they part ways."""
@@ -170,22 +186,24 @@ class _Worker:
         share = torch.tensor([(time.monotonic() - self.began) / self.settings.max_seconds])
         return float(self._reduce(share, dist.ReduceOp.MAX))
 
-    def _score(self, fold: str) -> Tensor:
-        """Return the logits (n, 2) of a fold, on every worker."""
+    def _outputs(self, fold: str) -> Tensor:
+        """Return the network's outputs (n, outputs) for a fold, on every worker."""
         data = self.data[fold]
-        logits = torch.zeros(len(data.table), 2)
+        outputs = torch.zeros(len(data.table), self.spec.outputs)
         self.network.eval()
         with torch.no_grad():
             for batch in data.in_order(_AHEAD):
-                logits[batch.position] = self._forward(self.network, batch).cpu()
-        return self._sum(logits)
+                inputs = [torch.from_numpy(values) for values in batch.inputs]
+                outputs[batch.position] = self._forward(self.network, inputs).cpu()
+        return self._sum(outputs)
 
-    def _judge(self, logits: Tensor, label: pd.Series) -> dict[str, float]:
-        truth = torch.from_numpy(label.to_numpy(np.int64))
+    def _judge(self, outputs: Tensor, table: pd.DataFrame) -> dict[str, float]:
+        label, score = table["label"].to_numpy(np.int64), self._score_of(outputs)
+        counted = table["weight"].to_numpy() > 0
         return {
-            "validation_loss": functional.cross_entropy(logits, truth, self.weight.cpu()).item(),
-            "validation_accuracy": float((logits.argmax(1) == truth).double().mean()),
-            "validation_aucpr": float(average_precision_score(truth.numpy(), self._probability(logits))),
+            "validation_loss": self._loss(outputs, {name: table[name].to_numpy() for name in self._targets}).item(),
+            "validation_accuracy": float(((score >= 0.5) == label)[counted].mean()),
+            "validation_aucpr": float(average_precision_score(label[counted], score[counted])),
         }
 
     def _end_epoch(self, row: dict[str, Any]) -> None:
@@ -219,15 +237,16 @@ class _Worker:
         self.network.load_state_dict(checkpoint.read_weights(self.run.folder, best))
         frames = []
         for fold in ("validation", "test"):
-            logits = self._score(fold)
-            frames.append(self.data[fold].table.assign(score=self._probability(logits)))
+            columns = self.spec.read(self._outputs(fold).numpy())
+            frames.append(self.data[fold].table.assign(**columns))
         if self.rank == 0:
             file = io.BytesIO()
             pd.concat(frames).to_parquet(file, index=False)
             self.run.folder.write(PREDICTIONS, file.getvalue())
 
-    def _probability(self, logits: Tensor) -> np.ndarray[Any, np.dtype[np.float64]]:
-        return logits.double().softmax(1)[:, self.spec.positive].numpy()
+    @property
+    def _targets(self) -> tuple[str, ...]:
+        return self.data["train"].targets
 
     def _sum(self, values: Tensor) -> Tensor:
         return self._reduce(values, dist.ReduceOp.SUM)

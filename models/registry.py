@@ -66,7 +66,7 @@ class Registry:
     workspace : Folder
         Its ``models/`` receives what is saved.
     shipped : str or Path or Folder, optional
-        Models to fall back on, in the same layout; never written to.
+        Models to fall back on, in the same layout; only `ship` writes to it.
     """
 
     def __init__(self, workspace: Folder, shipped: str | Path | Folder = SHIPPED) -> None:
@@ -181,6 +181,21 @@ class Registry:
         path = f"{name}/aliases.json"
         aliases = _json(self.own, path) if self.own.exists(path) else {}
         self.own.write(path, json.dumps(aliases | {alias: entry.id}, indent=1, sort_keys=True).encode())
+
+    def annotate(self, entry: Entry, facts: Mapping[str, Any]) -> None:
+        """Add facts to the card of a version of the workspace; what is there under other names stays."""
+        self.own.child(f"{entry.name}/{entry.version}").write(
+            "card.json", json.dumps({**entry.card, **facts}, indent=1, allow_nan=False).encode()
+        )
+
+    def ship(self, entry: Entry) -> None:
+        """Put a version, in production, among the models that ship; none but weights, card and figures."""
+        folder = self.shipped.child(f"{entry.name}/{entry.version}")
+        figures = [item.path for item in entry.folder.list() if item.path.endswith(".png")]
+        for path in [*figures, "weights.safetensors", "card.json"]:
+            folder.write(path, entry.folder.read(path))
+        aliases = json.dumps({"production": entry.id}, indent=1)
+        self.shipped.write(f"{entry.name}/aliases.json", aliases.encode())
 
     def load_weights(self, entry: Entry) -> dict[str, Tensor]:
         """Return the weights of a version, checked against the checksum of its card.

@@ -89,19 +89,19 @@ class Predictor:
             self._run = _OpenVINO(parts, shapes, threads or 1)
         self._buffers: Batch = [np.zeros(shape, np.float32) for shape in shapes]
 
-    def predict(self, *inputs: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return the probability of the positive class for every row.
+    def outputs(self, *inputs: NDArray[np.generic]) -> NDArray[np.float32]:
+        """Return what the network gives for every row.
 
         Parameters
         ----------
-        *inputs : ndarray of float32
+        *inputs : ndarray
             The arrays that the model's spec names, in its order, all of N rows: CALNet's are curve (N, 4000)
             and periodogram (N, 1000).
 
         Returns
         -------
-        ndarray of float64, (N,)
-            Probabilities; NaN where a row holds NaN.
+        ndarray of float32, (N, outputs)
+            Logits and whatever else the spec's `read` understands; NaN where a row holds NaN.
 
         Raises
         ------
@@ -109,7 +109,7 @@ class Predictor:
             If the arrays do not have the shapes of the spec.
         """
         rows = len(inputs[0])
-        logits = np.empty((rows, len(self.spec.classes)))
+        found = np.empty((rows, self.spec.outputs), np.float32)
         arrays = [
             _shaped(array, name, (rows, *shape))
             for array, (name, shape) in zip(inputs, self.spec.inputs.items(), strict=True)
@@ -119,9 +119,16 @@ class Predictor:
             for buffer, array in zip(self._buffers, arrays, strict=True):
                 buffer[:count] = array[first : first + count]
                 buffer[count:] = 0
-            logits[first : first + count] = self._run(self._buffers)[:count]
-        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return odds[:, self.spec.positive] / odds.sum(axis=1)
+            found[first : first + count] = self._run(self._buffers)[:count]
+        return found
+
+    def columns(self, *inputs: NDArray[np.generic]) -> dict[str, NDArray[np.float64]]:
+        """Return the model's columns of the table of scores, (N,) each; inputs as for `outputs`."""
+        return self.spec.read(self.outputs(*inputs))
+
+    def predict(self, *inputs: NDArray[np.generic]) -> NDArray[np.float64]:
+        """Return the score alone, (N,): the probability of the positive class; inputs as for `outputs`."""
+        return self.columns(*inputs)["score"]
 
     def describe(self) -> dict[str, Any]:
         """Return what computed the scores, for their provenance: equal ones give equal bytes."""
@@ -241,7 +248,7 @@ def _cpu_features() -> set[str]:
     return next((set(line.split(":")[1].split()) for line in lines if line.startswith("flags")), set())
 
 
-def _shaped(array: NDArray[np.float32], name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+def _shaped(array: NDArray[np.generic], name: str, shape: tuple[int, ...]) -> NDArray[np.generic]:
     flat = tuple(size for size in shape[1:] if size != 1)
     if array.shape not in (shape, (shape[0], *flat)):
         raise ValueError(f"{name}: shape {array.shape}, the model takes {(shape[0], *flat)}")

@@ -57,7 +57,7 @@ class Score(Stage):
     """
 
     name = "score"
-    version = 1
+    version = 2
 
     settings: ScoreSettings
 
@@ -120,8 +120,8 @@ class Score(Stage):
         index = self._index(key)
         names = _names(index)
         kept = np.array([name not in skip for name in names], bool)
-        scores = self._scores(key, index, kept)
-        finite = np.isfinite(scores)
+        scored = self._scores(key, index, kept)
+        finite = np.isfinite(scored["score"])
         outcomes = [skip[name] for name in names if name in skip]
         for name, good in zip(np.array(names, object)[kept], finite, strict=True):
             outcomes.append(_outcome(name, bool(good)))
@@ -135,7 +135,9 @@ class Score(Stage):
             "settings_hash": self.settings.hash,
             "manifest_key": f"{self.name}/{key}",
         }
-        table = table.append_column("score", pa.array(scores[finite], pa.float64()))
+        for name in schema.SCORES.names[len(columns) : -len(constants)]:
+            values = scored[name][finite] if name in scored else pa.nulls(len(table), pa.float64())
+            table = table.append_column(name, pa.array(values, pa.float64()))
         for name, value in constants.items():
             table = table.append_column(name, pa.repeat(pa.scalar(value), len(table)))
         path = f"catalogs/{key}.parquet"
@@ -147,15 +149,16 @@ class Score(Stage):
         index = self._index(key)
         self._scores(key, index.slice(_names(index).index(name), 1), np.ones(1, bool))
 
-    def _scores(self, key: Key, index: pa.Table, kept: NDArray[np.bool_]) -> NDArray[np.float64]:
+    def _scores(self, key: Key, index: pa.Table, kept: NDArray[np.bool_]) -> dict[str, NDArray[np.float64]]:
         """Run the network on the rows that are kept, and on no other."""
         if not kept.any():
-            return np.empty(0)
+            return {"score": np.empty(0)}
         curves = curves_key(key)
         first = index["row"][0].as_py()
         rows = slice(first, first + len(index))
-        data = stores.read(self.workspace, preprocess.store_path(curves.where), ["curve", "periodogram"], rows)
-        return self.predictor.predict(data["curve"][kept], data["periodogram"][kept])
+        names = self.predictor.spec.inputs
+        data = stores.read(self.workspace, preprocess.store_path(curves.where), names, rows)
+        return self.predictor.columns(*(data[name][kept] for name in names))
 
 
 def _names(index: pa.Table) -> list[str]:
@@ -227,8 +230,8 @@ def _score_file(path: Path, predictor: Predictor, recipe: str) -> list[dict[str,
     segments = prepare(time, flux, quality, recipe=recipe, cadence_s=cadence, flux_err=errors)
     if not segments:
         return [row | {"note": "no segment of good data as long as 2.8 d"}]
-    curves = np.stack([segment.curve for segment in segments])
-    scores = predictor.predict(curves, np.stack([segment.periodogram for segment in segments]))
+    inputs = (np.stack([getattr(segment, name) for segment in segments]) for name in predictor.spec.inputs)
+    scores = predictor.predict(*inputs)
     names = ("t_start", "t_end", "gls_period")
     return [
         row | {"segment": number, "score": float(score)} | {name: getattr(segment, name) for name in names}

@@ -1,15 +1,25 @@
 """What a model is: network, inputs, classes, threshold. One entry a model; the rest of the room asks here."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from torch import nn
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import expit
+from torch import Tensor, nn
+from torch.nn import functional
 
+from models import eb
 from models.calnet import CALNet
 from models.calnet_lean import lean_calnet
 from pipeline.errors import ModelNotFound
 
 __all__ = ["ModelSpec", "SPECS", "get_spec"]
+
+
+Columns = dict[str, NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -21,15 +31,25 @@ class ModelSpec:
     name : str
         As in ids and options: lower case, digits, underscores.
     network : callable
-        Returns the network with fresh weights; it takes one tensor per input and returns logits (N, classes).
+        Returns the network with fresh weights; it takes one tensor per input and returns (N, outputs).
     recipe : str
         Recipe that the curves store must have been made with.
     inputs : dict
         Arrays of the store in the order of the network's arguments, with the shape of one row.
-    classes : tuple of str
-        Meaning of the logits, in their order.
-    positive : int, default 1
-        Index of the class whose probability is the score.
+    outputs : int
+        Numbers that the network gives for a row.
+    read : callable
+        Outputs (N, outputs) → columns of the table of scores: ``score`` (probability of an eclipsing binary) and what
+        else the model tells.
+    loss : callable
+        Outputs and targets → loss of each row (N,); targets are ``label`` (1 or 0) and those of `targets`.
+    targets : tuple of str
+        Further columns of the table of segments that the loss looks at.
+    augment : callable, optional
+        Inputs and a generator → other inputs with the same targets.
+    training, rehearsal : dict
+        Settings of training that differ from the usual: of the training itself, and of the one on simulated stars
+        alone that precedes it where real stars are given. Without the second there is none.
     threshold : float, default 0.5
         Score from which a row counts as positive, where a model's card has no better one.
     lean : callable, optional
@@ -41,23 +61,70 @@ class ModelSpec:
     network: Callable[[], nn.Module]
     recipe: str
     inputs: dict[str, tuple[int, ...]]
-    classes: tuple[str, ...]
-    positive: int = 1
+    outputs: int
+    read: Callable[[NDArray[np.floating]], Columns]
+    loss: Callable[[Tensor, Mapping[str, Tensor]], Tensor]
+    targets: tuple[str, ...] = ()
+    augment: Callable[[Sequence[Tensor], torch.Generator], list[Tensor]] | None = None
+    training: Mapping[str, Any] = field(default_factory=dict)
+    rehearsal: Mapping[str, Any] = field(default_factory=dict)
     threshold: float = 0.5
     lean: Callable[[nn.Module, bool], list[nn.Module]] | None = None
 
+
+def _read_two(outputs: NDArray[np.floating]) -> Columns:
+    """Probability of the second of two classes."""
+    logits = np.asarray(outputs, np.float64)
+    return {"score": expit(logits[:, 1] - logits[:, 0])}
+
+
+def _cross_entropy(outputs: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+    return functional.cross_entropy(outputs, targets["label"], reduction="none")
+
+
+def _twice_softmax(outputs: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+    """Return the published loss of CALNet: a cross-entropy that takes probabilities for logits.
+
+    It cannot fall below 0.313 and its gradient vanishes where the network is sure: kept for comparison only.
+    """
+    return functional.cross_entropy(outputs.softmax(1), targets["label"], reduction="none")
+
+
+_CALNET = ModelSpec(
+    name="calnet",
+    network=CALNet,
+    recipe="calnet",
+    inputs={"curve": (1, 4000), "periodogram": (1, 1000)},
+    outputs=2,
+    read=_read_two,
+    loss=_cross_entropy,
+    lean=lean_calnet,
+)
 
 SPECS = {
     spec.name: spec
     for spec in [
         ModelSpec(
-            name="calnet",
-            network=CALNet,
-            recipe="calnet",
-            inputs={"curve": (1, 4000), "periodogram": (1, 1000)},
-            classes=("other", "eclipsing binary"),
-            lean=lean_calnet,
-        )
+            name="eb",
+            network=eb.EBNet,
+            recipe="robust",
+            inputs={
+                "curve": (1, 4000),
+                "coverage": (1, 4000),
+                "periodogram": (1, 1000),
+                "folded": (4, 128),
+                "facts": (12,),
+            },
+            outputs=len(eb.CLASSES) + 2,
+            read=eb.read,
+            loss=eb.loss,
+            targets=("klass_code", "morph"),
+            augment=eb.augment,
+            training={"epochs": 12, "batch_size": 96, "learning_rate": 1e-3, "weight_decay": 1e-2},
+            rehearsal={"epochs": 14, "batch_size": 96, "learning_rate": 3e-3, "weight_decay": 1e-2},
+        ),
+        _CALNET,
+        replace(_CALNET, name="calnet_published", loss=_twice_softmax),
     ]
 }
 

@@ -11,7 +11,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,8 @@ from tensorboardX import SummaryWriter
 
 from catalogs import write
 from catalogs.folder import Folder
-from models import checkpoint, loop
-from models.data import FOLDS, committed_curves, label_segments, segment_index, split
+from models import checkpoint, loop, predict
+from models.data import FOLDS, committed_curves, label_segments, segment_index, split, training_index
 from models.evaluate import best_epoch, evaluate, figures
 from models.labels import gather
 from models.loop import Run, State
@@ -40,6 +40,7 @@ from models.registry import Registry
 from models.spec import get_spec
 from pipeline import manifest
 from pipeline.errors import SkysiftError, UsageError
+from pipeline.lightcurves.training import TrainingSet
 from pipeline.settings import TrainSettings, digest
 
 __all__ = ["outline", "train"]
@@ -51,13 +52,14 @@ _SEGMENT_S = 0.02
 def train(
     workspace: Folder,
     name: str,
-    labels: str | Path,
+    labels: str | Path | None,
     negatives: str | Path | None,
     settings: TrainSettings,
     sectors: list[int] | None,
     workers: int,
     gpu: bool,
     overwrite: bool = False,
+    sets: Sequence[TrainingSet] = (),
 ) -> str:
     """Train a model on the connected Ray cluster and register it; only the alias ``candidate`` moves.
 
@@ -67,8 +69,8 @@ def train(
         Holds the curves; receives checkpoints and the model. Every worker must see it.
     name : str
         Of the model, see `models.spec`.
-    labels, negatives : str or Path
-        Lists of stars, see `models.labels`.
+    labels, negatives : str or Path, optional
+        Lists of stars of the workspace's sectors, see `models.labels`.
     settings : TrainSettings
         Epochs, rates, seed, split, limits.
     sectors : list of int or None
@@ -79,6 +81,8 @@ def train(
         Train on GPUs, with nccl; else on CPUs, with gloo.
     overwrite : bool
         Train anew, though the same run was begun or its model is registered.
+    sets : sequence of TrainingSet
+        Simulated and real stars to learn from beside those of the lists; made now, as far as they are not there.
 
     Returns
     -------
@@ -95,7 +99,10 @@ def train(
         If training fails; what was reached stays, and the same command goes on from there.
     """
     _check_cluster(workers, gpu)
-    segments, facts = _training_set(workspace, name, labels, negatives, settings, sectors)
+    for stage in sets:
+        stage.prepare()
+        print(predict.run(stage, workers))
+    segments, facts = _training_set(workspace, name, labels, negatives, settings, sectors, sets)
     if facts["data"]["counts"]["train"]["segments"] < workers:
         raise UsageError(f"--workers {workers}: more than there are segments to train on")
     identity = digest({"model": name, "settings": settings.model_dump(mode="json"), **facts})[:16]
@@ -132,14 +139,18 @@ def train(
 def outline(
     workspace: Folder,
     name: str,
-    labels: str | Path,
+    labels: str | Path | None,
     negatives: str | Path | None,
     settings: TrainSettings,
     sectors: list[int] | None,
     workers: int,
+    sets: Sequence[TrainingSet] = (),
 ) -> str:
     """Return what `train` would learn from and how long it may take on CPUs; no Ray is needed, nothing is written."""
-    _, facts = _training_set(workspace, name, labels, negatives, settings, sectors)
+    absent = [stage.describe() for stage in sets if not _complete(workspace, stage)]
+    if absent:
+        return "\n".join(f"to be made first: {about['stars']} stars, {about['store']}" for about in absent)
+    _, facts = _training_set(workspace, name, labels, negatives, settings, sectors, sets)
     data = facts["data"]
     lines = [f"{data['labelled_stars']} labelled stars, {data['labelled_stars_with_segments']} of them with segments"]
     for fold, counts in data["counts"].items():
@@ -151,6 +162,11 @@ def outline(
     limit = "" if most is None or most > seconds else f", stopped after {most:g} s"
     spent = f"about {seconds / 60:.0f} min" if seconds >= 90 else f"about {seconds:.0f} s"
     return "\n".join([*lines, f"{settings.epochs} epochs of {segments} segments: {spent} on {workers} cores{limit}"])
+
+
+def _complete(workspace: Folder, stage: TrainingSet) -> bool:
+    keys = stage.keys()
+    return all(manifest.read(workspace, stage.name, key) is not None for key in keys)
 
 
 def _made_by(registry: Registry, name: str, identity: str) -> str | None:
@@ -171,31 +187,41 @@ def _check_cluster(workers: int, gpu: bool) -> None:
 def _training_set(
     workspace: Folder,
     name: str,
-    labels: str | Path,
+    labels: str | Path | None,
     negatives: str | Path | None,
     settings: TrainSettings,
     sectors: list[int] | None,
+    sets: Sequence[TrainingSet],
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Return labelled segments with their fold, and for the card where they come from."""
     recipe = get_spec(name).recipe
-    partitions = committed_curves(workspace, sectors, recipe)
-    index = segment_index(workspace, list(partitions))
-    number, seed = settings.unlisted_as_negative, settings.seed
-    stars, sources = gather(labels, negatives, index["tic_id"], number, seed)
-    labelled = label_segments(index, stars)
+    tables: list[pd.DataFrame] = []
+    facts: dict[str, Any] = {"partitions": {}}
+    if labels is not None:
+        partitions = committed_curves(workspace, sectors, recipe)
+        index = segment_index(workspace, list(partitions))
+        stars, sources = gather(labels, negatives, index["tic_id"], settings.unlisted_as_negative, settings.seed)
+        tables.append(label_segments(index, stars))
+        facts |= sources | {"labelled_stars": int(stars["tic_id"].nunique())}
+        facts["partitions"] = {manifest.path("preprocess", key): value for key, value in partitions.items()}
+    for stage in sets:
+        keys = stage.keys()
+        records = [manifest.read(workspace, stage.name, key) for key in keys]
+        facts["partitions"] |= {manifest.path(r.stage, r.key): r.identity for r in records if r is not None}
+        tables.append(training_index(workspace, keys))
+        facts.setdefault("sets", []).append(stage.describe())
+    if not tables:
+        raise UsageError(f"nothing to train {name} on: give --labels, --simulated or --labelled")
+    labelled = pd.concat(tables, ignore_index=True).sort_values(["path", "row"], ignore_index=True)
     segments = split(labelled, settings)
-    facts = {
-        "recipe": recipe,
-        "data": sources
-        | {
-            "partitions": {manifest.path("preprocess", key): value for key, value in partitions.items()},
-            "labelled_stars": int(stars["tic_id"].nunique()),
-            "labelled_stars_with_segments": int(labelled["tic_id"].nunique()),
-            "segments_left_out_by_split": len(labelled) - len(segments),
-            "counts": {fold: _counts(segments[segments["fold"] == fold]) for fold in FOLDS},
-        },
+    counts = {fold: _counts(segments[segments["fold"] == fold]) for fold in FOLDS}
+    facts |= {
+        "labelled_stars_with_segments": int(labelled["tic_id"].nunique()),
+        "segments_left_out_by_split": len(labelled) - len(segments),
+        "counts": counts,
     }
-    return segments, facts
+    facts.setdefault("labelled_stars", facts["labelled_stars_with_segments"])
+    return segments, {"recipe": recipe, "data": facts}
 
 
 def _counts(segments: pd.DataFrame) -> dict[str, Any]:

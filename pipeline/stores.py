@@ -84,7 +84,7 @@ class Template:
 
 
 def create(folder: Folder, path: str, template: Template, partitions: int) -> None:
-    """Create a store of `partitions` partitions, or let an existing one grow to as many.
+    """Create a store of `partitions` partitions, or let an existing one grow to as many; none ever shrinks.
 
     Only metadata and coordinates are written. Growing never touches a shard.
 
@@ -95,7 +95,7 @@ def create(folder: Folder, path: str, template: Template, partitions: int) -> No
     """
     memory = MemoryStore()
     group = zarr.create_group(memory, attributes=template.attrs)
-    rows = template.partition * partitions
+    rows = max(template.partition * partitions, _rows(folder, f"{path}/{template.arrays[0].name}/zarr.json"))
     blosc = BloscCodec(cname="zstd", clevel=template.compression, shuffle="bitshuffle")
     for array in template.arrays:
         rest = tuple(template.sizes[dim] for dim in array.dims[1:])
@@ -121,6 +121,11 @@ def create(folder: Folder, path: str, template: Template, partitions: int) -> No
     # The root last: a store whose root is there is complete.
     for name in sorted(files, key=lambda name: (name == "zarr.json", name)):
         _write_changed(folder, f"{path}/{name}", files[name])
+
+
+def _rows(folder: Folder, path: str) -> int:
+    """Return the rows of an array by its metadata, 0 if there is none yet."""
+    return int(json.loads(folder.read(path))["shape"][0]) if folder.exists(path) else 0
 
 
 def _check_growth(folder: Folder, path: str, files: dict[str, bytes], rows: int) -> None:

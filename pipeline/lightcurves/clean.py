@@ -6,7 +6,7 @@ scale; all cadences are averaged instead of interpolated; flux keeps its depth; 
 not the top 1%; the periodogram keeps its amplitude, misses no peak and reaches 30 d.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntFlag
 from itertools import pairwise
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pipeline.lightcurves import resample
+from pipeline.lightcurves import resample, views
 from pipeline.lightcurves.periodogram import PERIODS_CALNET, gls, peaks
 
 __all__ = ["CURVE", "RECIPES", "Flag", "Segment", "compress", "expand", "prepare"]
@@ -63,6 +63,12 @@ class Segment:
         Range of the resampled flux, in its unit: what min-max scaling took to 0 and 1.
     flags : int
         `Flag` bits.
+    coverage : (4000,) uint8
+        1 where a sample of the curve lies within a cadence of a good one, 0 in gaps (robust only).
+    folded : (4, 128) float32
+        `views.Views.folded` (robust only).
+    facts : (12,) float32
+        `views.FACTS` (robust only).
     """
 
     curve: NDArray[np.float32]
@@ -76,6 +82,9 @@ class Segment:
     flux_min: float
     flux_max: float
     flags: int
+    coverage: NDArray[np.uint8] | None = None
+    folded: NDArray[np.float32] | None = None
+    facts: NDArray[np.float32] | None = None
 
 
 class _Piece(NamedTuple):
@@ -310,8 +319,12 @@ def _robust(piece: _Piece, cadence: float) -> Segment:
     if spike.any():
         flags |= Flag.CLIPPED
         time, flux, error = time[~spike], flux[~spike], None if error is None else error[~spike]
+    days = cadence / 86400
+    coverage = resample.coverage(time, 1.5 * days, CURVE)
     if flux.min() == flux.max():
-        return _constant(piece._replace(time=time, flux=flux), flags)
+        flat = views.views(time, np.zeros(time.size), days, np.nan, 0.0)
+        constant = _constant(piece._replace(time=time, flux=flux), flags)
+        return replace(constant, coverage=coverage, folded=flat.folded, facts=flat.facts)
     weight = np.ones(time.size) if error is None else (error.min() / error) ** 2
     curve = resample.bin_means(time, flux, weight, CURVE)
     median = _median(flux)
@@ -319,7 +332,8 @@ def _robust(piece: _Piece, cadence: float) -> Segment:
     if not unit > scatter:
         flags |= Flag.BASELINE
         unit = scatter or float(np.abs(curve - median).max()) or 1.0
-    highest = peaks(time, flux, cadence / 86400, error)
+    highest = peaks(time, flux, days, error)
+    seen = views.views(time, (flux - median) / unit, days, highest.period, highest.best)
     return Segment(
         curve=compress((curve - median) / unit).astype(np.float32),
         periodogram=highest.power.astype(np.float32),
@@ -332,6 +346,9 @@ def _robust(piece: _Piece, cadence: float) -> Segment:
         flux_min=float(curve.min()),
         flux_max=float(curve.max()),
         flags=int(flags),
+        coverage=coverage,
+        folded=seen.folded,
+        facts=seen.facts,
     )
 
 

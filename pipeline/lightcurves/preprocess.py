@@ -1,5 +1,8 @@
 """Light curves → segments with curve and periodogram, in ``curves/s0001.zarr``."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -11,13 +14,14 @@ from pipeline.errors import Mismatch
 from pipeline.lightcurves import ingest
 from pipeline.lightcurves.clean import Segment, prepare
 from pipeline.lightcurves.periodogram import PERIOD_EDGES_ROBUST, PERIODS_CALNET
+from pipeline.lightcurves.views import FACTS, PHASES, VIEWS
 from pipeline.manifest import Object
 from pipeline.partition import Key, partition_size, where_cadence, where_sector
 from pipeline.settings import PreprocessSettings
 from pipeline.stage import InputOutcome, Product, Stage, State
 from pipeline.stores import Array, Template
 
-__all__ = ["Preprocess", "capacity", "index_path", "store_path"]
+__all__ = ["Preprocess", "capacity", "index_path", "layout", "stack", "store_path"]
 
 #: Segments of 2.8 d with gaps of 0.75 d between them: no more than seven fit into a sector.
 SEGMENTS_A_TARGET = 8
@@ -44,29 +48,46 @@ def capacity(name: str) -> int:
 
 def template(name: str, settings: PreprocessSettings) -> Template:
     """Return the layout of a sector's store of segments."""
-    size = capacity(name)
+    attrs = {
+        "title": f"TESS segments, sector {where_sector(name)}, {where_cadence(name)} s",
+        "sector": where_sector(name),
+        "cadence_s": where_cadence(name),
+    }
+    return layout(settings, capacity(name), attrs)
+
+
+def layout(settings: PreprocessSettings, rows: int, attrs: dict[str, Any]) -> Template:
+    """Return the layout of a store of segments, `rows` a partition; `attrs` are added to its attributes."""
     nan = float("nan")
     edges = PERIOD_EDGES_ROBUST
-    periods = PERIODS_CALNET if settings.recipe == "calnet" else np.sqrt(edges[1:] * edges[:-1])
-    about = {"units": "d", "long_name": "trial period" if settings.recipe == "calnet" else "centre of the period bin"}
+    calnet = settings.recipe == "calnet"
+    periods = PERIODS_CALNET if calnet else np.sqrt(edges[1:] * edges[:-1])
+    about = {"units": "d", "long_name": "trial period" if calnet else "centre of the period bin"}
+    arrays = [
+        Array("curve", "float32", ("row", "sample"), nan, {"long_name": f"flux by recipe {settings.recipe}"}),
+        Array("periodogram", "float32", ("row", "bin"), nan, {"long_name": "floating-mean GLS power"}),
+    ]
+    if not calnet:
+        folds = {"long_name": "folded flux", "views": list(VIEWS)}
+        arrays += [
+            Array("coverage", "uint8", ("row", "sample"), 0, {"long_name": "0 where the curve is a line over a gap"}),
+            Array("folded", "float32", ("row", "view", "phase"), nan, folds),
+            Array("facts", "float32", ("row", "fact"), nan, {"long_name": "numbers", "facts": list(FACTS)}),
+        ]
     return Template(
-        arrays=(
-            Array("curve", "float32", ("row", "sample"), nan, {"long_name": f"flux by recipe {settings.recipe}"}),
-            Array("periodogram", "float32", ("row", "bin"), nan, {"long_name": "floating-mean GLS power"}),
-        ),
-        sizes={"sample": SAMPLES, "bin": BINS},
-        partition=size,
+        arrays=tuple(arrays),
+        sizes={"sample": SAMPLES, "bin": BINS, "view": len(VIEWS), "phase": PHASES, "fact": len(FACTS)},
+        partition=rows,
         compression=settings.compression,
         coords={"period": ("bin", periods, about)},
-        attrs={
-            "title": f"TESS segments, sector {where_sector(name)}, {where_cadence(name)} s",
-            "sector": where_sector(name),
-            "cadence_s": where_cadence(name),
-            "rows": "row",
-            "rows_per_partition": size,
-            "recipe": settings.recipe,
-        },
+        attrs=attrs | {"rows": "row", "rows_per_partition": rows, "recipe": settings.recipe},
     )
+
+
+def stack(segments: Sequence[Segment], recipe: str) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a store for some segments, in order."""
+    names = ["curve", "periodogram"] + ([] if recipe == "calnet" else ["coverage", "folded", "facts"])
+    return {name: np.stack([getattr(segment, name) for segment in segments]) for name in names}
 
 
 class Preprocess(Stage):
@@ -83,7 +104,7 @@ class Preprocess(Stage):
     """
 
     name = "preprocess"
-    version = 1
+    version = 2
 
     settings: PreprocessSettings
 
@@ -175,10 +196,7 @@ class Preprocess(Stage):
         index = Object(*write.write(self.workspace, index_path(key), table, schema.SEGMENTS))
         if not segments:
             return [index]
-        arrays = {
-            "curve": np.stack([segment.curve for segment in segments]),
-            "periodogram": np.stack([segment.periodogram for segment in segments]),
-        }
+        arrays = stack(segments, self.settings.recipe)
         return [index, *stores.write(self.workspace, store_path(key.where), key.part, arrays)]
 
 

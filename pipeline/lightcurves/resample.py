@@ -8,7 +8,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["bin_means", "spikes", "spline"]
+__all__ = ["bin_means", "coverage", "spikes", "spline"]
 
 Floats = NDArray[np.float64]
 
@@ -122,6 +122,28 @@ def bin_means(time: Floats, flux: Floats, weight: Floats, samples: int) -> Float
         Flux; the middles of the first and last bin are the first and last time.
     """
     return np.asarray(_bin_means(time, flux, weight, samples))
+
+
+def coverage(time: Floats, longest: float, samples: int) -> NDArray[np.uint8]:
+    """Say which of evenly spaced times a light curve covers.
+
+    Parameters
+    ----------
+    time : (n,) float64
+        Increasing times; n >= 2.
+    longest : float
+        Longest interval between neighbours, in the unit of the times, that is no gap.
+    samples : int
+        Length of the result.
+
+    Returns
+    -------
+    (samples,) uint8
+        0 inside a gap, else 1.
+    """
+    at = np.linspace(time[0], time[-1], samples)
+    after = np.clip(np.searchsorted(time, at), 1, time.size - 1)
+    return (time[after] - time[after - 1] <= longest).astype(np.uint8)
 
 
 def spikes(flux: Floats, sigmas: float = 4.0, most: float = 0.005) -> NDArray[np.bool_]:

@@ -27,7 +27,7 @@ def test_no_star_is_on_two_sides_and_each_stays_when_others_come():
     assert (few["fold"] == sides.loc[few["tic_id"]].to_numpy()).all()
     shares = many["fold"].value_counts(normalize=True)
     assert shares[["test", "validation"]].to_numpy() == pytest.approx(0.15, abs=0.03)
-    assert side(1, 0, 0.5, 0.25) == side(np.int64(1), 0, 0.5, 0.25)
+    assert side(1, settings) == side(np.int64(1), settings)
     assert not split(labelled(range(400)), TrainSettings(seed=4))["fold"].equals(few["fold"][:400])
 
 
@@ -49,8 +49,19 @@ def test_a_fold_without_one_of_the_labels_is_refused():
 
 def test_a_label_holds_everywhere_or_in_its_sector():
     labels = pd.DataFrame({"tic_id": [1, 2], "sector": [pd.NA, 2], "label": [1, 0], "klass": ["EA", "x"]})
-    found = label_segments(labelled([1, 2, 3], (1, 2))[["tic_id", "sector", "where", "row"]], labels)
+    index = labelled([1, 2, 3], (1, 2))[["tic_id", "sector", "where", "row"]].assign(path="curves")
+    found = label_segments(index, labels)
     assert list(zip(found["tic_id"], found["sector"], found["label"])) == [(1, 1, 1), (1, 2, 1), (2, 2, 0)]
+    assert found["klass_code"].tolist() == [2, 2, 0] and found["morph"].isna().all()
+
+
+def test_folds_test_every_star_once():
+    stars = labelled(range(300))
+    tested = [
+        set(done.loc[done["fold"] == "test", "tic_id"])
+        for done in (split(stars, TrainSettings(folds=3, fold=fold)) for fold in range(3))
+    ]
+    assert sorted(star for fold in tested for star in fold) == sorted(stars["tic_id"].unique())
 
 
 def test_partitions_missing_stale_or_of_another_recipe_are_named(curves):
@@ -79,7 +90,7 @@ def test_every_segment_is_read_once_an_epoch_by_one_worker(curves, memory):
     table["label"] = table["tic_id"] % 2
     seen: list[int] = []
     for rank in range(2):
-        mine = Segments(workspace, table, INPUTS, rank, 2, memory)
+        mine = Segments(workspace, table, INPUTS, ("label",), rank, 2, memory)
         batches = list(mine.shuffled(3, np.random.default_rng(0)))
         assert len(batches) == mine.steps(3) == 3
         seen += [int(i) for batch in batches for i in batch.position]
@@ -88,7 +99,7 @@ def test_every_segment_is_read_once_an_epoch_by_one_worker(curves, memory):
         again = list(mine.shuffled(3, np.random.default_rng(0)))
         assert all((a.position == b.position).all() for a, b in zip(batches, again))
         for batch in batches:
-            assert (batch.label == table["label"].to_numpy()[batch.position]).all()
+            assert (batch.targets["label"] == table["label"].to_numpy()[batch.position]).all()
             row = table.iloc[batch.position[0]]
             rows = slice(row["row"], row["row"] + 1)
             stored = stores.read(workspace, "curves/s0001.zarr", ["curve"], rows)
@@ -100,5 +111,5 @@ def test_workers_take_as_many_steps_however_the_shares_fall(curves):
     workspace = curves([[1, 2], [3]])
     table = segment_index(workspace, list(committed_curves(workspace, None, "calnet"))).iloc[:5].assign(label=0)
     for rank in (0, 1):
-        mine = Segments(workspace, table, INPUTS, rank, 2)
+        mine = Segments(workspace, table, INPUTS, ("label",), rank, 2)
         assert len(list(mine.shuffled(2, np.random.default_rng(1)))) == 2

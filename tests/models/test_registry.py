@@ -117,3 +117,12 @@ def test_hostile_names_are_not_written(registry: Registry) -> None:
 def test_unknown_model_lists_the_known() -> None:
     with pytest.raises(ModelNotFound, match="calnet"):
         get_spec("calnett")
+
+
+def test_what_ships_is_in_production_in_every_workspace(registry: Registry, tmp_path) -> None:
+    id = registry.save("eb", weights(), CARD, {"loss.png": b"png", "tb/events": b"log", "held_out.parquet": b"x"})
+    registry.ship(registry.resolve(f"eb@{id}"))
+    elsewhere = Registry(Folder(tmp_path / "elsewhere"), shipped=tmp_path / "shipped")
+    entry = elsewhere.resolve("eb")
+    assert entry.id == id and elsewhere.load_weights(entry).keys() == weights().keys()
+    assert sorted(item.path for item in entry.folder.list()) == ["card.json", "loss.png", "weights.safetensors"]

@@ -30,7 +30,7 @@ def prepared(tmp_path_factory, dask_client):
     write_archive(folder / "archive", [1, 2], 5, seed=6)
     workspace = Folder(folder / "workspace")
     list(recipes.ingest_sectors(dask_client, workspace, Folder(folder / "archive"), None, IngestSettings()))
-    list(recipes.preprocess_sectors(dask_client, workspace, None, PreprocessSettings()))
+    list(recipes.preprocess_sectors(dask_client, workspace, None, PreprocessSettings(recipe="calnet")))
     save(workspace, 1, "production")
     return workspace
 
@@ -55,7 +55,11 @@ def catalogs(workspace):
 
 
 def score(workspace, sectors=None, model="calnet", settings=FP32, **options):
-    return predict.score_sectors(workspace, model, sectors, settings, POOL, **options)
+    return next(iter(all_of(workspace, sectors, model, settings, **options)))
+
+
+def all_of(workspace, sectors=None, model="calnet", settings=FP32, **options):
+    return list(predict.score_sectors(workspace, model, sectors, settings, POOL, **options))
 
 
 def test_one_row_a_segment_one_row_a_star(ray_cluster, workspace):
@@ -69,7 +73,7 @@ def test_one_row_a_segment_one_row_a_star(ray_cluster, workspace):
     for star in stars.itertuples():
         own = scores[scores["tic_id"] == star.tic_id]["score"]
         odds = np.log(own / (1 - own)).mean()
-        assert star.score == pytest.approx(1 / (1 + np.exp(-odds)), abs=1e-9) and star.score_max == own.max()
+        assert star.p_eb == pytest.approx(1 / (1 + np.exp(-odds)), abs=1e-9) and star.score_max == own.max()
     key = stars["manifest_key"][0]
     assert manifest.read(workspace, *key.split("/", 1)).objects[0].path.endswith("snapshot-000001.parquet")
 

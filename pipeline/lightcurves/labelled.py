@@ -1,0 +1,145 @@
+"""Real light curves with labels in one Parquet file: a row a star, its columns of flux as lists."""
+
+import hashlib
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from catalogs import write
+from catalogs.folder import Folder
+from pipeline.errors import UsageError
+
+__all__ = ["Labelled", "LabelledStar"]
+
+Floats = NDArray[np.float64]
+
+_NEEDED = ("tic_id", "label", "time", "flux", "quality")
+_KLASSES = ("EA", "EB", "EW", "ELL")
+_RARE = 3.0  # weight of an eclipsing binary of known class: there are few
+_UNSURE = 0.5  # weight of a star that is an eclipsing binary elsewhere: TESS may show nothing of it
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledStar:
+    """One star of the file.
+
+    Parameters
+    ----------
+    tic_id, sector : int
+        Star and sector (0 where the file does not say).
+    cadence_s : float
+        Seconds between cadences.
+    label : str
+        As in the file.
+    klass : str
+        ``EA``, ``EB``, ``EW``, ``ELL``; ``E`` for an eclipsing binary of unknown class; else ``other``.
+    morph : float
+        Morphology (Prša et al. 2022), NaN if unknown.
+    weight : float
+        Of its segments in training: 0 where the label is in doubt.
+    time, flux : (n,) float64
+        BTJD and PDCSAP flux, e-/s.
+    quality : (n,) int32
+        QUALITY.
+    """
+
+    tic_id: int
+    sector: int
+    cadence_s: float
+    label: str
+    klass: str
+    morph: float
+    weight: float
+    time: Floats
+    flux: Floats
+    quality: NDArray[np.int32]
+
+
+class Labelled:
+    """A Parquet file of labelled light curves.
+
+    A label ``EB:EA`` names the class behind the colon; ``EB:`` and anything else, an eclipsing binary of unknown class;
+    a label that ends in ``?`` teaches nothing (weight 0); every other label is a star that does not eclipse.
+
+    Parameters
+    ----------
+    path : str or Path
+        Columns tic_id, label, time (BTJD), flux (e-/s), quality as lists; optional sector, prsa_morph, cadence_s.
+    doubted : collection of int, optional
+        Stars whose negative label is not believed, as they stand in a published list of eclipsing binaries: weight 0.
+    left_out : collection of int, optional
+        Stars that must not be learnt from at all.
+
+    Raises
+    ------
+    UsageError
+        If the file is not there or lacks a column.
+    """
+
+    def __init__(self, path: str | Path, doubted: Collection[int] = (), left_out: Collection[int] = ()) -> None:
+        self.path = str(path)
+        self.doubted, self.left_out = frozenset(doubted), frozenset(left_out)
+        table = self._table
+        if missing := [name for name in _NEEDED if name not in table.column_names]:
+            raise UsageError(f"{path}: no column {', '.join(missing)}; it has {', '.join(table.column_names)}")
+
+    def __getstate__(self) -> dict[str, object]:
+        return {key: value for key, value in self.__dict__.items() if key != "_table"}
+
+    @cached_property
+    def _table(self) -> pa.Table:
+        file = Path(self.path).absolute()
+        try:
+            table = write.read(Folder(file.parent), file.name)
+        except FileNotFoundError:
+            raise UsageError(f"{self.path}: no such file; name a Parquet file of labelled light curves") from None
+        if self.left_out and "tic_id" in table.column_names:
+            table = table.filter(pc.invert(pc.is_in(table["tic_id"], pa.array(sorted(self.left_out), pa.int64()))))
+        return table
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the file, the stars doubted and those left out."""
+        text = f"{sorted(self.doubted)} {sorted(self.left_out)}".encode()
+        return hashlib.sha256(Path(self.path).read_bytes() + text).hexdigest()
+
+    def __len__(self) -> int:
+        return int(self._table.num_rows)
+
+    def star(self, number: int) -> LabelledStar:
+        """Return a star by its row."""
+        row = {name: self._table[name][number].as_py() for name in self._table.column_names}
+        time = np.asarray(row["time"], np.float64)
+        tic_id, label = int(row["tic_id"]), str(row["label"])
+        klass, weight = _meaning(label)
+        if klass == "other" and tic_id in self.doubted:
+            weight = 0.0
+        morph = row.get("prsa_morph")
+        return LabelledStar(
+            tic_id=tic_id,
+            sector=int(row.get("sector") or 0),
+            cadence_s=float(row.get("cadence_s") or 86400 * np.median(np.diff(time))),
+            label=label,
+            klass=klass,
+            morph=float("nan") if morph is None else float(morph),
+            weight=weight,
+            time=time,
+            flux=np.asarray(row["flux"], np.float64),
+            quality=np.asarray(row["quality"], np.int32),
+        )
+
+
+def _meaning(label: str) -> tuple[str, float]:
+    """Class and weight of a label."""
+    head, _, tail = label.partition(":")
+    if label.endswith("?"):
+        return "other", 0.0
+    if head == "EB" and tail:
+        return (tail, _RARE) if tail in _KLASSES else ("E", _UNSURE)
+    return (label, _RARE) if label in _KLASSES else ("other", 1.0)
