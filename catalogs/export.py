@@ -89,8 +89,15 @@ def _arrow(table: pa.Table | pd.DataFrame) -> pa.Table:
         return table
     known = {column.name: column.field for schema in TABLES.values() for column in schema.columns}
     arrow = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata()
-    fields = [f.with_metadata(known[f.name].metadata) if f.name in known else f for f in arrow.schema]
-    return arrow.cast(pa.schema(fields))
+    return arrow.cast(pa.schema([_field(field, known.get(field.name)) for field in arrow.schema]))
+
+
+def _field(found: pa.Field, known: pa.Field | None) -> pa.Field:
+    """Return a field with the metadata its name has in the schemas, and the type, where no value tells another."""
+    if known is None:
+        return found
+    kind = known.type if pa.types.is_null(found.type) else found.type
+    return pa.field(found.name, kind, metadata=known.metadata)
 
 
 def _astropy_column(array: pa.Array) -> MaskedColumn:
@@ -100,7 +107,9 @@ def _astropy_column(array: pa.Array) -> MaskedColumn:
         values = np.empty(len(array), dtype=object)
         values[:] = [np.array(item or [], dtype=numbers) for item in array.to_pylist()]
         return MaskedColumn(values)
-    if pa.types.is_floating(array.type) or pa.types.is_integer(array.type) or pa.types.is_boolean(array.type):
+    if pa.types.is_boolean(array.type):
+        return MaskedColumn(array.fill_null(False).to_numpy(zero_copy_only=False), mask=mask)
+    if pa.types.is_floating(array.type) or pa.types.is_integer(array.type):
         return MaskedColumn(array.fill_null(0).to_numpy(zero_copy_only=False), mask=mask)
     texts = [value or "" for value in array.cast(pa.string()).to_pylist()]
     return MaskedColumn(np.array(texts, dtype=str), mask=mask)
@@ -135,7 +144,8 @@ def _votable(table: pa.Table) -> bytes:
     rows.array = rows.array[: len(table)]
     for field in rows.fields:
         ucd = field.ucd or ""
-        field.ref = "btjd" if ucd.startswith(("time.start", "time.end")) else None
+        is_time = ucd.startswith(("time.start", "time.end", "time.epoch")) and str(field.unit) == "d"
+        field.ref = "btjd" if is_time else None
         field.ref = "icrs" if ucd.startswith("pos.eq") else field.ref
     resource.tables.append(rows)
     file.resources.append(resource)

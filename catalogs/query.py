@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from catalogs.binaries import is_clean
 from catalogs.folder import Folder
 from catalogs.releases import QueryError, sources
 from catalogs.write import read
@@ -41,6 +42,7 @@ def query(
     ids: Iterable[int | str] | int | str | None = None,
     cone: tuple[float, float, float] | None = None,
     min_score: float | None = None,
+    clean: bool = False,
     where: str | None = None,
     as_of: int | str | datetime | None = None,
     model: str | None = None,
@@ -61,7 +63,10 @@ def query(
         Right ascension, declination and radius in degrees (ICRS). Rows come nearest first, with one more
         column ``separation`` in degrees.
     min_score : float, optional
-        Lowest score.
+        Lowest ``p_eb``, of segments lowest ``score``.
+    clean : bool
+        Only clean eclipsing binaries: tier high, vetted, and without a flag that speaks against them; see
+        `catalogs.binaries.is_clean`.
     where : str, optional
         One SQL condition (DuckDB), such as ``"tmag < 12 and list_contains(sectors, 27)"``. It sees the
         catalogue and nothing else: no files, no network, no variables of this process.
@@ -99,7 +104,8 @@ def query(
             part = part.filter(pc.is_in(_column(part, "tic_id"), pa.array(wanted, pa.int64())))
             seen.update(part.column("tic_id").to_pylist())
         part = part if center is None else _within(part, center)
-        parts.append(part if min_score is None else _above(part, min_score))
+        part = part if min_score is None else _above(part, min_score)
+        parts.append(_clean(part) if clean else part)
     table = pa.concat_tables(parts, promote_options="permissive")
     if center is not None:
         table = table.sort_by([("separation", "ascending")])
@@ -163,6 +169,11 @@ def _above(table: pa.Table, low: float) -> pa.Table:
     return table.filter(pc.greater_equal(_column(table, name), low))
 
 
+def _clean(table: pa.Table) -> pa.Table:
+    tier, flags = (_column(table, name).to_numpy() for name in ("tier", "flags"))
+    return table.filter(pa.array(is_clean(tier, flags)))
+
+
 def _where(table: pa.Table, condition: str) -> pa.Table:
     """Return the rows that meet an SQL condition: parsed as one expression, it cannot reach outside."""
     settings: dict[str, str | bool | int | float | list[str]] = {
@@ -186,9 +197,11 @@ def _frame(table: pa.Table, columns: Iterable[str] | None, limit: int | None) ->
         names = list(columns)
         table = pa.table([_column(table, name) for name in names], pa.schema([table.field(name) for name in names]))
     table = table.slice(0, limit)
-    # A missing value must not turn whole columns of integers into floats.
-    holes = {field.type for field, column in zip(table.schema, table.columns, strict=True) if column.null_count}
-    frame = table.to_pandas(types_mapper={t: d for t, d in _NULLABLE.items() if t in holes}.get, ignore_metadata=True)
+    frame = table.to_pandas(ignore_metadata=True)
+    # A missing value must not turn a column of integers into floats, nor one of yes and no into objects.
+    for field, column in zip(table.schema, table.columns, strict=True):
+        if column.null_count and field.type in _NULLABLE:
+            frame[field.name] = column.to_pandas(types_mapper=_NULLABLE.get)
     units = {field.name: (field.metadata or {}).get(b"unit", b"").decode() for field in table.schema}
     frame.attrs["units"] = {name: unit for name, unit in units.items() if unit}
     return frame

@@ -160,14 +160,17 @@ class Table:
     def conform(self, data: pa.Table) -> pa.Table:
         """Return `data` with this table's columns, types and order; NaN becomes null where that is allowed.
 
-        Types are only ever changed without loss and within their kind (integers, floats, strings, lists): an
-        identifier that was once a float is refused.
+        A column that may be null may be left out: all of it is null then. Types are only ever changed without loss
+        and within their kind (integers, floats, strings, lists): an identifier that was once a float is refused.
 
         Raises
         ------
         SchemaError
             If a column is missing or unknown, or does not convert.
         """
+        for column in self.columns:
+            if column.nullable and column.name not in data.column_names:
+                data = data.append_column(column.field, pa.nulls(len(data), column.dtype))
         self._check_names(data.column_names)
         columns = [self._cast(column, data.column(column.name).combine_chunks()) for column in self.columns]
         table = pa.Table.from_arrays(columns, schema=self.arrow_schema())

@@ -12,7 +12,7 @@ import click
 
 from catalogs.folder import Folder
 from jobs import options
-from pipeline.lightcurves import status
+from pipeline.lightcurves import lineage
 
 
 @options.job
@@ -24,7 +24,7 @@ def main(workspace: Folder, tic: int) -> None:
     A step (ingest, preprocess, score) shows its manifest, version, settings, when and where it ran, whether it is
     stale, and what it made of the star: segments, and their scores with the runtime.
     """
-    click.echo(json.dumps(status.explain(workspace, tic), indent=2, default=str))
+    click.echo(json.dumps(lineage.explain(workspace, tic), indent=2, default=str))
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ overwrite = click.option("--overwrite", is_flag=True, help="Replace what was mad
 partial = click.option("--partial", is_flag=True, help="Go on without input partitions that are not committed.")
 
 model = click.option(
-    "--model", default="calnet", show_default=True, help="NAME, NAME@ID or NAME@ALIAS; the alias is production."
+    "--model", default="eb", show_default=True, help="NAME, NAME@ID or NAME@ALIAS; the alias is production."
 )
 
 
@@ -101,6 +101,18 @@ def ray(function: Callable[..., Any]) -> Callable[..., Any]:
         show_envvar=True,
         help="A running head, host:6379 or auto.  [default: start one here]",
     )(function)
+
+
+def training_sets(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say what a model learns from beside the workspace's own stars."""
+    for option in (
+        click.option("--leave-out", help="List of stars that must not be learnt from."),
+        click.option("--known", multiple=True, help="List of eclipsing binaries: negatives on it are not believed."),
+        click.option("--labelled", help="Parquet file of real light curves with labels."),
+        click.option("--simulated", type=click.IntRange(0), help="Simulated stars.  [default: 40000 for eb, else 0]"),
+    ):
+        function = option(function)
+    return function
 
 
 @contextmanager

@@ -9,6 +9,7 @@ if __package__ in (None, ""):  # run as a file: the rooms are beside this folder
 
 import click
 
+from catalogs.binaries import BRIEF
 from catalogs.folder import Folder
 from catalogs.query import query
 from catalogs.schema import PROVENANCE
@@ -20,17 +21,18 @@ from jobs import options
 @click.option("--catalog", default="eclipsing_binaries", show_default=True, help="Or eclipsing_binary_scores.")
 @click.option("--id", "ids", multiple=True, help="TIC number; may be repeated.")
 @click.option("--cone", type=(float, float, float), help="RA, Dec and radius in degrees; nearest first.")
-@click.option("--min-score", type=float, help="Lowest score.")
+@click.option("--min-score", type=float, help="Lowest p_eb (of segments: score).")
+@click.option("--clean", is_flag=True, help="Tier high, and no flag that speaks against an eclipsing binary.")
 @click.option("--where", help="""SQL condition, such as "tmag < 12 and n_segments > 2".""")
 @click.option("--as-of", help="Snapshot number, release, or ISO date or time (UTC).")
 @click.option("--model", help="Model id.  [default: the published one]")
 @click.option("--columns", help="Columns, separated by commas.")
 @click.option("--limit", type=click.IntRange(0), help="Largest number of rows.")
-@click.option("--csv", is_flag=True, help="Print CSV with all columns; else a table, less provenance.")
+@click.option("--csv", is_flag=True, help="Print CSV with all columns; else a table of a few of them.")
 def main(
     workspace: Folder, catalog: str, ids: tuple[str, ...], cone: tuple[float, float, float] | None,
-    min_score: float | None, where: str | None, as_of: str | None, model: str | None, columns: str | None,
-    limit: int | None, csv: bool,
+    min_score: float | None, clean: bool, where: str | None, as_of: str | None, model: str | None,
+    columns: str | None, limit: int | None, csv: bool,
 ) -> None:  # fmt: skip
     """Print the rows of a catalogue by identifier, cone, score or any condition, now or as it was.
 
@@ -38,7 +40,7 @@ def main(
     """
     wanted = columns.split(",") if columns else None
     found = query(
-        workspace, catalog, ids=ids or None, cone=cone, min_score=min_score, where=where,
+        workspace, catalog, ids=ids or None, cone=cone, min_score=min_score, clean=clean, where=where,
         as_of=as_of, model=model, columns=wanted, limit=limit,
     )  # fmt: skip
     for note in found.attrs["notes"]:
@@ -46,8 +48,11 @@ def main(
     if csv:
         click.echo(found.to_csv(index=False), nl=False)
         return
-    provenance = [] if wanted else [column.name for column in PROVENANCE]
-    options.show(found.drop(columns=provenance, errors="ignore"), "no rows")
+    if not wanted:
+        provenance = [column.name for column in PROVENANCE]
+        brief = [name for name in (*BRIEF, "separation") if name in found and "period" in found]
+        found = found[brief] if brief else found.drop(columns=provenance)
+    options.show(found, "no rows")
 
 
 if __name__ == "__main__":

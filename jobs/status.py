@@ -11,22 +11,30 @@ import click
 
 from catalogs.folder import Folder
 from jobs import options
-from pipeline.lightcurves import status
+from pipeline.lightcurves import lineage, status
 
 
 @options.job
 @options.workspace
 @options.sectors
 @click.option(
-    "--outcomes", type=click.Choice(["ingest", "preprocess", "score"]), help="List what became of each input."
+    "--outcomes",
+    type=click.Choice(["ingest", "preprocess", "score", "systems"]),
+    help="List what became of each input; systems: of each candidate of the catalogue.",
 )
 @click.option("--all", "everything", is_flag=True, help="With --outcomes: also what was done without trouble.")
 def main(workspace: Folder, sectors: list[int] | None, outcomes: str | None, everything: bool) -> None:
     """Show, for each sector and step, what is done, rejected, missing and stale."""
     if not outcomes:
         options.show(status.status(workspace, sectors), f"nothing is ingested in {workspace} yet; run ingest_sectors")
+        counts = lineage.systems(workspace, ()).counts
+        if counts["planned"]:
+            click.echo("\nephemerides of the catalogue: " + ", ".join(f"{n} {name}" for name, n in counts.items()))
         return
-    table = status.outcomes(workspace, outcomes, sectors)
+    if outcomes == "systems":
+        table = lineage.systems(workspace).outcomes
+    else:
+        table = status.outcomes(workspace, outcomes, sectors)
     if not everything:
         table = table[table["message"].notna() | (table["state"] != "done")]
     options.show(table, "every input is done, none with a remark")

@@ -4,28 +4,31 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import ray
+from pydantic import ValidationError
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from catalogs.folder import Folder
-from models.registry import Registry
+from catalogs.known import KnownList
+from models.registry import Entry, Registry
 from models.score import PRODUCT, Score
 from pipeline import errors, manifest
-from pipeline.errors import SkysiftError
+from pipeline.errors import CorruptModel, SkysiftError
 from pipeline.isolate import MEMORY_BYTES, execute_isolated
 from pipeline.lightcurves import combine, status
+from pipeline.lightcurves.evidence import Calibration
 from pipeline.partition import Key
 from pipeline.progress import Tick, track
 from pipeline.report import Report
-from pipeline.settings import ScoreSettings
+from pipeline.settings import ScoreSettings, SystemsSettings
 from pipeline.stage import Outcome, Stage
 
-__all__ = ["run", "score_sectors"]
+__all__ = ["Wanted", "calibration", "run", "score_sectors"]
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +40,25 @@ TRIES = 2
 _RESTARTS = 20
 
 _FRUITLESS = 2  # passes in a row without a single answer
+
+
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """What a catalogue shall tell besides scores.
+
+    Parameters
+    ----------
+    systems : SystemsSettings, optional
+        From which probability on a star's ephemeris is looked for.
+    stars : collection of int
+        Stars for which it is whatever their probability.
+    known : sequence of KnownList
+        Published lists that stars are looked up in.
+    """
+
+    systems: SystemsSettings | None = None
+    stars: Collection[int] = ()
+    known: Sequence[KnownList] = ()
 
 
 class _Actor:
@@ -211,8 +233,9 @@ def score_sectors(
     pool: tuple[int, float],
     overwrite: bool = False,
     allow_missing: bool = False,
-) -> Report:
-    """Score segments, then combine everything the model has scored so far.
+    wanted: Wanted | None = None,
+) -> Iterator[Report]:
+    """Score segments, then make the catalogue of everything the model has scored so far.
 
     Parameters
     ----------
@@ -230,6 +253,14 @@ def score_sectors(
         Score again what this model has scored.
     allow_missing : bool
         Go on without partitions that are not preprocessed.
+    wanted : Wanted, optional
+        Whose ephemerides are looked for, and the lists that stars are looked up in.
+
+    Yields
+    ------
+    Report
+        Of the scores; then, unless a partition of these failed, of the candidates' ephemerides, with the catalogue
+        among its notes.
 
     Raises
     ------
@@ -250,13 +281,46 @@ def score_sectors(
     stage.prepare()
     report = run(stage, *pool)
     report.label = f"{entry.id}, {len(names)} stores"
+    yield report
     if not report.failures:
-        snapshot = combine.combine(workspace, entry.id, entry.sha256)
-        report.notes.append(f"{workspace.url(snapshot.path)}: {snapshot.rows} stars")
-        if Registry(workspace).aliases(entry.name).get("production") == entry.id:
-            combine.publish(workspace, snapshot)
-            report.notes.append(f"{workspace.url(combine.CURRENT)}: the same")
-        else:
-            cure = f"python -m jobs.promote {entry.name}@{entry.id} publishes it"
-            report.notes.append(f"{combine.CURRENT} is left as it is, {entry.id} is not in production; {cure}")
+        yield _catalogue(workspace, entry, pool, wanted or Wanted())
+
+
+def _catalogue(workspace: Folder, entry: Entry, pool: tuple[int, float], wanted: Wanted) -> Report:
+    """Find the candidates' ephemerides on the same actors and put the catalogue together."""
+    made = combine.draft(workspace, entry.id, entry.sha256, calibration(entry), wanted.systems, wanted.stars)
+    # No GPU is of use here: where one actor a GPU has scored, all cores look for periods.
+    actors = pool[0] if not pool[1] else max(int(ray.cluster_resources().get("CPU", 1)), 1)
+    report = run(made.systems, actors)
+    report.label = f"{entry.id}, {len(made.stars)} stars"
+    if made.unscored:
+        some = ", ".join(map(str, made.unscored[:5])) + (" …" if len(made.unscored) > 5 else "")
+        report.notes.append(f"listed, but without a score: {len(made.unscored)} stars, TIC {some}")
+    if report.failures:
+        return report
+    snapshot = combine.combine(made, wanted.known)
+    report.notes.append(f"{workspace.url(snapshot.path)}: {snapshot.rows} rows")
+    if Registry(workspace).aliases(entry.name).get("production") == entry.id:
+        combine.publish(workspace, snapshot)
+        report.notes.append(f"{workspace.url(combine.CURRENT)}: the same")
+    else:
+        cure = f"python -m jobs.promote {entry.name}@{entry.id} publishes it"
+        report.notes.append(f"{combine.CURRENT} is left as it is, {entry.id} is not in production; {cure}")
     return report
+
+
+def calibration(entry: Entry) -> Calibration | None:
+    """Return how a model's scores become probabilities, or None if its card does not say.
+
+    Raises
+    ------
+    CorruptModel
+        If the card says it in no way that is understood.
+    """
+    if (found := entry.card.get("calibration")) is None:
+        return None
+    try:
+        return Calibration.model_validate(found)
+    except ValidationError as error:
+        cure = "train it again, or copy its card anew"
+        raise CorruptModel(f"{entry.folder.url('card.json')}: calibration: {error}; {cure}") from error

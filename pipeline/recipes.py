@@ -2,9 +2,10 @@
 
 ::
 
-    eclipsing binaries:  archive → plan → Ingest → Preprocess → (Ray) Score → combine
+    eclipsing binaries:  archive → plan → Ingest → Preprocess → (Ray) Score → Systems → combine
 """
 
+import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -14,7 +15,7 @@ from distributed import Client
 from catalogs.folder import Folder
 from pipeline import manifest
 from pipeline.errors import Missing
-from pipeline.lightcurves import ingest, plan, preprocess, status
+from pipeline.lightcurves import atlas, ingest, plan, preprocess, status
 from pipeline.lightcurves.ingest import Ingest
 from pipeline.lightcurves.preprocess import Preprocess
 from pipeline.partition import where_sector
@@ -22,10 +23,13 @@ from pipeline.report import Report
 from pipeline.run import map_batches, run
 from pipeline.settings import IngestSettings, PreprocessSettings
 
-__all__ = ["ingest_sectors", "plan_sectors", "preprocess_sectors"]
+__all__ = ["draw_candidates", "ingest_sectors", "plan_sectors", "preprocess_sectors"]
 
 #: Files whose headers one task of the inventory reads.
 _BATCH = 500
+
+#: Vetting pages that one task draws.
+_PAGES = 5
 
 
 def plan_sectors(
@@ -156,6 +160,38 @@ def preprocess_sectors(
         report = run(stage, client)
         report.label = name
         yield report
+
+
+def draw_candidates(
+    client: Client, workspace: Folder, tasks: Sequence[atlas.Task]
+) -> tuple[Report, dict[tuple[int, int], str]]:
+    """Draw the vetting pages of candidates, and their index.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        Where to work.
+    workspace : Folder
+        Holds light curves, receives ``reports/candidates/``.
+    tasks : sequence of atlas.Task
+        From `pipeline.lightcurves.atlas.tasks`.
+
+    Returns
+    -------
+    report : Report
+        What became of them; pages that could not be drawn are named.
+    pages : dict
+        Star and system → page, as `pipeline.lightcurves.page.write_report` takes them.
+    """
+    started = time.monotonic()
+    done, killers = map_batches(client, partial(atlas.draw, workspace), tasks, _PAGES, "pages")
+    done += [atlas.spoil(workspace, task, "drawing it kills the worker") for task in killers]
+    pages = atlas.complete(workspace, tasks)
+    report = Report("pages", workspace.url(atlas.PATH), partitions=len(tasks), rows=len(done))
+    report.failures = {name: error for name, error in sorted(done) if error}
+    report.counts.update(done=len(done) - len(report.failures), failed=len(report.failures))
+    report.seconds = time.monotonic() - started
+    return report, pages
 
 
 def _discard(workspace: Folder, stage: str, product: str, paths: Sequence[str]) -> None:

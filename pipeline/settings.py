@@ -7,6 +7,7 @@ Only what changes results stands here: workers, addresses and verbosity are the 
 import hashlib
 import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -15,18 +16,21 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pipeline.errors import UsageError
 
 __all__ = [
+    "CalibrationSettings",
     "IngestSettings",
     "PreprocessSettings",
     "ReportSettings",
     "ScoreSettings",
     "Settings",
+    "SystemsSettings",
     "TrainSettings",
+    "TrainingSetSettings",
     "digest",
 ]
 
 
 #: Tables of a settings file, one a step.
-SECTIONS = ("ingest", "preprocess", "train", "score", "report")
+SECTIONS = ("ingest", "preprocess", "training", "rehearsal", "train", "calibration", "score", "systems", "report")
 
 
 def digest(value: Any) -> str:
@@ -46,15 +50,19 @@ class Settings(BaseModel):
         return digest(self.model_dump(mode="json"))[:16]
 
     @classmethod
-    def load(cls, config: str | Path | None, section: str, **options: Any) -> Self:
+    def load(
+        cls, config: str | Path | None, section: str, defaults: Mapping[str, Any] | None = None, **options: Any
+    ) -> Self:
         """Return settings from a TOML file's table `section`, overridden by the options that are not None.
+
+        `defaults` stand where neither says anything.
 
         Raises
         ------
         UsageError
             If the file does not parse, or a name or value is not allowed; the message names each.
         """
-        values: dict[str, Any] = {}
+        values: dict[str, Any] = dict(defaults or {})
         if config is not None:
             try:
                 tables = tomllib.loads(Path(config).read_text())
@@ -62,7 +70,7 @@ class Settings(BaseModel):
                 raise UsageError(f"{config}: {error}") from error
             if unknown := sorted(tables.keys() - set(SECTIONS)):
                 raise UsageError(f"{config}: no step is called {', '.join(unknown)}; there are {', '.join(SECTIONS)}")
-            values = dict(tables.get(section, {}))
+            values |= tables.get(section, {})
         values |= {name: value for name, value in options.items() if value is not None}
         try:
             return cls(**values)
@@ -86,8 +94,18 @@ class IngestSettings(Settings):
 class PreprocessSettings(Settings):
     """Light curves → segments, curves and periodograms."""
 
-    recipe: Literal["calnet", "robust"] = Field("calnet", description="the published steps, or the mended ones")
+    recipe: Literal["calnet", "robust"] = Field("robust", description="what `eb` needs; calnet: the published steps")
     compression: int = Field(1, ge=1, le=9, description="zstd level of the store")
+
+
+class TrainingSetSettings(Settings):
+    """Simulated and real labelled light curves → segments to learn from."""
+
+    # It makes more partitions and changes none.
+    stars: int = Field(40_000, ge=0, exclude=True, description="simulated stars, in whole partitions of 256")
+    seed: int = Field(7, ge=0, lt=1000, description="of the simulated stars")
+    sectors: int = Field(1, ge=1, le=64, description="sectors each of them is seen in")
+    recipe: Literal["calnet", "robust"] = Field("robust", description="what the model needs")
 
 
 class TrainSettings(Settings):
@@ -100,9 +118,22 @@ class TrainSettings(Settings):
     seed: int = Field(0, ge=0, description="of initial weights, order, split and drawn negatives")
     validation: float = Field(0.15, gt=0, lt=1, description="share of the stars that choose the best epoch")
     test: float = Field(0.15, gt=0, lt=1, description="share of the stars that only the metrics see")
+    folds: int | None = Field(None, ge=2, description="test one fold of so many, by star, instead of the share test")
+    fold: int = Field(0, ge=0, description="which fold, from 0")
     split_by: Literal["star", "sector"] = Field("star", description="what a fold holds out as a whole")
     unlisted_as_negative: int = Field(0, ge=0, description="stars not on the list drawn as negatives")
     max_seconds: float | None = Field(None, gt=0, description="stop after this time, s; None: run all epochs")
+    start_from: str | None = Field(None, description="id of a model of the same network to begin with")
+
+
+class CalibrationSettings(Settings):
+    """Scores of held-out stars → probabilities."""
+
+    prior: float = Field(0.028, gt=0, lt=1, description="share of eclipsing binaries that probabilities hold for")
+    precision: float = Field(0.9, gt=0, lt=1, description="expected of the stars of tier high, at that prior")
+    low_precision: float = Field(0.5, gt=0, lt=1, description="the same of tier low")
+    stars: int = Field(512, ge=16, description="simulated stars, each in many sectors")
+    sectors: int = Field(30, ge=1, le=64, description="sectors each of them is seen in")
 
 
 class ScoreSettings(Settings):
@@ -113,7 +144,17 @@ class ScoreSettings(Settings):
     batch_size: int = Field(64, ge=1, description="fixed batch; the last of a partition is padded")
 
 
+class SystemsSettings(Settings):
+    """Candidates → ephemerides, vetted."""
+
+    # It chooses stars and changes the result of none.
+    min_p: float | None = Field(
+        None, ge=0, le=1, exclude=True, description="p_eb of a candidate; None: the model's lower threshold"
+    )
+
+
 class ReportSettings(Settings):
     """Catalogue → page."""
 
-    threshold: float = Field(0.5, ge=0, le=1, description="counted as candidates in the report")
+    threshold: float | None = Field(None, ge=0, le=1, description="p_eb of a candidate; None: the catalogue's own")
+    pages: int = Field(200, ge=0, description="vetting pages of at most so many candidates, by rank; 0: none")

@@ -7,13 +7,13 @@ import pandas as pd
 from catalogs.folder import Folder
 from catalogs.pages import Section
 from pipeline.commits import Log
-from pipeline.lightcurves import status
+from pipeline.lightcurves import lineage, status
 from pipeline.stage import State
 
 __all__ = ["INPUTS", "Accounts", "refused", "summary", "take"]
 
 #: Stage → what its inputs are.
-INPUTS = {"ingest": "files", "preprocess": "light curves", "score": "segments"}
+INPUTS = {"ingest": "files", "preprocess": "light curves", "score": "segments", "systems": "candidate stars"}
 
 _BAD = (State.REJECTED, State.FAILED)
 
@@ -50,8 +50,13 @@ def take(workspace: Folder, model_id: str) -> Accounts:
     stages = lines.groupby("stage")[columns].sum().reindex(list(INPUTS), fill_value=0).astype(int)
     stages["planned"] = stages["planned"].max()  # what is in no manifest yet is still to do
     frames = [
-        status.outcomes(workspace, stage, model=model_id, states=_BAD, log=log).assign(stage=stage) for stage in INPUTS
+        status.outcomes(workspace, stage, model=model_id, states=_BAD, log=log).assign(stage=stage)
+        for stage in INPUTS
+        if stage != "systems"
     ]
+    found = lineage.systems(workspace, _BAD, log)
+    stages.loc["systems"] = found.counts
+    frames.append(found.outcomes.assign(stage="systems"))
     columns = ["stage", "store", "input", "state", "reason", "message"]
     bad = pd.concat([frame[columns].astype(object) for frame in frames], ignore_index=True)
     return Accounts(stages, bad.where(bad.notna(), None))

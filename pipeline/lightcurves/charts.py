@@ -19,12 +19,12 @@ _PAIR, _WIDE = 6.3, 13.0
 
 
 def histogram(scores: Mapping[str, Sequence[float]], threshold: float, caption: str) -> Picture:
-    """Draw a histogram of scores.
+    """Draw a histogram of probabilities.
 
     Parameters
     ----------
     scores : mapping
-        Name of a group ('EB', 'not EB', anything else) → its scores.
+        Name of a group ('EB', 'not EB', anything else) → p_eb of its stars.
     threshold : float
         Where candidates begin.
     caption : str
@@ -41,31 +41,31 @@ def histogram(scores: Mapping[str, Sequence[float]], threshold: float, caption: 
     _threshold(axis, threshold)
     if max((len(values) for values in scores.values()), default=0) > 2000:
         axis.set_yscale("log")
-    axis.set(xlabel="score", ylabel="stars", xlim=(0, 1))
+    axis.set(xlabel="p_eb", ylabel="stars", xlim=(0, 1))
     axis.yaxis.get_major_locator().set_params(integer=True)
     axis.set_ylim(top=axis.get_ylim()[1] * (30 if axis.get_yscale() == "log" else 1.3))
     axis.legend(frameon=False, fontsize=9.5, loc=(0.04, 0.82))
     counts = "; ".join(f"{name}: {np.sum(np.asarray(v) >= threshold)} of {len(v)}" for name, v in scores.items())
-    return embed(figure, f"Histogram of star scores. At or above {threshold:g}: {counts}.", caption)
+    return embed(figure, f"Histogram of p_eb. At or above {threshold:.3g}: {counts}.", caption)
 
 
 def _threshold(axis: Axes, threshold: float) -> None:
     axis.axvline(threshold, color="#333333", linewidth=1, linestyle=(0, (4, 3)))
     place = ("right", -5) if threshold > 0.5 else ("left", 5)
     axis.annotate(
-        f"threshold {threshold:g}", (threshold, 0.93), xycoords=("data", "axes fraction"), ha=place[0],
+        f"threshold {threshold:.3g}", (threshold, 0.93), xycoords=("data", "axes fraction"), ha=place[0],
         xytext=(place[1], 0), textcoords="offset points", fontsize=8.5, color="#333333",
     )  # fmt: skip
 
 
 def ranked(scores: Sequence[float], threshold: float, caption: str) -> Picture:
-    """Draw how many stars score at least so much."""
+    """Draw how many stars have a p_eb of at least so much."""
     figure, axes = canvas(width=_PAIR, height=3.6)
     axis, values = axes[0, 0], np.sort(np.asarray(scores))[::-1]
     axis.step(values, np.arange(1, len(values) + 1), where="post", color=_OTHER, linewidth=1.6)
     _threshold(axis, threshold)
-    axis.set(xlabel="score", ylabel="stars with at least that score", xlim=(0, 1), ylim=(0.8, None), yscale="log")
-    return embed(figure, f"Number of stars above each score; {np.sum(values >= threshold)} at {threshold:g}.", caption)
+    axis.set(xlabel="p_eb", ylabel="stars with at least that p_eb", xlim=(0, 1), ylim=(0.8, None), yscale="log")
+    return embed(figure, f"Number of stars above each p_eb; {np.sum(values >= threshold)} at {threshold:.3g}.", caption)
 
 
 def trade(precision: Floats, recall: Floats, base: float, point: tuple[float, float], caption: str) -> Picture:

@@ -1,71 +1,102 @@
-"""Scores of all sectors → one row per star, as an immutable snapshot.
+"""Scores of all sectors → the catalogue of eclipsing binaries, one row a system, as an immutable snapshot.
+
+::
+
+    scores → draft: evidence a star, candidates → (Systems: ephemerides, vetting) → combine → snapshot
 
 Everything in a snapshot follows from what it was made from: sectors in any order, or all at once, give the same bytes.
 """
 
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from catalogs import schema, write
 from catalogs.folder import Folder
+from catalogs.known import KnownList, is_new, known_in
 from pipeline import manifest
-from pipeline.errors import Missing, Stale
-from pipeline.lightcurves import preprocess
-from pipeline.manifest import Object, Record
-from pipeline.metrics import combine_scores
-from pipeline.partition import CADENCES, Key
-from pipeline.settings import digest
+from pipeline.errors import Missing
+from pipeline.lightcurves import scored, search, snapshot
+from pipeline.lightcurves.blends import blend_groups
+from pipeline.lightcurves.evidence import Calibration, evidence
+from pipeline.lightcurves.scored import Scored
+from pipeline.lightcurves.search import Systems
+from pipeline.lightcurves.snapshot import CURRENT, Snapshot, current_model, publish, snapshots
+from pipeline.lightcurves.vetting import Flag
+from pipeline.partition import CADENCES, where_cadence, where_sector
+from pipeline.settings import SystemsSettings, digest
 
-__all__ = ["CURRENT", "VERSION", "Snapshot", "combine", "publish", "snapshots"]
+__all__ = ["CURRENT", "VERSION", "Draft", "Snapshot", "combine", "current_model", "draft", "publish", "snapshots"]
 
-VERSION = 1
+VERSION = 2
 
-#: The one file people open.
-CURRENT = "catalogs/eclipsing_binaries.parquet"
+_FACTS = ["pmra", "pmdec", "teff", "radius"]
 
-_SCORES = "eclipsing_binary_scores"
-_KEYS = ["sector", "cadence_s", "tic_id", "segment"]
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """A committed star table: number, release, path in the workspace, rows."""
-
-    number: int
-    release: str
-    path: str
-    rows: int
+#: Epoch of the TIC's positions.
+_EPOCH = 2000.0
 
 
-def folder(model_id: str) -> str:
-    """Return the folder of a model's snapshots below ``catalogs/``, and of their manifests."""
-    return f"eclipsing_binaries/model={model_id}"
+@dataclass(frozen=True, eq=False)
+class Draft:
+    """A catalogue in the making: the probability of every star, and who gets an ephemeris.
+
+    Attributes
+    ----------
+    workspace : Folder
+        Where everything lies.
+    model_id, model_sha256 : str
+        The model.
+    calibration : Calibration or None
+        The model's.
+    scored : Scored
+        What it has scored.
+    rows : pandas.DataFrame
+        Where the light curves are, one a sector, and what their headers say.
+    stars : pandas.DataFrame
+        `pipeline.lightcurves.evidence.evidence` of every star.
+    systems : Systems
+        The stage that finds the candidates' ephemerides; to be run before `combine`.
+    unscored : tuple of int
+        Stars that were listed but have no score, as they have no segment long enough.
+    """
+
+    workspace: Folder
+    model_id: str
+    model_sha256: str
+    calibration: Calibration | None
+    scored: Scored
+    rows: pd.DataFrame
+    stars: pd.DataFrame
+    systems: Systems
+    unscored: tuple[int, ...]
 
 
-def snapshots(workspace: Folder, model_id: str) -> list[Snapshot]:
-    """Return a model's committed snapshots, oldest first."""
-    found = []
-    for key in manifest.committed(workspace, "combine", folder(model_id)):
-        record = manifest.read(workspace, "combine", key)
-        if record is not None:
-            found.append(Snapshot(**record.details["snapshot"]))
-    return sorted(found, key=lambda snapshot: snapshot.number)
-
-
-def combine(workspace: Folder, model_id: str, model_sha256: str) -> Snapshot:
-    """Combine all committed scores of a model into a snapshot; the same scores give the one that is there.
+def draft(
+    workspace: Folder,
+    model_id: str,
+    model_sha256: str,
+    calibration: Calibration | None = None,
+    settings: SystemsSettings | None = None,
+    listed: Collection[int] = (),
+) -> Draft:
+    """Weigh all scores of a model and choose the candidates.
 
     Parameters
     ----------
     workspace : Folder
-        Holds scores and segments; receives the snapshot.
+        Holds scores, segments and light curves.
     model_id, model_sha256 : str
         The model.
+    calibration : Calibration, optional
+        The model's.
+    settings : SystemsSettings, optional
+        Who is a candidate.
+    listed : collection of int
+        Stars that are candidates whatever they score.
 
     Raises
     ------
@@ -74,127 +105,125 @@ def combine(workspace: Folder, model_id: str, model_sha256: str) -> Snapshot:
     Stale
         If scores were made from curves that have changed since.
     """
-    started = time.time()
-    records = _records(workspace, model_id)
-    upstream = {manifest.path("score", record.key): record.identity for record in records}
-    release = digest([upstream, VERSION])[:16]
-    key = f"{folder(model_id)}/release={release}"
-    done = manifest.read(workspace, "combine", key)
-    if done is not None:
-        return Snapshot(**done.details["snapshot"])
-    settings_hash = digest({})[:16]
-    provenance = {
-        "catalog_release": release,
-        "model_id": model_id,
-        "model_sha256": model_sha256,
-        "stage_version": VERSION,
-        "settings_hash": settings_hash,
-        "manifest_key": f"combine/{key}",
+    settings = settings or SystemsSettings.load(None, "systems")
+    found = scored.read(workspace, model_id)
+    stars = evidence(found.segments, calibration)
+    rows = _one_a_sector(scored.rows(workspace, found.curves))
+    chosen = search.choose(stars, rows, found, settings.min_p, listed)
+    systems = Systems(workspace, model_id, chosen, settings)
+    unscored = tuple(sorted(set(map(int, listed)) - set(stars["tic_id"])))
+    return Draft(workspace, model_id, model_sha256, calibration, found, rows, stars, systems, unscored)
+
+
+def combine(made: Draft, known: Sequence[KnownList] = ()) -> Snapshot:
+    """Put the catalogue together and commit it; the same inputs give the snapshot that is there.
+
+    Parameters
+    ----------
+    made : Draft
+        Whose systems are found.
+    known : sequence of KnownList
+        Published lists that stars are looked up in, in whatever order.
+
+    Raises
+    ------
+    Missing
+        If a partition of systems is not committed.
+    """
+    started, workspace = time.time(), made.workspace
+    keys = made.systems.keys()
+    records = [manifest.read(workspace, Systems.name, key) for key in keys]
+    missing = [str(key) for key, record in zip(keys, records, strict=True) if record is None]
+    if missing:
+        raise Missing(f"{workspace}: no systems of {', '.join(missing[:3])}; run score_sectors again")
+    found = [record for record in records if record is not None]
+    upstream = made.scored.upstream | {manifest.path(Systems.name, record.key): record.identity for record in found}
+    settings = {
+        "systems": made.systems.settings.model_dump(mode="json"),
+        "calibration": None if made.calibration is None else made.calibration.model_dump(mode="json"),
+        "known": sorted(map(_digest, known)),
     }
-    stars = _stars(_segments(workspace, records)).assign(**provenance)
-    table = pa.Table.from_pandas(stars, schema=schema.STARS.arrow_schema(), preserve_index=False)
-    data = write.to_bytes(table, schema.STARS)
-    number = _place(workspace, model_id, data)
-    snapshot = Snapshot(number, release, _path(model_id, number), len(table))
-    record = Record(
-        stage="combine",
-        version=VERSION,
-        key=key,
-        settings={},
-        settings_hash=settings_hash,
-        upstream=upstream,
-        objects=[Object.of(snapshot.path, data)],
-        rows=len(table),
-        counts={"done": sum(record.rows for record in records)},
-        details={"snapshot": asdict(snapshot)},
-        provenance=manifest.provenance(started),
-    )
-    manifest.verify(workspace, record.objects)
-    return Snapshot(**manifest.commit(workspace, record).details["snapshot"])
+    release = digest([upstream, VERSION, settings])[:16]
+    if (done := snapshot.find(workspace, made.model_id, release)) is not None:
+        return done
+    tables = [write.read(workspace, search.path(record.key), schema.SYSTEMS) for record in found]
+    systems = pa.concat_tables([schema.SYSTEMS.empty(), *tables]).to_pandas(types_mapper=_nullable)
+    stars = _with_lists(_with_blends(_stars(made, systems)), known)
+    origin = snapshot.provenance(made.model_id, made.model_sha256, release, VERSION, settings)
+    wanted = stars.assign(**origin).drop(columns=["low_threshold"])
+    return snapshot.commit(
+        workspace, made.model_id, release, pa.Table.from_pandas(wanted, preserve_index=False),
+        version=VERSION, settings=settings, upstream=upstream, inputs=len(made.scored.segments), started=started,
+    )  # fmt: skip
 
 
-def publish(workspace: Folder, snapshot: Snapshot) -> None:
-    """Make a snapshot the table people open; atomically."""
-    data = workspace.read(snapshot.path)
-    if not workspace.exists(CURRENT) or workspace.read(CURRENT) != data:
-        workspace.write(CURRENT, data)
+def _nullable(dtype: pa.DataType) -> Any:
+    # A column of integers with holes stays one.
+    return {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype()}.get(dtype)
 
 
-def _path(model_id: str, number: int) -> str:
-    return f"catalogs/{folder(model_id)}/snapshot-{number:06d}.parquet"
+def _one_a_sector(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the light curves without those whose photons another cadence of the sector has too."""
+    order = {cadence: rank for rank, cadence in enumerate(CADENCES)}
+    rank = rows["store"].map(lambda store: order[where_cadence(store)])
+    sector = rows["store"].map(where_sector)
+    return rows[rank == rank.groupby([rows["tic_id"], sector]).transform("min")].reset_index(drop=True)
 
 
-def _place(workspace: Folder, model_id: str, data: bytes) -> int:
-    """Write a snapshot under the next free number; no file that is there is ever changed.
+def _stars(made: Draft, systems: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a system: the star's facts, when it was seen, the verdict and the system's ephemeris."""
+    stars = made.stars.merge(_seen(made.scored.segments), on="tic_id", validate="one_to_one")
+    stars = stars.merge(_facts(made.rows), on="tic_id", how="left", validate="one_to_one")
+    systems = systems.drop(columns="contaminant_depth").astype({"tic_id": "int64"})
+    joined = stars.assign(ref_epoch=_EPOCH).merge(systems, on="tic_id", how="left", validate="one_to_many")
+    return joined.assign(eb_id=joined["eb_id"].fillna(1).astype("int32"))
 
-    One of the same bytes is taken for it: a run that was killed before its commit left it, or another is about to
-    commit the same.
+
+def _seen(segments: pd.DataFrame) -> pd.DataFrame:
+    """Return when and how each star was observed, of segments sorted by star, sector, cadence, segment.
+
+    Place and brightness come from its last sector, the period from its most significant periodogram.
     """
-    number = max((snapshot.number for snapshot in snapshots(workspace, model_id)), default=0) + 1
-    while not workspace.create(_path(model_id, number), data) and workspace.read(_path(model_id, number)) != data:
-        number += 1
-    return number
-
-
-def _records(workspace: Folder, model_id: str) -> list[Record]:
-    records = []
-    for key in sorted(manifest.committed(workspace, "score", f"{_SCORES}/model={model_id}")):
-        record = manifest.read(workspace, "score", key)
-        if record is None:
-            continue
-        if (changed := manifest.stale(workspace, record)) is not None:
-            cure = "run preprocess_sectors and score_sectors for that sector, with --overwrite"
-            raise Stale(f"{key}: stale, {changed} has changed since; {cure}")
-        records.append(record)
-    if not records:
-        raise Missing(f"{workspace}: no scores of {model_id}; run score_sectors")
-    return records
-
-
-def _segments(workspace: Folder, records: list[Record]) -> pd.DataFrame:
-    """Return every scored segment with its star's facts, sorted."""
-    frames = []
-    for record in records:
-        path = next(item.path for item in record.objects if item.path.startswith("catalogs/"))
-        scores = write.read(workspace, path, schema.SCORES).select([*_KEYS, "score"]).to_pandas()
-        name = next(name for name in record.upstream if name.startswith("manifest/preprocess/"))
-        curves = Key.parse(name.removeprefix("manifest/preprocess/").removesuffix(".json"))
-        columns = [*_KEYS, "ra", "dec", "tmag", "gls_period", "gls_power"]
-        index = write.read(workspace, preprocess.index_path(curves), schema.SEGMENTS).select(columns).to_pandas()
-        frames.append(scores.merge(index, on=_KEYS, how="left", validate="one_to_one"))
-    joined = pd.concat(frames, ignore_index=True)
-    # A star of several cadences in a sector is one observation: its photons are not counted twice.
-    rank = joined["cadence_s"].map({cadence: order for order, cadence in enumerate(CADENCES)})
-    joined = joined[rank == rank.groupby([joined["tic_id"], joined["sector"]]).transform("min")]
-    return joined.sort_values(["tic_id", "sector", "cadence_s", "segment"], ignore_index=True)
-
-
-def _stars(segments: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per star of segments sorted by star, sector, cadence, segment.
-
-    Facts come from its last sector, the period from its most significant periodogram.
-    """
-    columns: dict[str, Any] = {}
-    tic_id = segments["tic_id"].to_numpy()
-    starts = np.flatnonzero(np.r_[True, tic_id[1:] != tic_id[:-1]]) if len(tic_id) else np.empty(0, int)
-    counts = np.diff(np.r_[starts, len(tic_id)])
-    columns["tic_id"] = tic_id[starts]
     grouped = segments.groupby("tic_id", sort=True)
-    for fact in ("ra", "dec", "tmag"):
-        columns[fact] = grouped[fact].last().to_numpy()
-    sectors = segments["sector"].to_numpy()
-    columns["sectors"] = [np.unique(part) for part in np.split(sectors, starts[1:])] if len(starts) else []
-    columns["n_segments"] = counts
-    columns["score"] = combine_scores(tic_id, segments["score"])[1]
-    columns["score_max"] = grouped["score"].max().to_numpy()
+    columns: dict[str, Any] = {name: grouped[name].last() for name in ("ra", "dec", "tmag")}
+    by_sector = segments.drop_duplicates(["tic_id", "sector"]).groupby("tic_id", sort=True)
+    columns |= {"sectors": by_sector["sector"].agg(list), "cadence_s": by_sector["cadence_s"].agg(list)}
+    columns |= {"n_cadences": grouped["n_cadences"].sum(), "n_segments": grouped.size()}
+    columns |= {"t_start": grouped["t_start"].min(), "t_end": grouped["t_end"].max()}
+    spent = (segments["n_cadences"] * segments["cadence_s"] / 86400).groupby(segments["tic_id"], sort=True).sum()
+    span = columns["t_end"] - columns["t_start"] + by_sector["cadence_s"].last() / 86400
+    columns["duty_cycle"] = (spent / span).clip(upper=1)
     by_power = segments.sort_values(["tic_id", "gls_power"], kind="stable", na_position="first")
-    columns["gls_period"] = by_power.groupby("tic_id", sort=True)["gls_period"].last().to_numpy()
-    return pd.DataFrame(columns)
+    columns["gls_period"] = by_power.groupby("tic_id", sort=True)["gls_period"].last()
+    return pd.DataFrame(columns).reset_index()
 
 
-def current_model(workspace: Folder) -> str | None:
-    """Return the model of the table people open, or None if there is none yet."""
-    if not workspace.exists(CURRENT):
-        return None
-    table = write.read(workspace, CURRENT, schema.STARS)
-    return str(table["model_id"][0]) if len(table) else None
+def _facts(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return what headers say of each star, the last sector that knows it first, and its lowest CROWDSAP."""
+    by_sector = rows.assign(sector=rows["store"].map(where_sector)).sort_values(["tic_id", "sector"], kind="stable")
+    grouped = by_sector.groupby("tic_id", sort=True)
+    columns = {name: grouped[name].last() for name in _FACTS} | {"crowdsap_min": grouped["crowdsap"].min()}
+    return pd.DataFrame(columns).reset_index()
+
+
+def _with_blends(stars: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows with the neighbours that share an ephemeris; what is likely another's is flagged."""
+    found = stars[stars["period"].notna()].rename(columns={"crowdsap_min": "crowdsap"})
+    stars = stars.join(blend_groups(found.astype({"crowdsap": float, "tmag": float})))
+    elsewhere = (stars["source_tic_id"] != stars["tic_id"]).fillna(False).astype(bool)
+    stars.loc[elsewhere, "flags"] |= int(Flag.BLENDED)
+    return stars
+
+
+def _with_lists(stars: pd.DataFrame, known: Sequence[KnownList]) -> pd.DataFrame:
+    """Return the rows with the lists that have the star, and whether none calls it an eclipsing binary."""
+    if not known:
+        return stars
+    tic_id, ra, dec = stars["tic_id"].to_numpy(), stars["ra"].to_numpy(float), stars["dec"].to_numpy(float)
+    lists = sorted(known, key=lambda one: one.name)
+    named = ["; ".join(names) or None for names in known_in(tic_id, ra, dec, lists)]
+    return stars.assign(known_in=pd.Series(named, stars.index, object), is_new=is_new(tic_id, ra, dec, lists))
+
+
+def _digest(known: KnownList) -> str:
+    return digest([known.name, known.stars.to_csv(index=False)])

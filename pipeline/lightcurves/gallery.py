@@ -140,7 +140,7 @@ def examples(
     workspace : Folder
         Holds light curves and segments.
     stars : pandas.DataFrame
-        The catalogue, best score first.
+        The catalogue, best first, one row a star.
     truth : pandas.DataFrame or None
         tic_id, label and, if known, kind, period (d).
     judgement : Judgement or None
@@ -155,12 +155,12 @@ def examples(
             stars[stars["tic_id"].isin(judgement.stars["tic_id"])],
             " Shown are stars that the model did not train on.",
         )
-        judged = judgement.stars.dropna(subset="score").sort_values("score")
+        judged = judgement.stars.dropna(subset="p_eb").sort_values("p_eb")
         missed = judged[judged["is_eb"] & ~judged["found"]].head(2)["tic_id"]
         wrong = judged[~judged["is_eb"] & judged["found"]].tail(2)["tic_id"][::-1]
-        text = "The highest-scored stars that are no eclipsing binaries, and the lowest-scored that are."
+        text = "The stars of highest p_eb that are no eclipsing binaries, and those of lowest that are."
         groups["The worst mistakes"] = (pd.concat([wrong, missed]), text + said)
-    near = pool.assign(away=(pool["score"] - threshold).abs()).sort_values("away", kind="stable")["tic_id"]
+    near = pool.assign(away=(pool["p_eb"] - threshold).abs()).sort_values("away", kind="stable")["tic_id"]
     groups = {
         "The best-scored stars": (pool["tic_id"].head(5), _WHY + said),
         "Borderline stars": (
@@ -180,7 +180,7 @@ def examples(
 
 def _caption(star: pd.Series, known: pd.DataFrame | None, tic_id: int) -> str:
     text = (
-        f"Score {star['score']:.3f} of {star['n_segments']} segments, gls_period {star['gls_period']:.5g} d, "
+        f"p_eb {star['p_eb']:.3f} of {star['n_segments']} segments, gls_period {star['gls_period']:.5g} d, "
         f"Tmag {star['tmag']:.1f}."
     )
     if known is None or tic_id not in known.index:

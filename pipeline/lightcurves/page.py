@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 from markupsafe import escape
 
-from catalogs import schema, write
+from catalogs import schema
+from catalogs.binaries import is_clean
 from catalogs.folder import Folder
 from catalogs.pages import Link, Page, Picture, Section
-from pipeline.errors import Missing
-from pipeline.lightcurves import accounts, charts, combine, gallery
+from pipeline.lightcurves import accounts, atlas, charts, combine, gallery, overview
 from pipeline.lightcurves.truth import Judgement, judge, precision_recall
 from pipeline.settings import ReportSettings
 from pipeline.stage import State
@@ -23,7 +23,20 @@ __all__ = ["PATH", "write_report"]
 #: Where the report lies in the workspace.
 PATH = "reports/eclipsing_binaries.html"
 
-_SHOWN = ["tic_id", "ra", "dec", "tmag", "sectors", "n_segments", "score", "score_max", "gls_period"]
+_SHOWN = [
+    "tic_id",
+    "eb_id",
+    "ra",
+    "dec",
+    "tmag",
+    "sectors",
+    "p_eb",
+    "tier",
+    "period",
+    "period_flag",
+    "depth_1",
+    "flags",
+]
 
 
 def write_report(
@@ -33,6 +46,7 @@ def write_report(
     notes: Sequence[str] = (),
     settings: ReportSettings | None = None,
     card: Mapping[str, Any] | None = None,
+    pages: Mapping[tuple[int, int], str] | None = None,
 ) -> str:
     """Write the report of the published catalogue.
 
@@ -47,9 +61,11 @@ def write_report(
     notes : sequence of str
         Sentences that stand at the top.
     settings : ReportSettings, optional
-        The score from which a star is a candidate.
+        The probability from which a star is a candidate.
     card : mapping, optional
         The model's card; default the one in the workspace.
+    pages : mapping, optional
+        Star and system → vetting page, from `pipeline.recipes.draw_candidates`.
 
     Returns
     -------
@@ -65,11 +81,9 @@ def write_report(
     """
     if truth is not None and held_out is None:
         raise ValueError("held_out: with a truth, name the stars that the model was not trained on")
-    if not workspace.exists(combine.CURRENT):
-        raise Missing(f"{workspace.url(combine.CURRENT)}: no catalogue to report on; run score_sectors")
-    threshold = (settings or ReportSettings.load(None, "report")).threshold
-    stars = write.read(workspace, combine.CURRENT, schema.STARS).to_pandas()
-    stars = stars.sort_values(["score", "score_max", "tic_id"], ascending=[False, False, True], ignore_index=True)
+    systems = atlas.ranked(workspace)
+    stars = systems.drop_duplicates("tic_id", ignore_index=True)
+    threshold = _threshold(settings, stars)
     model_id = combine.current_model(workspace) or ""
     taken = accounts.take(workspace, model_id)
     judgement = None
@@ -77,16 +91,32 @@ def write_report(
         judgement = judge(stars, truth, held_out, threshold)
     sections = [
         accounts.summary(taken),
+        overview.section(systems),
         _scores(stars, judgement, threshold),
         *_verdict(judgement),
         *gallery.examples(workspace, stars, truth, judgement, threshold),
-        _candidates(stars, truth, held_out, threshold),
+        _candidates(systems, truth, held_out, threshold, pages or {}),
         *_model(workspace, card, model_id),
         *accounts.refused(taken),
         _next(workspace, stars),
     ]
-    page = Page("Eclipsing binaries", sections, _lead(stars, notes), _facts(taken, stars, threshold))
+    facts = _facts(taken, stars, threshold) | {"clean systems": int(is_clean(systems["tier"], systems["flags"]).sum())}
+    links = [Link(f"vetting pages of {len(pages):,} candidates", "candidates/index.html")] if pages else []
+    page = Page("Eclipsing binaries", sections, _lead(stars, notes), facts, links)
     return page.write(workspace, PATH)
+
+
+def _threshold(settings: ReportSettings | None, stars: pd.DataFrame) -> float:
+    """Return what was asked for, or the threshold that the catalogue was made with."""
+    asked = (settings or ReportSettings.load(None, "report")).threshold
+    return asked if asked is not None else float(stars["threshold"].iloc[0]) if len(stars) else 0.5
+
+
+def _prior(stars: pd.DataFrame) -> str:
+    known = stars["p_prior"].dropna()
+    if not len(known):
+        return "The model is not calibrated: take it as a score."
+    return f"It holds where {known.iloc[0]:.3g} of the stars are eclipsing binaries (p_prior)."
 
 
 def _lead(stars: pd.DataFrame, notes: Sequence[str]) -> str:
@@ -113,7 +143,7 @@ def _facts(taken: accounts.Accounts, stars: pd.DataFrame, threshold: float) -> d
     return {
         **{noun: int(inputs.loc[stage].sum()) for stage, noun in accounts.INPUTS.items()},
         "stars": len(stars),
-        f"candidates, score ≥ {threshold:g}": int(stars["score"].ge(threshold).sum()),
+        f"candidates, p_eb ≥ {threshold:.3g}": int(stars["p_eb"].ge(threshold).sum()),
         "inputs rejected": int(inputs[State.REJECTED].sum()),
         "inputs failed": int(inputs[State.FAILED].sum()),
     }
@@ -121,23 +151,22 @@ def _facts(taken: accounts.Accounts, stars: pd.DataFrame, threshold: float) -> d
 
 def _scores(stars: pd.DataFrame, judgement: Judgement | None, threshold: float) -> Section:
     if judgement is None:
-        groups = {"all stars": stars["score"].tolist()}
-        caption = "Score of each star: the mean of its segments' log-odds, as a probability."
-        second = charts.ranked(stars["score"].tolist(), threshold, "How many candidates each threshold would give.")
-        return Section("Scores", figures=[charts.histogram(groups, threshold, caption), second])
-    scored = judgement.stars.dropna(subset="score")
+        groups = {"all stars": stars["p_eb"].tolist()}
+        caption = f"p_eb of each star, from all its segments. {_prior(stars)}"
+        second = charts.ranked(stars["p_eb"].tolist(), threshold, "How many candidates each threshold would give.")
+        return Section("Probabilities", figures=[charts.histogram(groups, threshold, caption), second])
+    scored = judgement.stars.dropna(subset="p_eb")
     groups = {
-        name: scored.loc[scored["is_eb"] == is_eb, "score"].tolist()
-        for name, is_eb in (("not EB", False), ("EB", True))
+        name: scored.loc[scored["is_eb"] == is_eb, "p_eb"].tolist() for name, is_eb in (("not EB", False), ("EB", True))
     }
-    caption = "Score of each star by what it truly is. Only stars that the model did not train on."
+    caption = "p_eb of each star by what it truly is. Only stars that the model did not train on."
     (_, wrong), (missed, right) = judgement.confusion.tolist()
     point = (right / max(right + missed, 1), right / max(right + wrong, 1))
-    curve = precision_recall(judgement.stars["is_eb"], judgement.stars["score"])
+    curve = precision_recall(judgement.stars["is_eb"], judgement.stars["p_eb"])
     base = judgement.base_rate
     area = f"Area under the curve (AUCPR) {judgement.average_precision:.3f}; a coin reaches {base:.3f}."
     second = charts.trade(*curve, base, point, area)
-    return Section("Scores", figures=[charts.histogram(groups, threshold, caption), second])
+    return Section("Probabilities", figures=[charts.histogram(groups, threshold, caption), second])
 
 
 def _verdict(judgement: Judgement | None) -> list[Section]:
@@ -150,7 +179,7 @@ def _verdict(judgement: Judgement | None) -> list[Section]:
     )
     if judgement.unscored:
         text += f" {judgement.unscored} of them have no score (no segment long enough) and count as left."
-    threshold = f"At the threshold, {judgement.threshold:g}."
+    threshold = f"At the threshold, {judgement.threshold:.3g}."
     bars = (
         f"{threshold} Bars: 95% intervals (Wilson). EA, EB, EW: detached, semi-detached, contact binaries; "
         "the others pulsate, rotate, flare or keep still."
@@ -163,28 +192,37 @@ def _verdict(judgement: Judgement | None) -> list[Section]:
 
 
 def _candidates(
-    stars: pd.DataFrame, truth: pd.DataFrame | None, held_out: Collection[int] | None, threshold: float
+    systems: pd.DataFrame,
+    truth: pd.DataFrame | None,
+    held_out: Collection[int] | None,
+    threshold: float,
+    pages: Mapping[tuple[int, int], str],
 ) -> Section:
-    total = int(stars["score"].ge(threshold).sum())
-    table = stars.loc[stars["score"] >= threshold, _SHOWN].head(25)
+    found = systems[systems["p_eb"] >= threshold]
+    table = found[_SHOWN].head(25)
     if truth is not None:
         columns = [name for name in ("kind", "period") if name in truth] or ["label"]
         renamed = truth[["tic_id", *columns]].rename(columns={name: f"true {name}" for name in columns})
-        table = table.merge(renamed, on="tic_id", how="left").drop(columns=["score_max", "n_segments"])
+        table = table.merge(renamed, on="tic_id", how="left").drop(columns=["ra", "dec", "tier"])
         table["labelled"] = ~table["tic_id"].isin(list(held_out or ()))
-    else:
-        table["tic_id"] = [_exofop(tic_id) for tic_id in table["tic_id"]]
-    digits = {"ra": 4, "dec": 4, "tmag": 2, "score": 4, "score_max": 4, "gls_period": 5, "true period": 5}
+    linked = [_linked(*key, pages, truth is None) for key in zip(table["tic_id"], table["eb_id"], strict=True)]
+    table["tic_id"] = pd.Series(linked, table.index, object)
+    digits = {"ra": 4, "dec": 4, "tmag": 2, "p_eb": 4, "period": 5, "depth_1": 4, "true period": 5}
     table = table.round(digits)
     table.attrs["units"] = {column.name: column.unit for column in schema.STARS.columns if column.unit} | {
         "true period": "d"
     }
-    text = f"The best {len(table)} of {total:,} stars that score at least {threshold:g}, from {combine.CURRENT}."
+    text = (
+        f"The best {len(table)} of {len(found):,} systems of stars with p_eb of at least {threshold:.3g}, from "
+        f"{combine.CURRENT}. What their period_flag and flags mean stands in the file's own descriptions."
+    )
     return Section("Top candidates", text, table)
 
 
-def _exofop(tic_id: int) -> Link:
-    return Link(str(tic_id), f"https://exofop.ipac.caltech.edu/tess/target.php?id={tic_id}")
+def _linked(tic_id: int, eb_id: int, pages: Mapping[tuple[int, int], str], is_real: bool) -> Link | str:
+    """Return the way to the vetting page, else to what others know of a real star."""
+    page = pages.get((tic_id, eb_id)) or (is_real and f"https://exofop.ipac.caltech.edu/tess/target.php?id={tic_id}")
+    return Link(str(tic_id), page) if page else str(tic_id)
 
 
 def _model(workspace: Folder, card: Mapping[str, Any] | None, model_id: str) -> list[Section]:

@@ -1,6 +1,5 @@
 """Where a workspace stands: what is done, rejected, missing or stale, and where a star's row comes from."""
 
-import json
 from collections import Counter
 from collections.abc import Collection, Sequence
 from functools import partial
@@ -13,13 +12,21 @@ from catalogs import schema, write
 from catalogs.folder import Folder
 from pipeline import manifest
 from pipeline.commits import Log, each
-from pipeline.errors import Corrupt, Missing, Stale
-from pipeline.lightcurves import combine, plan, preprocess
-from pipeline.manifest import Record
+from pipeline.errors import Missing, Stale
+from pipeline.lightcurves import plan
 from pipeline.partition import Key, where_sector
 from pipeline.stage import State, outcome_path
 
-__all__ = ["check_complete", "check_sectors", "committed_parts", "explain", "outcomes", "planned", "status"]
+__all__ = [
+    "check_complete",
+    "check_sectors",
+    "committed_parts",
+    "model_ids",
+    "outcome_table",
+    "outcomes",
+    "planned",
+    "status",
+]
 
 _PRODUCTS = {"ingest": "lightcurves", "preprocess": "curves"}
 _SCORES = "eclipsing_binary_scores"
@@ -115,7 +122,7 @@ def status(workspace: Folder, sectors: Sequence[int] | None = None, log: Log | N
         store, stage, partitions planned and committed, stale; inputs done, nothing, rejected, failed; rows.
     """
     log = log or Log(workspace)
-    names, models, rows = planned(workspace, sectors), _models(workspace), []
+    names, models, rows = planned(workspace, sectors), model_ids(workspace), []
     for name, (parts, refused) in zip(names, each(partial(_planned_parts, workspace), names), strict=True):
         rows.append(_line(log, "ingest", name, len(parts), refused=refused))
         rows.append(_line(log, "preprocess", name, len(parts)))
@@ -124,7 +131,8 @@ def status(workspace: Folder, sectors: Sequence[int] | None = None, log: Log | N
     return pd.DataFrame(rows, columns=columns)
 
 
-def _models(workspace: Folder) -> list[str]:
+def model_ids(workspace: Folder) -> list[str]:
+    """Return the models that have scored something, sorted."""
     found = manifest.committed(workspace, "score")
     return sorted({key.split("model=")[1].split("/")[0] for key in found})
 
@@ -179,7 +187,7 @@ def outcomes(
         store, model (for ``score``), input, state, reason, message; sorted.
     """
     log = log or Log(workspace)
-    models = [""] if stage != "score" else _models(workspace) if model is None else [model]
+    models = [""] if stage != "score" else model_ids(workspace) if model is None else [model]
     names, frames, wanted = planned(workspace, sectors), [], []
     if stage == "ingest" and State.REJECTED in states:
         frames += each(partial(_refused, workspace), names)
@@ -188,7 +196,7 @@ def outcomes(
             commits = log.commits(stage, _product(stage, name, model_id))
             keys = [key for key, commit in commits.items() if any(commit.counts.get(str(state)) for state in states)]
             wanted += [(key, {"store": name, "model": model_id}) for key in keys]
-    tables = each(lambda item: _outcome_table(workspace, stage, item[0], states), wanted)
+    tables = each(lambda item: outcome_table(workspace, stage, item[0], states), wanted)
     frames += [table.assign(**place) for table, (_, place) in zip(tables, wanted, strict=True)]
     columns = ["store", *(["model"] if stage == "score" else []), *schema.OUTCOMES.names]
     frames = [frame[columns] for frame in frames if len(frame)]
@@ -205,116 +213,7 @@ def _refused(workspace: Folder, name: str) -> pd.DataFrame:
     return refused.rename(columns={"file": "input"}).assign(state=str(State.REJECTED), store=name)
 
 
-def _outcome_table(workspace: Folder, stage: str, key: str, states: Collection[State]) -> pd.DataFrame:
+def outcome_table(workspace: Folder, stage: str, key: str, states: Collection[State]) -> pd.DataFrame:
+    """Return the outcomes of a partition's inputs that are of some states."""
     table = write.read(workspace, outcome_path(stage, Key.parse(key)), schema.OUTCOMES).to_pandas()
     return table[table["state"].isin([str(state) for state in states])]
-
-
-def explain(workspace: Folder, tic_id: int) -> dict[str, Any]:
-    """Walk a star back from its catalogue row to the files it was made from.
-
-    Returns
-    -------
-    dict
-        ``row`` (the catalogue's, or None); ``model`` that gave its score and ``snapshot`` it stands in (None without a
-        row); ``sources``: for each store that has the star, its file with address, size and SHA-256, and for each
-        stage the manifest, version, settings and what was made of the star, its scores with their runtime.
-
-    Raises
-    ------
-    Missing
-        If no plan has the star.
-    """
-    names = planned(workspace)
-    found = each(partial(_plan_rows, workspace, tic_id), names)
-    if not any(found):
-        raise Missing(f"{workspace}: TIC {tic_id} is in no plan; was its sector ingested?")
-    row = _catalogue_row(workspace, tic_id)
-    release = manifest.read(workspace, *row["manifest_key"].split("/", 1)) if row else None
-    models = [row["model_id"]] if row else _models(workspace)
-    log = Log(workspace)
-    sources = [_source(log, name, item, models) for name, rows in zip(names, found, strict=True) for item in rows]
-    snapshot = None
-    if release is not None:
-        where = {"path": release.objects[0].path, "manifest": manifest.path(release.stage, release.key)}
-        snapshot = where | {"settings": release.settings, "provenance": release.provenance}
-    return {
-        "tic_id": tic_id,
-        "row": row,
-        "model": _model(workspace, row["model_id"], row["model_sha256"]) if row else None,
-        "snapshot": snapshot,
-        "sources": sources,
-    }
-
-
-def _plan_rows(workspace: Folder, tic_id: int, name: str) -> list[dict[str, Any]]:
-    table = plan.load(workspace, name)
-    rows: list[dict[str, Any]] = [] if table is None else table.filter(pc.equal(table["tic_id"], tic_id)).to_pylist()
-    return rows
-
-
-def _catalogue_row(workspace: Folder, tic_id: int) -> dict[str, Any] | None:
-    if not workspace.exists(combine.CURRENT):
-        return None
-    stars = write.read(workspace, combine.CURRENT, schema.STARS)
-    found: list[dict[str, Any]] = stars.filter(pc.equal(stars["tic_id"], tic_id)).to_pylist()
-    return found[0] if found else None
-
-
-#: What of a model's card leads on: the lists it learnt from with their checksums, and how it was trained and judged.
-_CARD = ("recipe", "split", "settings", "settings_hash", "best_epoch", "metrics", "provenance")
-_CARD_DATA = ("labels", "negatives", "labelled_stars", "counts")
-
-
-def _model(workspace: Folder, model_id: str, sha256: str) -> dict[str, Any]:
-    name, _, version = model_id.rpartition("-")
-    path = f"models/{name}/{version}/card.json"
-    found: dict[str, Any] = {"id": model_id, "weights_sha256": sha256}
-    if not workspace.exists(path):
-        return found | {"card": f"not in this workspace; models/weights/{name}/{version}/card.json if it was shipped"}
-    try:
-        card = json.loads(workspace.read(path))
-    except ValueError as error:
-        raise Corrupt(f"{workspace.url(path)} is not JSON ({error}); copy it anew") from error
-    data = {key: value for key, value in card.get("data", {}).items() if key in _CARD_DATA}
-    return found | {"card": path, "data": data} | {key: card[key] for key in _CARD if key in card}
-
-
-def _source(log: Log, name: str, row: dict[str, Any], models: Sequence[str]) -> dict[str, Any]:
-    """Return what became of one file of a star, stage by stage."""
-    found: dict[str, Any] = {"store": name, **{k: row[k] for k in ("file", "verdict", "reason", "message", "row")}}
-    if row["partition"] is None:
-        return found
-    workspace, part, tic_id = log.workspace, row["partition"], row["tic_id"]
-    key = Key("lightcurves", name, part)
-    found["ingest"], record = _step(log, "ingest", key)
-    if record is not None:
-        archive = record.provenance.get("archive")
-        found["address"] = f"{archive}/{row['file']}" if archive else None
-        source = next((s for s in record.details["sources"] if s[0] == row["file"]), None)
-        found |= {"size": source[2], "sha256": source[3]} if source else {}
-    key = Key("curves", name, part)
-    found["preprocess"], record = _step(log, "preprocess", key)
-    if record is not None:
-        index = write.read(workspace, preprocess.index_path(key), schema.SEGMENTS)
-        found["segments"] = index.filter(pc.equal(index["tic_id"], tic_id)).to_pylist()
-    found["scores"] = []
-    for model in models:
-        key = Key(_SCORES, f"model={model}/sector={name[1:]}", part)
-        made, record = _step(log, "score", key)
-        if record is not None:
-            table = write.read(workspace, f"catalogs/{key}.parquet", schema.SCORES)
-            table = table.filter(pc.equal(table["tic_id"], tic_id)).select(["segment", "score"])
-            made |= {"runtime": record.details.get("runtime"), "segments": table.to_pylist()}
-        found["scores"].append({"model_id": model} | made)
-    return found
-
-
-def _step(log: Log, stage: str, key: Key) -> tuple[dict[str, Any], Record | None]:
-    """Return what there is to say of a partition's commit, and the record of it."""
-    path, record = manifest.path(stage, key), manifest.read(log.workspace, stage, key)
-    if record is None:
-        return {"manifest": None, "note": "not committed"}, None
-    facts = {name: getattr(record, name) for name in ("version", "settings", "settings_hash")}
-    made = {name: record.provenance.get(name) for name in ("finished", "host")}
-    return {"manifest": path, **facts, **made, "stale": log.is_stale(path)}, record

@@ -20,9 +20,9 @@ class Judgement:
     Parameters
     ----------
     stars : pandas.DataFrame
-        The stars judged: tic_id, is_eb, kind, score (NaN: no score), found (score at or above the threshold).
+        The stars judged: tic_id, is_eb, kind, p_eb (NaN: no score), found (p_eb at or above the threshold).
     threshold : float
-        Score from which a star counts as found.
+        p_eb from which a star counts as found.
     """
 
     stars: pd.DataFrame
@@ -37,7 +37,7 @@ class Judgement:
     @property
     def unscored(self) -> int:
         """Stars that have no score, such as those without a segment long enough; they count as left."""
-        return int(self.stars["score"].isna().sum())
+        return int(self.stars["p_eb"].isna().sum())
 
     @property
     def base_rate(self) -> float:
@@ -47,7 +47,7 @@ class Judgement:
     @property
     def average_precision(self) -> float:
         """Area under the curve of precision over recall."""
-        return average_precision(self.stars["is_eb"], self.stars["score"])
+        return average_precision(self.stars["is_eb"], self.stars["p_eb"])
 
     def rates(self) -> pd.DataFrame:
         """Return each measure with its 95% interval (Wilson, for shares of stars) and what it is made of."""
@@ -88,47 +88,47 @@ class Judgement:
 
 
 def judge(
-    scores: pd.DataFrame, truth: pd.DataFrame, stars: Collection[int] | None = None, threshold: float = 0.5
+    catalogue: pd.DataFrame, truth: pd.DataFrame, stars: Collection[int] | None = None, threshold: float = 0.5
 ) -> Judgement:
-    """Compare the scores of stars with the truth.
+    """Compare the probabilities of stars with the truth.
 
     Parameters
     ----------
-    scores : pandas.DataFrame
-        tic_id, score.
+    catalogue : pandas.DataFrame
+        tic_id, p_eb; one row a star.
     truth : pandas.DataFrame
         tic_id, label ('EB' or anything else) and, if known, kind.
     stars : collection of int, optional
         Those to judge by; default all of the truth. Leave out what the model was trained on.
     threshold : float
-        Score from which a star counts as found.
+        p_eb from which a star counts as found.
     """
     known = truth[truth["tic_id"].isin(list(stars))] if stars is not None else truth
-    joined = known.merge(scores[["tic_id", "score"]], on="tic_id", how="left", validate="one_to_one")
+    joined = known.merge(catalogue[["tic_id", "p_eb"]], on="tic_id", how="left", validate="one_to_one")
     kind = joined["kind"] if "kind" in joined else joined["label"]
-    found = joined["score"].ge(threshold)  # no score: not found
+    found = joined["p_eb"].ge(threshold)  # no score: not found
     columns = {
         "tic_id": joined["tic_id"],
         "is_eb": joined["label"].eq("EB"),
         "kind": kind,
-        "score": joined["score"],
+        "p_eb": joined["p_eb"],
     }
     return Judgement(pd.DataFrame(columns | {"found": found}), threshold)
 
 
-def precision_recall(is_eb: pd.Series, score: pd.Series) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def precision_recall(is_eb: pd.Series, p_eb: pd.Series) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return precision and recall at every threshold that changes them, the highest first.
 
     Stars without a score are found by no threshold.
     """
-    scored = score.notna()
+    scored = p_eb.notna()
     if not is_eb[scored].any():
         return np.empty(0), np.empty(0)
-    precision, recall, _ = precision_recall_curve(is_eb[scored], score[scored])
+    precision, recall, _ = precision_recall_curve(is_eb[scored], p_eb[scored])
     return precision[-2::-1], recall[-2::-1] * is_eb[scored].sum() / is_eb.sum()
 
 
-def average_precision(is_eb: pd.Series, score: pd.Series) -> float:
+def average_precision(is_eb: pd.Series, p_eb: pd.Series) -> float:
     """Return the area under precision over recall as a sum of steps, not interpolated; NaN without any EB."""
-    precision, recall = precision_recall(is_eb, score)
+    precision, recall = precision_recall(is_eb, p_eb)
     return float(np.sum(precision * np.diff(recall, prepend=0.0))) if len(recall) else float("nan")

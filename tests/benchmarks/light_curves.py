@@ -90,7 +90,7 @@ def _stages(workspace: Folder, archive: Folder):  # type: ignore[no-untyped-def]
                 _all(Ingest(workspace, archive, name, settings))
     with timed() as prepared:
         for name in plan.names(workspace):
-            _all(Preprocess(workspace, name, PreprocessSettings()))
+            _all(Preprocess(workspace, name, PreprocessSettings(recipe="calnet")))
     return ingested, prepared
 
 
@@ -147,7 +147,7 @@ def workers(folder: Path) -> None:
             archive = Folder(folder / "eight")
             with timed() as timing:
                 list(recipes.ingest_sectors(client, workspace, archive, None, IngestSettings()))
-                list(recipes.preprocess_sectors(client, workspace, None, PreprocessSettings()))
+                list(recipes.preprocess_sectors(client, workspace, None, PreprocessSettings(recipe="calnet")))
         seconds[count] = timing.wall
         shutil.rmtree(workspace.root)
     ratio = seconds[1] / seconds[2]

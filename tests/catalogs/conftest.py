@@ -9,6 +9,7 @@ import pytest
 from catalogs.folder import Folder
 from catalogs.schema import SCORES, STARS
 from catalogs.write import write
+from tests.rows import star
 
 MODEL = "calnet-0123abcd"
 
@@ -37,12 +38,16 @@ def stars():
         "dec": pa.array(np.degrees(np.arcsin(rng.uniform(-1, 1, n))), mask=missing),
         "tmag": pa.array(rng.uniform(6, 16, n), mask=missing),
         "sectors": [sorted({1, 1 + int(i) % 26}) for i in range(n)],
-        "n_segments": np.full(n, 2),
-        "score": np.linspace(0, 1, n),
+        "p_eb": np.linspace(0, 1, n),
         "score_max": np.ones(n),
         "gls_period": pa.array(rng.uniform(0.1, 10, n), mask=missing),
+        "period": pa.array(rng.uniform(0.1, 10, n), mask=np.arange(n) % 4 != 0),
+        "period_flag": pa.array(np.where(np.arange(n) % 8, "exact", "lower_limit"), mask=np.arange(n) % 4 != 0),
+        "is_new": pa.array(np.arange(n) % 3 == 0, mask=missing),
+        "known_in": pa.array(np.full(n, "prsa2022 calnet"), mask=np.arange(n) % 3 != 1),
     }
-    return STARS.conform(pa.table(columns | provenance(n)))
+    others = {name: [value] * n for name, value in star().items() if name not in columns}
+    return STARS.conform(pa.table(columns | others | provenance(n)))
 
 
 @pytest.fixture
@@ -54,7 +59,8 @@ def workspace(tmp_path, stars):
         (2, 200, "2026-06-01T00:00:00.500+00:00"),
     ):
         release = f"{number}" * 16
-        table = stars.slice(0, rows).set_column(9, "catalog_release", pa.array([release] * rows))
+        place = stars.schema.get_field_index("catalog_release")
+        table = stars.slice(0, rows).set_column(place, "catalog_release", pa.array([release] * rows))
         path = f"catalogs/eclipsing_binaries/model={MODEL}/snapshot-{number:06d}.parquet"
         write(folder, path, table, STARS)
         details = {"snapshot": {"number": number, "release": release, "path": path, "rows": rows}}

@@ -11,7 +11,7 @@ from astropy.table import MaskedColumn
 from astropy.table import Table as AstropyTable
 
 from catalogs.export import ExportError, export, render, to_astropy
-from catalogs.schema import OUTCOMES, PLAN, SCORES, SEGMENTS, STARS
+from catalogs.schema import OUTCOMES, PLAN, SCORES, SEGMENTS, STARS, SYSTEMS
 
 LIST = "ascii.fixed_width_two_line"
 COLUMNS = ["TIC", "m_TIC", "Disp", "RAJ2000", "DEJ2000", "HIP", "TYC", "2MASS", "Gaia", "Vmag", "Gmag"]
@@ -32,7 +32,7 @@ def test_astropy_formats_round_trip_with_units_ucds_and_lists(stars, form):
         back = AstropyTable.read(io.BytesIO(data), format="ascii.ecsv" if form == "ecsv" else form)
     ours = to_astropy(stars)
     assert back.colnames == stars.column_names and back["tic_id"].dtype == np.int64
-    for name in ("ra", "gls_period", "score", "tic_id"):
+    for name in ("ra", "gls_period", "p_eb", "tic_id", "period", "is_new"):
         np.testing.assert_array_equal(np.ma.filled(back[name], -1), np.ma.filled(ours[name], -1))
         assert back[name].unit == ours[name].unit and " ".join(back[name].description.split()) == STARS[name].meaning
         assert back[name].meta["ucd"] == STARS[name].ucd
@@ -46,7 +46,7 @@ def test_votable_names_the_frames_of_position_and_time():
     assert file.resources[0].time_systems[0].timeorigin == 2457000.0
 
 
-@pytest.mark.parametrize("table", [SEGMENTS, SCORES, STARS, OUTCOMES, PLAN], ids=lambda table: table.name)
+@pytest.mark.parametrize("table", [SEGMENTS, SCORES, STARS, SYSTEMS, OUTCOMES, PLAN], ids=lambda table: table.name)
 def test_empty_tables_are_valid_files(table):
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -3,6 +3,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 from catalogs.folder import Folder
 from catalogs.query import QueryError, _frame, _where, query, separation
 from catalogs.releases import releases
+from catalogs.schema import STARS
+from catalogs.write import write
 
 MODEL = "calnet-0123abcd"  # that of the fixture `workspace`
 
@@ -41,11 +44,33 @@ def test_score_where_columns_limit(workspace, stars):
     frame = query(workspace, where="TMAG < 12 AND list_contains(sectors, 7)", columns=["tmag", "tic_id"], limit=3)
     assert frame.columns.tolist() == ["tmag", "tic_id"] and 0 < len(frame) <= 3 and (frame["tmag"] < 12).all()
     assert query(workspace, where="ra IS NULL")["tic_id"].tolist() == stars.column("tic_id").to_pylist()[-1:]
-    assert query(workspace, where="score > 2").empty
+    assert query(workspace, where="p_eb > 2").empty
     with pytest.raises(QueryError, match=r"no column tmagg; did you mean tmag\?"):
         query(workspace, columns=["tmagg"])
     with pytest.raises(QueryError, match="limit: -1"):
         query(workspace, limit=-1)
+
+
+CLEAN_FLAGS = {None: 0, 0: 1, 32: 1, 16 | 32: 1, 1 | 128 | 512: 1, 16: 0, 8 | 32: 0, 64: 0, 256: 0, 1024: 0, 2: 0, 4: 0}
+
+
+def test_clean_rows_are_vetted_likely_and_nothing_speaks_against_them(tmp_path, stars):
+    rows = stars.slice(100, 2 * len(CLEAN_FLAGS)).to_pylist()
+    for place, row in enumerate(rows):
+        row["flags"] = list(CLEAN_FLAGS)[place // 2]
+        row["tier"] = ("high", "low")[place % 2]
+    folder = Folder(tmp_path)
+    write(folder, "catalogs/eclipsing_binaries.parquet", STARS.conform(pa.Table.from_pylist(rows, stars.schema)), STARS)
+    expected = [row["tic_id"] for row, ok in zip(rows[::2], CLEAN_FLAGS.values(), strict=True) if ok]
+    assert query(folder, clean=True)["tic_id"].tolist() == expected
+    assert query(folder, clean=True, limit=1)["flags"].tolist() == [0]
+    assert "tier high, none of 2, 4, 8, 64, 256, 1024, and 16 only with 32" in STARS["flags"].meaning
+    assert len(query(folder, where="(flags & 1358) = 0 AND (flags & 48) <> 16 AND tier = 'high'")) == len(expected)
+
+
+def test_scores_of_segments_are_not_called_clean(workspace):
+    with pytest.raises(QueryError, match="no column tier"):
+        query(workspace, "eclipsing_binary_scores", clean=True)
 
 
 @pytest.mark.parametrize(
@@ -178,5 +203,6 @@ def test_what_is_not_there_names_the_command_that_makes_it(tmp_path, workspace):
 
 
 def test_integers_with_holes_stay_integers(stars):
-    frame = _frame(stars.set_column(5, "n_segments", [[None] + [2] * 199]), None, None)
+    place = stars.schema.get_field_index("n_segments")
+    frame = _frame(stars.set_column(place, "n_segments", [[None] + [2] * 199]), None, None)
     assert frame["n_segments"].dtype == pd.Int64Dtype() and frame["n_segments"][1] == 2

@@ -38,6 +38,8 @@ def test_catalogues_survive_kills(tmp_path, sectors, stars, drivers, actors):
             "2",
             "--precision",
             "fp32",
+            "--model",
+            "calnet",
         ]
 
         def run(left):
@@ -67,7 +69,7 @@ def prepare(folder, workspace, sectors, stars):
     write_archive(folder / "archive", sectors, stars, seed=8)
     with dask_client(2) as client:
         list(recipes.ingest_sectors(client, workspace, Folder(folder / "archive"), None, IngestSettings()))
-        list(recipes.preprocess_sectors(client, workspace, None, PreprocessSettings()))
+        list(recipes.preprocess_sectors(client, workspace, None, PreprocessSettings(recipe="calnet")))
     torch.manual_seed(1)
     registry = Registry(workspace)
     registry.set_alias(
@@ -88,7 +90,10 @@ def name_of(process):
         return ""
 
 
+_STAGES = ("score", "systems", "combine")
+
+
 def clear(workspace):
     """Forget all scores."""
-    for path in ("catalogs", "manifest/score", "manifest/combine", "outcomes/score"):
+    for path in ("catalogs", "systems", *(f"{top}/{stage}" for top in ("manifest", "outcomes") for stage in _STAGES)):
         workspace.remove_tree(path)

@@ -20,9 +20,10 @@ from models.registry import Registry
 from pipeline import recipes
 from pipeline.settings import IngestSettings
 from pipeline.simulate.spoc import write_archive
+from tests.rows import star
 
 JOBS = ["demo", "explain", "export", "ingest_sectors", "preprocess_sectors", "promote", "query", "report"]
-JOBS += ["score_sectors", "status", "train"]
+JOBS += ["recalibrate", "score_sectors", "status", "train"]
 
 
 def run(name, *options):
@@ -32,10 +33,10 @@ def run(name, *options):
 @pytest.fixture
 def catalogue(workspace):
     """Return a workspace with a small star table."""
-    row = {"ra": 10.0, "dec": -5.0, "tmag": 9.5, "sectors": [1, 2], "n_segments": 4, "score": 0.9, "score_max": 0.95}
-    row |= {"gls_period": 1.5, "catalog_release": "r1", "model_id": "calnet-0a1b2c3d", "model_sha256": "ab" * 32}
+    row = star(0.9, sectors=[1, 2]) | {"ra": 10.0, "dec": -5.0, "tmag": 9.5, "gls_period": 1.5}
+    row |= {"catalog_release": "r1", "model_id": "calnet-0a1b2c3d", "model_sha256": "ab" * 32}
     row |= {"stage_version": 1, "settings_hash": "x", "manifest_key": "combine/none"}
-    rows = [row | {"tic_id": 7}, row | {"tic_id": 8, "score": 0.2, "tmag": None}]
+    rows = [row | {"tic_id": 7}, row | {"tic_id": 8, "p_eb": 0.2, "tmag": None}]
     write.write(workspace, "catalogs/eclipsing_binaries.parquet", pd_table(rows), schema.STARS)
     return workspace
 
@@ -132,9 +133,9 @@ def test_a_relative_workspace_is_refused_inside_a_ray_job(monkeypatch):
 
 
 def test_query_and_export(catalogue, tmp_path):
-    result = run("query", "--workspace", catalogue, "--min-score", 0.5, "--columns", "tic_id,score", "--csv")
-    assert result.exit_code == 0 and result.output == "tic_id,score\n7,0.9\n"
-    assert "no column scor" in run("query", "--workspace", catalogue, "--columns", "scor").output
+    result = run("query", "--workspace", catalogue, "--min-score", 0.5, "--columns", "tic_id,p_eb", "--csv")
+    assert result.exit_code == 0 and result.output == "tic_id,p_eb\n7,0.9\n"
+    assert "no column p_e" in run("query", "--workspace", catalogue, "--columns", "p_e").output
     for ending in ("csv", "ecsv", "vot"):
         target = tmp_path / f"stars.{ending}"
         assert run("export", "--workspace", catalogue, target).exit_code == 0

@@ -15,6 +15,7 @@ from pipeline.lightcurves.page import PATH, write_report
 from pipeline.settings import IngestSettings, PreprocessSettings
 from pipeline.simulate.damaged import write_damaged
 from pipeline.simulate.spoc import write_archive
+from tests.rows import star
 
 REASONS = {
     *("empty", "truncated", "not_fits", "wrong_product"),
@@ -30,7 +31,7 @@ def finished(tmp_path_factory, dask_client) -> tuple[Folder, pd.DataFrame]:
     write_damaged(top / "archive", 1, seed=3)
     workspace, archive = Folder(top / "workspace"), Folder(top / "archive")
     list(recipes.ingest_sectors(dask_client, workspace, archive, None, IngestSettings.load(None, "ingest")))
-    list(recipes.preprocess_sectors(dask_client, workspace, None, PreprocessSettings.load(None, "preprocess")))
+    list(recipes.preprocess_sectors(dask_client, workspace, None, PreprocessSettings(recipe="calnet")))
     known = pd.read_csv(top / "archive/truth.csv")
     scores = np.where(known["label"] == "EB", 0.9, 0.1)
     scores[:4] = 1 - scores[:4]  # the first four are told wrong
@@ -40,11 +41,10 @@ def finished(tmp_path_factory, dask_client) -> tuple[Folder, pd.DataFrame]:
         "stage_version": 1,
         "settings_hash": "0",
     }
-    stars = known[["tic_id", "ra", "dec", "tmag"]].assign(
-        sectors=[[1]] * len(known), n_segments=2, score=scores, score_max=scores, gls_period=known["period"] / 2,
-        catalog_release="r", manifest_key="combine/r", **row,
-    )  # fmt: skip
-    table = pa.Table.from_pandas(stars, schema.STARS.arrow_schema(), preserve_index=False)
+    facts = known[["tic_id", "ra", "dec", "tmag"]].assign(gls_period=known["period"] / 2)
+    rows = [star(p) | fact for p, fact in zip(scores, facts.to_dict("records"), strict=True)]
+    stars = pd.DataFrame(rows).assign(catalog_release="r", manifest_key="combine/r", **row)
+    table = pa.Table.from_pandas(stars, preserve_index=False)
     write.write(workspace, combine.CURRENT, table, schema.STARS)
     return workspace, known
 
@@ -87,7 +87,7 @@ def test_report_refuses_a_truth_without_held_out_stars_and_no_catalogue(finished
 
 def test_judgement_counts_unscored_stars_as_left():
     stars = pd.DataFrame({"tic_id": [1, 2, 3, 4, 5], "label": ["EB", "EB", "EB", "not EB", "not EB"]})
-    scores = pd.DataFrame({"tic_id": [1, 2, 4, 5, 9], "score": [0.9, 0.6, 0.7, 0.1, 1.0]})
+    scores = pd.DataFrame({"tic_id": [1, 2, 4, 5, 9], "p_eb": [0.9, 0.6, 0.7, 0.1, 1.0]})
     found = truth.judge(scores, stars)
     assert found.confusion.tolist() == [[1, 1], [1, 2]]
     assert found.unscored == 1

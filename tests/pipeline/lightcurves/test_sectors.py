@@ -10,11 +10,11 @@ from astropy.io import fits
 from catalogs.folder import Folder
 from pipeline import manifest, recipes, stores
 from pipeline.errors import Mismatch, Missing, Refused, Stale, UsageError
-from pipeline.lightcurves import plan, status
+from pipeline.lightcurves import lineage, plan, status
 from pipeline.settings import IngestSettings, PreprocessSettings
 from pipeline.simulate.spoc import write_archive
 
-CALNET = PreprocessSettings()
+CALNET = PreprocessSettings(recipe="calnet")
 
 
 @pytest.fixture(scope="module")
@@ -273,13 +273,13 @@ def test_explain_walks_back_to_the_file(dask_client, workspace, archive):
     preprocess(dask_client, workspace)
     with fits.open(files(archive)[0]) as file:
         tic_id = file[0].header["TICID"]
-    found = status.explain(workspace, tic_id)
+    found = lineage.explain(workspace, tic_id)
     assert [source["store"] for source in found["sources"]] == ["s0001", "s0002"]
     source = found["sources"][0]
     assert source["sha256"] and source["preprocess"]["settings"]["recipe"] == "calnet"
     assert all(segment["tic_id"] == tic_id for segment in source["segments"])
     with pytest.raises(Missing, match="TIC 12"):
-        status.explain(workspace, 12)
+        lineage.explain(workspace, 12)
 
 
 def test_the_same_on_s3(dask_client, s3_folder, tmp_path, archive):

@@ -2,6 +2,7 @@
 
 import json
 
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -10,12 +11,13 @@ from catalogs.folder import Folder
 from pipeline import manifest, recipes
 from pipeline.commits import Log
 from pipeline.errors import Missing, Stale
-from pipeline.lightcurves import accounts, combine, estimate, status
+from pipeline.lightcurves import accounts, combine, estimate, lineage, status
 from pipeline.manifest import Record
 from pipeline.settings import IngestSettings, PreprocessSettings
 from pipeline.simulate.damaged import write_damaged
 from pipeline.simulate.spoc import write_archive
 from pipeline.stage import State
+from tests.rows import star
 
 MODEL = {"model_id": "calnet-0123abcd", "model_sha256": "0123abcd" * 8}
 SCORED = f"eclipsing_binary_scores/model={MODEL['model_id']}/sector=0001/part-00000"
@@ -29,7 +31,7 @@ def made(tmp_path_factory, dask_client):
     write_damaged(top / "archive", 1, seed=3)
     workspace, archive = Folder(top / "workspace"), Folder(top / "archive")
     list(recipes.ingest_sectors(dask_client, workspace, archive, None, IngestSettings()))
-    list(recipes.preprocess_sectors(dask_client, workspace, None, PreprocessSettings()))
+    list(recipes.preprocess_sectors(dask_client, workspace, None, PreprocessSettings(recipe="calnet")))
     return workspace, archive
 
 
@@ -54,7 +56,7 @@ def scored(made, tmp_path):
     details = {"runtime": "by hand"}
     manifest.commit(workspace, Record("score", 1, SCORED, {}, "0", upstream, [], len(index), counts, details))
     stars = index.groupby("tic_id", as_index=False)[["ra", "dec", "tmag", "gls_period"]].first()
-    stars = stars.assign(sectors=[[1]] * len(stars), n_segments=2, score=0.5, score_max=0.5, **origin)
+    stars = pd.DataFrame([row | star() | origin for row in stars.to_dict("records")])
     save(workspace, combine.CURRENT, stars.assign(manifest_key="combine/none"), schema.STARS)
     card = {"data": {"labels": {"file": "eb.csv"}, "partitions": {}}, "settings": {"epochs": 2}}
     workspace.write("models/calnet/0123abcd/card.json", json.dumps(card).encode())
@@ -66,7 +68,7 @@ def curves_path():
 
 
 def save(workspace, path, frame, table):
-    write.write(workspace, path, pa.Table.from_pandas(frame, table.arrow_schema(), preserve_index=False), table)
+    write.write(workspace, path, pa.Table.from_pandas(frame, preserve_index=False), table)
 
 
 def change(workspace, stage, key):
@@ -107,7 +109,7 @@ def test_accounts_read_tables_only_where_something_is_wrong(scored):
     for path in ("preprocess/s0001", f"score/model={MODEL['model_id']}"):
         scored.remove_tree(f"outcomes/{path}")
     taken = accounts.take(scored, MODEL["model_id"])
-    assert taken.stages["done"].tolist()[:2] == [5, 4] and taken.stages["rejected"].tolist() == [8, 0, 0]
+    assert taken.stages["done"].tolist()[:2] == [5, 4] and taken.stages["rejected"].tolist() == [8, 0, 0, 0]
     assert len(taken.bad) == 8 and taken.bad["reason"].notna().all()
 
 
@@ -119,7 +121,7 @@ def test_outcomes_of_scoring(scored):
 
 def test_explain_leads_to_file_settings_scores_and_model(scored, made):
     tic_id = int(status.outcomes(scored, "score")["input"][0].split()[1])
-    found = status.explain(scored, tic_id)
+    found = lineage.explain(scored, tic_id)
     assert found["row"]["tic_id"] == tic_id and json.dumps(found)
     model = found["model"]
     assert model["card"] == "models/calnet/0123abcd/card.json" and model["settings"] == {"epochs": 2}

@@ -1,0 +1,85 @@
+"""How complete a model's catalogue is, and how reliable: trials on Ray, then tables beside the catalogue."""
+
+from collections.abc import Iterator, Sequence
+
+from catalogs import write
+from catalogs.folder import Folder
+from catalogs.recovery import INJECTIONS
+from models import predict
+from models.injections import Injections
+from models.registry import Registry
+from pipeline.errors import UsageError
+from pipeline.lightcurves import recovery, sensitivity
+from pipeline.lightcurves.labelled import Labelled
+from pipeline.lightcurves.trials import survey
+from pipeline.report import Report
+from pipeline.settings import CompletenessSettings
+
+__all__ = ["measure"]
+
+
+def measure(
+    workspace: Folder,
+    model: str,
+    sectors: Sequence[int] | None,
+    settings: CompletenessSettings,
+    labelled: str | None,
+    pool: tuple[int, float],
+) -> Iterator[Report]:
+    """Measure completeness and reliability of a model's catalogue, on the connected Ray cluster.
+
+    Parameters
+    ----------
+    workspace : Folder
+        Holds the catalogue; receives trials and tables.
+    model : str
+        As in `Registry.resolve`.
+    sectors : sequence of int, optional
+        Sectors whose light curves are taken; default all that are scored.
+    settings : CompletenessSettings
+        How many trials, seed, runtime.
+    labelled : str, optional
+        Parquet file of labelled light curves, see `pipeline.lightcurves.labelled`.
+    pool : tuple
+        Number of actors, GPUs each.
+
+    Yields
+    ------
+    Report
+        Of the trials; then, unless one of their partitions failed, of the tables.
+
+    Raises
+    ------
+    Missing
+        If there is no catalogue, or no quiet star in it.
+    """
+    entry = Registry(workspace).resolve(model)
+    workspace.sweep()
+    sky = survey(workspace, entry.id, sectors, settings.quiet_power)
+    if not len(sky.stars):
+        raise UsageError(f"{workspace}: no star of the catalogue was observed in these sectors")
+    file = None if labelled is None else Labelled(labelled)
+    stage = Injections(workspace, entry, sky, settings, file, "cuda" if pool[1] else "cpu")
+    report = predict.run(stage, *pool)
+    report.label = f"{entry.id}, {len(sky.quiet)} quiet stars of {len(sky.stars)}"
+    yield report
+    if report.failures:
+        return
+    tables = recovery.Tables(workspace, entry.id, sky, stage.keys(), settings)
+    last = Report(tables.name, entry.id)
+    last.add(tables.replace())
+    last.notes += _summary(workspace, entry.id)
+    yield last
+
+
+def _summary(workspace: Folder, model_id: str) -> list[str]:
+    """Return what was found, in lines, and where it is written."""
+    where = recovery.path(model_id, INJECTIONS)
+    counted = sensitivity.rates(write.read(workspace, where, INJECTIONS).to_pandas())
+    lines = [
+        f"{row.sort} {row.kind}: tier high {row.high} of {row.trials} ({row.share:.3f}, 95% {row.lower:.3f} – "
+        f"{row.upper:.3f}), high or low {row.high_or_low}"
+        for row in counted.itertuples()
+    ]
+    lines.append(f"{workspace.url(where)}; completeness.parquet and reliability.parquet beside it")
+    return [*lines, "score_sectors, run again as it was, makes a catalogue whose rows carry their values"]

@@ -1,0 +1,326 @@
+"""From scores to the catalogue: exactly once, in any order, with the same bytes; one star spoils no other."""
+
+import importlib
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from click.testing import CliRunner
+
+from catalogs import schema, write
+from catalogs.binaries import FLAGS
+from catalogs.folder import Folder
+from catalogs.known import KnownList
+from pipeline import manifest, stores
+from pipeline.errors import Mismatch, Missing, Stale, UsageError
+from pipeline.lightcurves import combine, ingest, lineage, plan, preprocess, prevalence, search
+from pipeline.lightcurves.ephemeris import Ephemeris
+from pipeline.lightcurves.evidence import Calibration
+from pipeline.lightcurves.ingest import Ingest
+from pipeline.lightcurves.preprocess import Preprocess
+from pipeline.lightcurves.vetting import Flag, Vetting, meanings
+from pipeline.manifest import Object, Record
+from pipeline.partition import Key, where_sector
+from pipeline.run import run
+from pipeline.settings import IngestSettings, PreprocessSettings, SystemsSettings
+from pipeline.simulate.spoc import write_archive
+from pipeline.stage import State
+
+MODEL, SHA = "eb-0123abcd", "0123abcd" * 8
+CALIBRATION = Calibration(
+    prior=0.1, threshold=0.7, low_threshold=0.3, intercept=0, slope=1, constant=0, mean=1, mean_log=0, top=0, top_log=0,
+    number=0,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def curves(tmp_path_factory):
+    """Return a workspace with five stars in sectors 1 and 2, preprocessed."""
+    top = tmp_path_factory.mktemp("combine")
+    write_archive(top / "archive", [1, 2], 5, seed=6)
+    workspace, archive = Folder(top / "workspace"), Folder(top / "archive")
+    settings = IngestSettings()
+    for sector, found in plan.find(archive, None, settings.pattern).items():
+        for name, change in plan.changes(workspace, sector, plan.inspect(archive, found)).items():
+            plan.save(workspace, name, change)
+            for stage in (
+                Ingest(workspace, archive, name, settings),
+                Preprocess(workspace, name, PreprocessSettings(recipe="calnet")),
+            ):
+                stage.prepare()
+                for key in sorted(stage.keys()):
+                    stage.execute(key)
+    return workspace
+
+
+@pytest.fixture
+def workspace(curves, tmp_path):
+    shutil.copytree(curves.root, tmp_path / "workspace")
+    return Folder(tmp_path / "workspace")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Stand in for the search of periods, which has tests of its own."""
+
+    def find(star, p_contact):
+        if star.tic_id % 5 == 4:
+            raise ArithmeticError("no such star")
+        nan, epochs = float("nan"), [o.time[0] for o in star.observations]
+        count = 0 if star.tic_id % 5 == 3 else 1 + (star.tic_id % 5 == 2)
+        return [
+            Ephemeris(k + 1, 2.0 + k, 1e-4, "exact", 0.9, nan, epochs[-1], 1e-3, len(epochs), 0, 0.1, 1e-3, nan, nan,
+                      3.0, 0.1, nan, nan, nan, nan, 50.0, nan, np.inf)
+            for k in range(count)
+        ]  # fmt: skip
+
+    monkeypatch.setattr(search, "find", find)
+    monkeypatch.setattr(search, "vet", lambda star, one, others: Vetting(1.0, 0.5, 0.09, 0.5, len(others)))
+
+
+def score(workspace, sectors, chances=(0.9, 0.6, 0.95, 0.2, 0.8)):
+    """Commit scores: star number k of a partition has the k-th chance of being an eclipsing binary."""
+    for name in [f"s{sector:04d}" for sector in sectors]:
+        curves = Key("curves", name, 0)
+        source = manifest.read(workspace, "preprocess", curves)
+        index = write.read(workspace, preprocess.index_path(curves), schema.SEGMENTS).to_pandas()
+        stars = {tic_id: chances[number] for number, tic_id in enumerate(sorted(index["tic_id"].unique()))}
+        p = index["tic_id"].map(stars)
+        key = f"eclipsing_binary_scores/model={MODEL}/sector={where_sector(name):04d}/part-00000"
+        columns = ["sector", "cadence_s", "tic_id", "segment", "t_start", "t_end"]
+        origin = {"model_id": MODEL, "model_sha256": SHA, "catalog_release": "r", "stage_version": 1}
+        origin |= {"settings_hash": "0", "manifest_key": f"score/{key}"}
+        shares = {"p_ea": 0.5 * p, "p_beta": 0.3 * p, "p_ew": 0.2 * p, "p_ell": 0.0, "morph": 0.4, "morph_err": 0.1}
+        table = pa.Table.from_pandas(index[columns].assign(score=p, **shares, **origin), preserve_index=False)
+        written = Object(*write.write(workspace, f"catalogs/{key}.parquet", table, schema.SCORES))
+        upstream = {manifest.path("preprocess", curves): source.identity}
+        counts = {str(state): len(index) if state is State.DONE else 0 for state in State}
+        manifest.commit(workspace, Record("score", 1, key, {}, "0", upstream, [written], len(index), counts))
+
+
+def make(workspace, calibration=CALIBRATION, settings=None, listed=(), known=()):
+    made = combine.draft(workspace, MODEL, SHA, calibration, settings, listed)
+    outcomes = [made.systems.execute(key) for key in made.systems.keys()]  # noqa: SIM118 — no dict
+    return made, outcomes, combine.combine(made, known)
+
+
+def table(workspace, snapshot):
+    return write.read(workspace, snapshot.path, schema.STARS).to_pandas(integer_object_nulls=True)
+
+
+def test_one_row_a_system_with_everything_known_of_the_star(workspace):
+    score(workspace, [1, 2])
+    made, outcomes, snapshot = make(workspace)
+    stars = table(workspace, snapshot)
+    assert stars.columns.tolist() == schema.STARS.names
+    number = (stars["tic_id"] % 5).tolist()  # of the star: what the stand-ins go by
+    assert number == [0, 1, 2, 2, 3, 4] and stars["eb_id"].tolist() == [1, 1, 1, 2, 1, 1]
+    assert stars["p_eb"].tolist() == pytest.approx([0.9, 0.6, 0.95, 0.95, 0.2, 0.8])
+    assert stars["tier"].tolist() == ["high", "low", "high", "high", "none", "high"]
+    assert stars["period"].fillna(0).tolist() == [2.0, 2.0, 2.0, 3.0, 0.0, 0.0]  # 3 is no candidate, 4 fails
+    assert sum(outcome.counts["failed"] for outcome in outcomes) == 1 and len(made_stars(made)) == 4
+    assert np.allclose(stars["p_ea"] + stars["p_beta"] + stars["p_ew"], stars["p_eb"], rtol=0, atol=1e-12)
+    assert stars["odd_even_sigma"].isna().all() and stars["known_in"].isna().all() and stars["is_new"].isna().all()
+    first = stars.iloc[0]
+    assert list(first["sectors"]) == [1, 2] and list(first["cadence_s"]) == [120.0, 120.0]
+    assert first["ref_epoch"] == 2000 and 0.5 < first["duty_cycle"] < 1 and first["p_prior"] == 0.1
+    facts = [stores.read(workspace, ingest.store_path(name), _FACTS, slice(0, 1)) for name in ("s0001", "s0002")]
+    assert facts[0]["tic_id"][0] == first["tic_id"] and first["pmra"] == facts[1]["pmra"][0]
+    assert first["crowdsap_min"] == min(fact["crowdsap"][0] for fact in facts)
+
+
+_FACTS = ["tic_id", "pmra", "crowdsap"]
+
+
+def made_stars(made):
+    return [star for stars in made.systems._stars.values() for star in stars]
+
+
+def test_sectors_in_any_order_or_at_once_give_the_same_bytes(workspace, tmp_path):
+    tables = []
+    for order in ([[1, 2]], [[1], [2]], [[2], [1]]):
+        copy = Folder(tmp_path / f"copy-{len(tables)}")
+        shutil.copytree(workspace.root, copy.root)
+        for sectors in order:
+            score(copy, sectors)
+            *_, snapshot = make(copy)
+        tables.append(copy.read(snapshot.path))
+        assert snapshot.number == len(order)
+    assert tables[0] == tables[1] == tables[2]
+
+
+def test_a_new_sector_makes_new_systems_beside_the_old(workspace):
+    score(workspace, [1])
+    first, _, before = make(workspace)
+    old = {key: workspace.read(search.path(key)) for key in first.systems.keys()}  # noqa: SIM118 — no dict
+    data = workspace.read(before.path)
+    score(workspace, [2])
+    second, outcomes, after = make(workspace)
+    assert not set(first.systems.keys()) & set(second.systems.keys())
+    assert all(workspace.read(search.path(key)) == data for key, data in old.items())
+    assert workspace.read(before.path) == data and after.number == 2 and not any(o.skipped for o in outcomes)
+    _, outcomes, again = make(workspace)
+    assert all(outcome.skipped for outcome in outcomes) and again == after
+
+
+def test_a_kill_between_systems_and_the_catalogue_is_harmless(workspace, tmp_path):
+    score(workspace, [1, 2])
+    calm = Folder(tmp_path / "calm")
+    shutil.copytree(workspace.root, calm.root)
+    *_, snapshot = make(calm)
+    made = combine.draft(workspace, MODEL, SHA, CALIBRATION)
+    keys = made.systems.keys()
+    made.systems.execute(keys[0])
+    with pytest.raises(Missing, match="no systems of systems/model=eb-0123abcd/inputs="):
+        combine.combine(made)
+    *_, again = make(workspace)
+    assert again == snapshot and workspace.read(again.path) == calm.read(snapshot.path)
+    workspace.remove(manifest.path("combine", f"eclipsing_binaries/model={MODEL}/release={again.release}"))
+    *_, third = make(workspace)
+    assert third == again and [entry.path for entry in workspace.list("catalogs/eclipsing_binaries")] == [again.path]
+
+
+def test_a_star_that_fails_is_one_outcome_and_is_told(workspace):
+    score(workspace, [1, 2], chances=(0.9,) * 5)
+    made, _, snapshot = make(workspace)
+    combine.publish(workspace, snapshot)
+    state = lineage.systems(workspace)
+    assert state.counts["failed"] == 1 and state.counts["nothing"] == 1 and state.counts["done"] == 3
+    assert sum(state.counts[str(one)] for one in State) == 5 == len(made_stars(made))
+    assert state.outcomes["message"].dropna().tolist().count("ArithmeticError: no such star") == 1
+    assert len(state.outcomes) == 5 and len(lineage.systems(workspace, [State.NOTHING]).outcomes) == 1
+    shown = CliRunner().invoke(importlib.import_module("jobs.status").main, ["--workspace", workspace.root])
+    assert "ephemerides of the catalogue: " in shown.output and "1 failed" in shown.output
+    stars = table(workspace, snapshot)
+    failed = stars[stars["tic_id"] % 5 == 4].iloc[0]
+    assert pd.isna(failed["period"]) and failed["tier"] == "high"
+    told = lineage.explain(workspace, int(failed["tic_id"]))
+    assert told["systems"]["state"] == "failed" and told["systems"]["ephemerides"] == []
+    good = int(stars.loc[stars["tic_id"] % 5 == 2, "tic_id"].iloc[0])
+    assert [one["eb_id"] for one in lineage.explain(workspace, good)["systems"]["ephemerides"]] == [1, 2]
+
+
+def test_candidates_are_those_above_a_probability_and_those_listed(workspace):
+    score(workspace, [1])
+    everyone = combine.draft(workspace, MODEL, SHA, CALIBRATION, SystemsSettings(min_p=0.0))
+    assert len(made_stars(everyone)) == 5 and {star.p_contact for star in made_stars(everyone)} == {0.2}
+    low = set(everyone.stars.loc[everyone.stars["tier"] == "none", "tic_id"])
+    usual = {star.tic_id for star in made_stars(combine.draft(workspace, MODEL, SHA, CALIBRATION))}
+    assert len(low) == 1 and not low & usual
+    listed = combine.draft(workspace, MODEL, SHA, CALIBRATION, listed=[*low, 77])
+    assert {star.tic_id for star in made_stars(listed)} == usual | low and listed.unscored == (77,)
+
+
+def test_light_curves_that_change_meanwhile_are_refused(workspace):
+    score(workspace, [1])
+    made = combine.draft(workspace, MODEL, SHA, CALIBRATION)
+    path = manifest.path("ingest", "lightcurves/s0001/part-00000")
+    workspace.write(path, workspace.read(path).replace(b'"rows": 5', b'"rows": 6'))
+    with pytest.raises(Stale, match="has changed while its stars were scored"):
+        made.systems.execute(made.systems.keys()[0])
+
+
+def test_known_lists_say_what_is_new(workspace):
+    score(workspace, [1])
+    *_, plain = make(workspace)
+    tics = sorted(set(table(workspace, plain)["tic_id"]))
+    frame = {"tic_id": pd.array(tics[:2], "Int64"), "ra": np.nan, "dec": np.nan, "klass": ["EA", "ELL"]}
+    one = KnownList("prsa2022", pd.DataFrame(frame | {"period": np.nan, "morph": np.nan}))
+    other = KnownList("more", one.stars.iloc[:1])
+    *_, listed = make(workspace, known=[one, other])
+    *_, same = make(workspace, known=[other, one])
+    stars = table(workspace, listed).drop_duplicates("tic_id").set_index("tic_id")
+    assert same == listed and listed.number == plain.number + 1
+    assert stars.loc[tics[0], "known_in"] == "more; prsa2022" and stars["is_new"].sum() == 4
+    assert stars.loc[tics[1], "known_in"] == "prsa2022: ELL" and pd.isna(stars.loc[tics[2], "known_in"])
+
+
+def test_blends_are_flagged_but_at_their_source(workspace, monkeypatch):
+    score(workspace, [1], chances=(0.9,) * 5)
+
+    def blend_groups(rows):
+        first = rows["tic_id"].min()
+        return pd.DataFrame({"blend_group": first, "source_tic_id": first}, index=rows.index, dtype="Int64")
+
+    monkeypatch.setattr(combine, "blend_groups", blend_groups)
+    *_, snapshot = make(workspace)
+    stars = table(workspace, snapshot)
+    found = stars[stars["period"].notna()]
+    source = found["tic_id"].min()
+    assert (found["source_tic_id"] == source).all() and stars.loc[stars["period"].isna(), "flags"].isna().all()
+    flagged = found["flags"].astype(int) & int(Flag.BLENDED) > 0
+    assert (flagged == (found["tic_id"] != source)).all() and flagged.any()
+
+
+def test_a_catalogue_is_moved_to_another_prior_and_back(workspace):
+    score(workspace, [1])
+    *_, base = make(workspace)
+    before = table(workspace, base)
+    moved = prevalence.move(workspace, MODEL, 0.01, CALIBRATION.low_threshold)
+    after = table(workspace, moved.after)
+    assert set(after["p_prior"]) == {0.01} and (after["p_eb"] < before["p_eb"]).all()
+    assert np.allclose(after["p_ea"] + after["p_beta"] + after["p_ew"], after["p_eb"])
+    odds = before["p_eb"] / (1 - before["p_eb"]) * (0.01 / 0.99) / (0.1 / 0.9)
+    assert np.allclose(after["p_eb"], odds / (1 + odds))
+    rest = after.columns.difference(["p_eb", "p_prior", "tier", "p_ea", "p_beta", "p_ew", "p_ell", *PROVENANCE])
+    pd.testing.assert_frame_equal(after[rest], before[rest])
+    assert sum(moved.tiers.values()) == 5 and moved.tiers.get(("high", "high"), 0) < (before["tier"] == "high").sum()
+    assert prevalence.move(workspace, MODEL, 0.01, CALIBRATION.low_threshold).after == moved.after
+    assert prevalence.move(workspace, MODEL, 0.1, CALIBRATION.low_threshold).after == base
+    more = prevalence.move(workspace, MODEL, 0.9, CALIBRATION.low_threshold)
+    assert more.without == 1 and more.prior_before == 0.01
+    assert lineage.explain(workspace, int(after["tic_id"][0]))["row"] is None  # nothing was published
+    with pytest.raises(UsageError, match="not a share"):
+        prevalence.move(workspace, MODEL, 1.0, 0.3)
+
+
+PROVENANCE = [column.name for column in schema.PROVENANCE]
+
+
+def test_without_a_calibration_there_is_no_prior_to_move(workspace):
+    score(workspace, [1])
+    *_, snapshot = make(workspace, calibration=None)
+    assert table(workspace, snapshot)["p_prior"].isna().all()
+    with pytest.raises(Mismatch, match="not calibrated"):
+        prevalence.move(workspace, MODEL, 0.1, 0.3)
+
+
+def test_the_catalogue_says_what_every_flag_means():
+    assert [int(flag) for flag in Flag] == list(FLAGS) and meanings(4 | 1) == [FLAGS[1], FLAGS[4]]
+    assert all(text in schema.STARS["flags"].meaning for text in FLAGS.values())
+
+
+def test_recalibrate_says_what_changed_and_publishes(workspace):
+    score(workspace, [1])
+    *_, base = make(workspace)
+    combine.publish(workspace, base)
+    card = {"weights_sha256": SHA, "calibration": CALIBRATION.model_dump()}
+    workspace.write("models/eb/0123abcd/card.json", json.dumps(card).encode())
+    workspace.write("models/eb/aliases.json", json.dumps({"production": MODEL}).encode())
+    job = importlib.import_module("jobs.recalibrate").main
+    arguments = ["--workspace", workspace.root, "--model", "eb", "--prevalence"]
+    result = CliRunner().invoke(job, [*arguments, "0.9"])
+    assert result.exit_code == 0, result.output
+    assert "p_prior 0.1 → 0.9" in result.output and "tier low → high: 1 stars" in result.output
+    assert "1 of them have no ephemeris" in result.output
+    assert set(pd.read_parquet(workspace.url(combine.CURRENT))["p_prior"]) == {0.9}
+    told = lineage.explain(workspace, int(pd.read_parquet(workspace.url(combine.CURRENT))["tic_id"][0]))
+    assert told["systems"]["state"] == "done" and lineage.systems(workspace).counts["committed"] == 4
+    assert "p_prior 0.9 → 0.1" in CliRunner().invoke(job, [*arguments, "0.1"]).output
+    assert "p_prior 0.1 → 0.1" in CliRunner().invoke(job, [*arguments, "0.1"]).output
+    assert workspace.read(combine.CURRENT) == workspace.read(base.path)
+    assert CliRunner().invoke(job, [*arguments, "7"]).exit_code == 2
+
+
+@pytest.mark.slow
+def test_dask_finds_systems_as_well(dask_client, workspace, monkeypatch):
+    monkeypatch.undo()
+    score(workspace, [1], chances=(0.9,) * 5)
+    made = combine.draft(workspace, MODEL, SHA, CALIBRATION)
+    report = run(made.systems, dask_client)
+    assert report.exit_status == 0 and report.counts["done"] + report.counts["nothing"] == 5
+    stars = table(workspace, combine.combine(made))
+    assert stars["tic_id"].nunique() == 5 and stars["period"].notna().sum() == report.rows > 0
