@@ -104,7 +104,7 @@ RELIABILITY = Table(
     name="reliability",
     meaning="Share of the catalogue's rows of a class that are no false alarm, in a bin of period and depth.",
     columns=(
-        Column("tier", TEXT, "", "meta.code.class", "high; or low, which is high or low", pattern="high|low"),
+        Column("tier", TEXT, "", "meta.code.class", "Tier of the rows, and of the false alarms", pattern="high|low"),
         Column("klass", TEXT, "", "src.class", "Class found", pattern="|".join(KLASSES)),
         Column("place", INT, "", "meta.id", "Number of the bin; 0 for rows without an ephemeris", (0, None)),
         *_edges("period", "d", "time.period", "period found", True),
@@ -115,7 +115,7 @@ RELIABILITY = Table(
         _count("dips_alarms", "Of these, found here; 0 where they are no null for the class"),
         _count("waves_trials", "Stars looked at that vary without eclipses"),
         _count("waves_alarms", "Of these, found here; 0 where they are no null for the class"),
-        Column("expected", FLOAT, "", "stat.mean;meta.number", "Expected false rows among rows", (0, None), True),
+        Column("expected", FLOAT, "", "meta.number;stat.mean", "Expected false rows among rows", (0, None), True),
         _share("reliability", "1 - expected / rows, from 0 to 1; null where the catalogue has no row or no null does"),
         _share("lower", "The same for the upper end of the 95% interval (Wilson) of the false-alarm rates"),
         _share("upper", "The same for their lower end"),

@@ -22,12 +22,16 @@ from catalogs.columns import (
     TIC,
     TMAG,
 )
+from catalogs.recovery import COMPLETENESS, INJECTIONS, RELIABILITY
 from catalogs.table import CatalogError, Column, SchemaError, Table
 
 __all__ = [
+    "COMPLETENESS",
+    "INJECTIONS",
     "OUTCOMES",
     "PLAN",
     "PROVENANCE",
+    "RELIABILITY",
     "SCORES",
     "SEGMENTS",
     "STARS",

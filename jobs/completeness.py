@@ -3,6 +3,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 if __package__ in (None, ""):  # run as a file: the rooms are beside this folder
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -28,7 +29,7 @@ from pipeline.settings import CompletenessSettings
 @options.ray
 def main(
     workspace: Folder, sectors: list[int] | None, model: str, labelled: str | None, config: Path | None,
-    workers: int | None, ray_address: str | None, **values: object,
+    workers: int | None, ray_address: str | None, **values: Any,
 ) -> None:  # fmt: skip
     """Put light curves whose truth is known through everything that makes the catalogue of WORKSPACE.
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from catalogs.folder import Folder
 from models import predict
@@ -18,8 +19,11 @@ from pipeline.lightcurves.evidence import evidence, recalibrate
 from pipeline.lightcurves.training import KLASSES, TrainingSet
 from pipeline.metrics import wilson
 from pipeline.settings import CalibrationSettings, TrainSettings
+from pipeline.simulate.population import shares
 
 __all__ = ["calibrate", "check"]
+
+Floats = NDArray[np.float64]
 
 _SEEN = (1, 3, 10, 30)  # sectors
 _BINS = 10
@@ -70,7 +74,7 @@ def calibrate(
     stage.prepare()
     print(predict.run(stage, workers))
     frames.append(_scored(workspace, predictor, training_index(workspace, stage.keys())))
-    stars = pd.concat(frames, ignore_index=True)
+    stars = _counted(pd.concat(frames, ignore_index=True))
     learnt = (stars["tic_id"] // 2) % 2 == 0  # simulated identifiers are consecutive, real ones as good as random
     calibration = fit(stars[learnt], settings.prior, settings.precision, settings.low_precision)
     facts = {"calibration": calibration.model_dump(mode="json")}
@@ -102,6 +106,13 @@ def _scored(workspace: Folder, predictor: Predictor, index: pd.DataFrame) -> pd.
     return scored.assign(is_eb=binary & (scored["kind"] != "ELL"))[~binary | shown | (scored["kind"] == "ELL")]
 
 
+def _counted(segments: pd.DataFrame) -> pd.DataFrame:
+    """Return segments with the share of their star: kinds count as they do in the sky."""
+    stars = segments.drop_duplicates("tic_id")
+    share = pd.Series(shares(stars["kind"], stars["is_eb"]), stars["tic_id"].to_numpy())
+    return segments.assign(share=segments["tic_id"].map(share))
+
+
 def check(segments: pd.DataFrame, calibration: Calibration) -> dict[str, Any]:
     """Return how far probabilities can be trusted.
 
@@ -109,7 +120,7 @@ def check(segments: pd.DataFrame, calibration: Calibration) -> dict[str, Any]:
     ----------
     segments : pandas.DataFrame
         Of stars that neither network nor calibration has seen: tic_id, sector, segment, kind, is_eb, score and the
-        model's other columns.
+        model's other columns; share, the weight of the star among its kind.
     calibration : Calibration
         What is checked.
 
@@ -117,39 +128,42 @@ def check(segments: pd.DataFrame, calibration: Calibration) -> dict[str, Any]:
     -------
     dict
         stars; prior; brier_skill over the base rate and ece over 0.05 < p < 0.95 (bins of equal count, with 95%
-        interval by bootstrap), both at the share of binaries among these stars; by_sectors: false alarms and recall
-        at the threshold among stars seen in 1, 3, 10, 30 sectors.
+        interval by bootstrap), both at the share of binaries among these stars and with kinds as common as in the sky;
+        by_sectors: false alarms and recall at the threshold among stars seen in 1, 3, 10, 30 sectors, of the stars as
+        they are (numbers) and as common as in the sky (rates).
     """
     stars = _stars(segments, calibration)
     truth, share = stars["is_eb"].to_numpy(float), float(stars["is_eb"].mean())
     p = recalibrate(stars["p_eb"].to_numpy(), calibration.prior, share)
+    weight = stars["share"].to_numpy()
     rng = np.random.default_rng(0)
     drawn = rng.integers(0, len(p), (_RESAMPLES, len(p)))
-    again = [_ece(p[rows], truth[rows]) for rows in drawn]
+    again = [_ece(p[rows], truth[rows], weight[rows]) for rows in drawn]
     return {
         "stars": len(stars),
         "share": share,
         "prior": calibration.prior,
-        "brier_skill": float(1 - np.mean((p - truth) ** 2) / (share * (1 - share))),
-        "ece": _ece(p, truth),
+        "brier_skill": float(1 - np.average((p - truth) ** 2, weights=weight) / (share * (1 - share))),
+        "ece": _ece(p, truth, weight),
         "ece_interval": [float(q) for q in np.quantile(again, (0.025, 0.975))],
         "by_sectors": {str(seen): _at(segments, calibration, seen) for seen in _SEEN},
     }
 
 
 def _stars(segments: pd.DataFrame, calibration: Calibration) -> pd.DataFrame:
-    truth = segments.groupby("tic_id")["is_eb"].first()
+    truth = segments.groupby("tic_id")[["is_eb", "share"]].first()
     return evidence(segments, calibration).join(truth, on="tic_id")
 
 
-def _ece(p: np.ndarray[Any, Any], truth: np.ndarray[Any, Any]) -> float:
+def _ece(p: Floats, truth: Floats, weight: Floats) -> float:
     """Return the expected calibration error in bins of equal count, where the answer is not clear."""
     order = np.argsort(p, kind="stable")
     order = order[(p[order] > 0.05) & (p[order] < 0.95)]
     if not len(order):
         return 0.0
     bins = np.array_split(order, min(_BINS, len(order)))
-    return float(sum(abs(p[rows].sum() - truth[rows].sum()) for rows in bins) / len(order))
+    errors = [abs(((p - truth)[rows] * weight[rows]).sum()) for rows in bins]
+    return float(sum(errors) / weight[order].sum())
 
 
 def _at(segments: pd.DataFrame, calibration: Calibration, seen: int) -> dict[str, Any] | None:
@@ -163,11 +177,13 @@ def _at(segments: pd.DataFrame, calibration: Calibration, seen: int) -> dict[str
     found = stars["tier"] == "high"
     others, binaries = ~stars["is_eb"], stars["is_eb"]
     alarms, right = int((found & others).sum()), int((found & binaries).sum())
+    weight = stars["share"]
     return {
         "others": int(others.sum()),
         "false_alarms": alarms,
         "false_alarm_interval": list(wilson(alarms, int(others.sum()))),
         "binaries": int(binaries.sum()),
         "found": right,
-        "recall": right / max(int(binaries.sum()), 1),
+        "false_alarm_rate": float(weight[found & others].sum() / weight[others].sum()),
+        "recall": float(weight[found & binaries].sum() / weight[binaries].sum()),
     }

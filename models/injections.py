@@ -85,7 +85,8 @@ class Injections(Stage):
         self.device = device
         self.calibration = predict.calibration(entry)
         self._predictor: Predictor | None = None
-        self._stars = trials.choose_stars(sky, settings, labelled, TRIALS)
+        self._size = TRIALS
+        self._stars = trials.choose_stars(sky, settings, labelled, self._size)
         wanted = {star for sort in SORTS if sort != "labelled" for star in self._stars[sort]}
         self._sources = sky.sources(wanted)
         self._tmag = dict(zip(sky.stars["tic_id"], sky.stars["tmag"].astype(float), strict=True))
@@ -116,12 +117,12 @@ class Injections(Stage):
         return sorted(
             Key("injections", f"{where}{self._inputs[sort]}/{sort}", part)
             for sort in SORTS
-            for part in range(-(-len(self._stars[sort]) // TRIALS))
+            for part in range(-(-len(self._stars[sort]) // self._size))
         )
 
     def _trials(self, key: Key) -> tuple[str, range]:
         sort = key.where.rpartition("/")[2]
-        return sort, range(key.part * TRIALS, min((key.part + 1) * TRIALS, len(self._stars[sort])))
+        return sort, range(key.part * self._size, min((key.part + 1) * self._size, len(self._stars[sort])))
 
     def upstream(self, key: Key) -> dict[str, str]:
         """Return the identities of model, file, and the light curves and scores of the partition's stars."""
@@ -146,7 +147,7 @@ class Injections(Stage):
     def probe(self, key: Key, name: str) -> None:
         """Do one trial."""
         sort, _, number = name.partition(" ")
-        self._judge(sort, {int(number): self._made(sort, int(number))})
+        self._judge(sort, {int(number): self._made(sort, int(number))}, {})
 
     def run(self, key: Key, skip: dict[str, InputOutcome]) -> Product:
         """Do the trials of a partition and write one row each; one that raises an error is failed, the others go on."""
@@ -173,8 +174,8 @@ class Injections(Stage):
         """Return the light curves of a trial, and its truth."""
         if sort == "labelled":
             assert self.labelled is not None
-            star = self.labelled.star(self._stars[sort][number])
-            return trials.from_label(star), {"kind": star.label}
+            real = self.labelled.star(self._stars[sort][number])
+            return trials.from_label(real), {"kind": real.label}
         star = load(self.workspace, self._source(sort, number).sources)
         if sort == "inverted":
             return trials.invert(star), {"kind": "inverted"}
@@ -198,9 +199,7 @@ class Injections(Stage):
         facts = {"sort": sort, "number": number, "tic_id": star.tic_id, "tmag": tmag, "sectors": sectors}
         return _Ready(facts | truth, pd.DataFrame([place | {"tic_id": number, "piece": one} for place, one in found]))
 
-    def _judge(
-        self, sort: str, ready: dict[int, _Ready], outcomes: dict[str, InputOutcome] | None = None
-    ) -> list[dict[str, Any]]:
+    def _judge(self, sort: str, ready: dict[int, _Ready], outcomes: dict[str, InputOutcome]) -> list[dict[str, Any]]:
         """Score trials as the catalogue's stars are scored, and look for the ephemerides that are wanted."""
         if not ready:
             return []
@@ -208,8 +207,12 @@ class Injections(Stage):
         names = self.predictor.spec.inputs
         inputs = (np.stack([getattr(piece, name) for piece in every["piece"]]) for name in names)
         scores = every.drop(columns="piece").assign(**self.predictor.columns(*inputs))
-        stars = evidence(scores, self.calibration)
+        # As of the catalogue's stars, segments without a number do not count.
+        stars = evidence(scores[np.isfinite(scores["score"])], self.calibration)
         stars["klass_found"] = trials.class_found(stars)
+        for number in ready.keys() - set(stars["tic_id"]):
+            bug = InputOutcome(f"{sort} {number}", State.FAILED, "not_finite", "the network gave no number")
+            outcomes |= {bug.input: bug}
         rows = []
         for star in stars.to_dict("records"):
             number = int(star["tic_id"])
@@ -228,17 +231,13 @@ class Injections(Stage):
         return {"period_found": found[0].period, "depth_found": found[0].depth_1} if found else {}
 
 
-def _tried(
-    outcomes: dict[str, InputOutcome] | None, name: str, work: Callable[..., _Result], *args: Any
-) -> _Result | None:
+def _tried(outcomes: dict[str, InputOutcome], name: str, work: Callable[..., _Result], *args: Any) -> _Result | None:
     """Return what some work gives, or None and an outcome: what one trial does must not spoil the others'."""
     try:
         return work(*args)
     except SkysiftError:
         raise
-    except Exception as error:
-        if outcomes is None:
-            raise
+    except Exception as error:  # noqa: BLE001 — whatever it was, it was this trial's
         outcomes[name] = InputOutcome(name, State.FAILED, "exception", f"{type(error).__name__}: {error}")
         return None
 

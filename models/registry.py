@@ -192,8 +192,11 @@ class Registry:
         """Put a version, in production, among the models that ship; none but weights, card and figures."""
         folder = self.shipped.child(f"{entry.name}/{entry.version}")
         figures = [item.path for item in entry.folder.list() if item.path.endswith(".png")]
-        for path in [*figures, "weights.safetensors", "card.json"]:
+        for path in [*figures, "weights.safetensors"]:
             folder.write(path, entry.folder.read(path))
+        # whose machine it was is of no use to others
+        made = {name: fact for name, fact in entry.card.get("provenance", {}).items() if name != "host"}
+        folder.write("card.json", json.dumps({**entry.card, "provenance": made}, indent=1, allow_nan=False).encode())
         aliases = json.dumps({"production": entry.id}, indent=1)
         self.shipped.write(f"{entry.name}/aliases.json", aliases.encode())
 

@@ -120,7 +120,7 @@ SPECS = {
             loss=eb.loss,
             targets=("klass_code", "morph"),
             augment=eb.augment,
-            training={"epochs": 12, "batch_size": 96, "learning_rate": 1e-3, "weight_decay": 1e-2},
+            training={"epochs": 8, "batch_size": 96, "learning_rate": 5e-4, "weight_decay": 1e-2},
             rehearsal={"epochs": 14, "batch_size": 96, "learning_rate": 3e-3, "weight_decay": 1e-2},
         ),
         _CALNET,

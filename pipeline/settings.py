@@ -17,6 +17,7 @@ from pipeline.errors import UsageError
 
 __all__ = [
     "CalibrationSettings",
+    "CompletenessSettings",
     "IngestSettings",
     "PreprocessSettings",
     "ReportSettings",
@@ -30,7 +31,8 @@ __all__ = [
 
 
 #: Tables of a settings file, one a step.
-SECTIONS = ("ingest", "preprocess", "training", "rehearsal", "train", "calibration", "score", "systems", "report")
+SECTIONS = ("ingest", "preprocess", "training", "rehearsal", "train", "calibration", "score", "systems", "completeness",
+            "report")  # fmt: skip
 
 
 def digest(value: Any) -> str:
@@ -151,6 +153,18 @@ class SystemsSettings(Settings):
     min_p: float | None = Field(
         None, ge=0, le=1, exclude=True, description="p_eb of a candidate; None: the model's lower threshold"
     )
+
+
+class CompletenessSettings(ScoreSettings):
+    """Catalogue → trials on light curves whose truth is known; runtime and batch as for scores."""
+
+    # They make more trials and change none.
+    injections: int = Field(8192, ge=1, exclude=True, description="eclipsing binaries put into quiet stars")
+    inverted: int = Field(4096, ge=0, exclude=True, description="light curves turned upside down, one a star")
+    variables: int = Field(2048, ge=0, exclude=True, description="stars varying without eclipses put into quiet ones")
+    seed: int = Field(11, ge=0, description="of stars and light")
+    quiet_power: float = Field(0.2, gt=0, le=1, description="share of variance from which a sine makes a star vary")
+    periods: bool = Field(False, description="look for the periods of the binaries found, too; 0.5 s each")
 
 
 class ReportSettings(Settings):

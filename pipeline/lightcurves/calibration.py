@@ -115,7 +115,8 @@ def fit(segments: pd.DataFrame, prior: float, precision: float = 0.9, low_precis
     ----------
     segments : pandas.DataFrame
         Of stars that the network was not trained on, seen in 1 to 30 sectors: tic_id, score, is_eb (of the star: an
-        EB's segment without an eclipse is one of an EB) and, if known, sector and segment, which give the order.
+        EB's segment without an eclipse is one of an EB) and, if known, sector and segment, which give the order, and
+        share, the weight of the star among its kind (1 if absent).
         Every star is also looked at as if only its first 1, 2, 4, … segments were there.
     prior : float
         Share of eclipsing binaries for which probabilities shall hold; stars are weighted to it.
@@ -133,12 +134,12 @@ def fit(segments: pd.DataFrame, prior: float, precision: float = 0.9, low_precis
         raise ValueError("is_eb: all stars are of one kind; give eclipsing binaries and others")
     x = logit(ordered["score"].to_numpy(float).clip(1e-7, 1 - 1e-7))
     alone = np.c_[np.ones(len(x)), x]
-    intercept, slope = _logistic(alone, truth, _weights(truth, 0.5), [(None, None), (0, None)])
+    intercept, slope = _logistic(alone, truth, _weights(truth, 0.5, _shares(ordered)), [(None, None), (0, None)])
     nested, labels = _nested(ordered, slope, intercept)
     log_n = np.log(nested["n"].to_numpy(float))
     mean, top = nested["mean"].to_numpy(), nested["top"].to_numpy()
     design = np.c_[np.ones(len(nested)), mean, mean * log_n, top, top * log_n, log_n]
-    weights = _weights(labels, prior) * nested["weight"].to_numpy()
+    weights = _weights(labels, prior, nested["weight"].to_numpy())
     bounds: Bounds = [(None, None), *[(0, None)] * 4, (None, None)]
     names = ("constant", "mean", "mean_log", "top", "top_log", "number")
     values = dict(zip(names, map(float, _logistic(design, labels, weights, bounds)), strict=True))
@@ -182,7 +183,9 @@ def _settled(
         high, low = (_lowest(p, labels, weights, share) for share in wanted)
         calibration = calibration.model_copy(update={"threshold": high, "low_threshold": min(low, high)})
         group = np.searchsorted(_EDGES, nested["n"].to_numpy(), side="right") - 1
-        rates = [float(np.mean(p[~labels & (group == g)] >= high)) for g in np.unique(group[~labels])]
+        alarm = weights * (p >= high)
+        sets = [~labels & (group == g) for g in np.unique(group[~labels])]
+        rates = [float(alarm[rows].sum() / weights[rows].sum()) for rows in sets]
         if max(rates) <= max(1.2 * rates[0], 1e-4):
             return calibration
         calibration = calibration.model_copy(update={"number": calibration.number - 0.1})
@@ -198,8 +201,14 @@ def _lowest(p: Floats, labels: NDArray[np.bool_], weights: Floats, precision: fl
     return float(p[order[good[-1]]]) if len(good) else float(p.max())
 
 
-def _weights(truth: NDArray[np.bool_], prior: float) -> Floats:
-    return np.where(truth, prior / truth.mean(), (1 - prior) / (1 - truth.mean()))
+def _weights(truth: NDArray[np.bool_], prior: float, shares: Floats) -> Floats:
+    """Return weights in proportion to `shares` that add up to `prior` among the binaries, to the rest among others."""
+    total = len(truth)
+    return shares * np.where(truth, prior * total / shares[truth].sum(), (1 - prior) * total / shares[~truth].sum())
+
+
+def _shares(ordered: pd.DataFrame) -> Floats:
+    return ordered["share"].to_numpy(float) if "share" in ordered else np.ones(len(ordered))
 
 
 def _nested(ordered: pd.DataFrame, slope: float, intercept: float) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
@@ -213,7 +222,8 @@ def _nested(ordered: pd.DataFrame, slope: float, intercept: float) -> tuple[pd.D
         frames.append(features(ordered[kept], slope, intercept))
         first *= 2
     nested = pd.concat(frames)
-    nested["weight"] = 1 / nested.groupby(level=0)["n"].transform("size")
+    share = pd.Series(_shares(ordered), ordered["tic_id"]).groupby(level=0).first()
+    nested["weight"] = share.reindex(nested.index) / nested.groupby(level=0)["n"].transform("size")
     truth = ordered.groupby("tic_id")["is_eb"].first()
     return nested, truth.reindex(nested.index).to_numpy(bool)
 

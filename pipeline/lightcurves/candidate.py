@@ -170,9 +170,9 @@ def _known(row: Mapping[str, Any]) -> str:
 
 def _facts(row: Mapping[str, Any]) -> dict[str, Any]:
     flag = str(_value(row, "period_flag", "")).replace("_", " ")
+    tier = str(_value(row, "tier", ""))
     wanted = {
-        "probability": "p_eb",
-        "tier": "tier",
+        f"probability{', tier ' + tier if tier else ''}": "p_eb",
         "class": "",
         "morphology": "morph",
         f"period, d{', ' + flag if flag else ''}": "period",
@@ -197,6 +197,7 @@ def _line(rank: int, row: Mapping[str, Any]) -> dict[str, Any]:
         "rank": rank,
         "star": Link(f"TIC {tic_id}" + (f" ({eb_id})" if eb_id > 1 else ""), page_path(rank, tic_id, eb_id)),
         "p_eb": _rounded(row, "p_eb", 3),
+        "clean": "yes" if is_clean([_value(row, "tier", "")], [_value(row, "flags", np.nan)])[0] else "",
         "class": _class(row),
         "period": _rounded(row, "period", 5),
         "period is": str(_value(row, "period_flag", "")).replace("_", " "),
@@ -204,7 +205,6 @@ def _line(rank: int, row: Mapping[str, Any]) -> dict[str, Any]:
         "depth 2": _rounded(row, "depth_2", 4),
         "Tmag": _rounded(row, "tmag", 1),
         "flags": ", ".join(str(flag.name).lower().replace("_", " ") for flag in Flag if flag & flags),
-        "clean": "yes" if is_clean([_value(row, "tier", "")], [_value(row, "flags", np.nan)])[0] else "",
         "known in": _known(row),
     }
 

@@ -20,7 +20,7 @@ from catalogs.folder import Folder
 from catalogs.known import KnownList, is_new, known_in
 from pipeline import manifest
 from pipeline.errors import Missing
-from pipeline.lightcurves import scored, search, snapshot
+from pipeline.lightcurves import recovery, scored, search, snapshot
 from pipeline.lightcurves.blends import blend_groups
 from pipeline.lightcurves.evidence import Calibration, evidence
 from pipeline.lightcurves.scored import Scored
@@ -138,6 +138,8 @@ def combine(made: Draft, known: Sequence[KnownList] = ()) -> Snapshot:
         raise Missing(f"{workspace}: no systems of {', '.join(missing[:3])}; run score_sectors again")
     found = [record for record in records if record is not None]
     upstream = made.scored.upstream | {manifest.path(Systems.name, record.key): record.identity for record in found}
+    measured = recovery.read(workspace, made.model_id)
+    upstream |= {} if measured is None else measured.upstream
     settings = {
         "systems": made.systems.settings.model_dump(mode="json"),
         "calibration": None if made.calibration is None else made.calibration.model_dump(mode="json"),
@@ -149,6 +151,7 @@ def combine(made: Draft, known: Sequence[KnownList] = ()) -> Snapshot:
     tables = [write.read(workspace, search.path(record.key), schema.SYSTEMS) for record in found]
     systems = pa.concat_tables([schema.SYSTEMS.empty(), *tables]).to_pandas(types_mapper=_nullable)
     stars = _with_lists(_with_blends(_stars(made, systems)), known)
+    stars = stars if measured is None else measured.joined(stars)
     origin = snapshot.provenance(made.model_id, made.model_sha256, release, VERSION, settings)
     wanted = stars.assign(**origin).drop(columns=["low_threshold"])
     return snapshot.commit(

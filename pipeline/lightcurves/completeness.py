@@ -49,7 +49,7 @@ def _bins(tmag: ArrayLike, period: ArrayLike, depth: ArrayLike) -> tuple[Ints, N
     """Return bins (n, 3), and which of them are inside the grid."""
     edges = ((tmag, TMAG_EDGES), (period, PERIOD_EDGES), (depth, DEPTH_EDGES))
     bins = np.stack([place(values, own) for values, own in edges], axis=1)
-    return bins, (bins >= 0).all(axis=1)
+    return bins, np.asarray((bins >= 0).all(axis=1))
 
 
 def tabulate(trials: pd.DataFrame) -> pd.DataFrame:

@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 _NEEDED = ("tic_id", "label", "time", "flux", "quality")
 _KLASSES = ("EA", "EB", "EW", "ELL")
 _RARE = 3.0  # weight of an eclipsing binary of known class: there are few
-_UNSURE = 0.5  # weight of a star that is an eclipsing binary elsewhere: TESS may show nothing of it
+_UNSURE = 0.0  # weight of a star that is an eclipsing binary in other data: of half of them TESS shows nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +64,9 @@ class LabelledStar:
 class Labelled:
     """A Parquet file of labelled light curves.
 
-    A label ``EB:EA`` names the class behind the colon; ``EB:`` and anything else, an eclipsing binary of unknown class;
-    a label that ends in ``?`` teaches nothing (weight 0); every other label is a star that does not eclipse.
+    A label ``EB:EA`` names the class behind the colon; ``EB:`` and anything else, an eclipsing binary of unknown class,
+    by other data than these; that, and a label that ends in ``?``, teaches nothing (weight 0); every other label is a
+    star that does not eclipse.
 
     Parameters
     ----------
@@ -108,6 +109,12 @@ class Labelled:
         """SHA-256 of the file, the stars doubted and those left out."""
         text = f"{sorted(self.doubted)} {sorted(self.left_out)}".encode()
         return hashlib.sha256(Path(self.path).read_bytes() + text).hexdigest()
+
+    @property
+    def doubted_here(self) -> list[int]:
+        """The stars of the file whose negative label is not believed."""
+        stars = zip(self._table["tic_id"].to_pylist(), self._table["label"].to_pylist(), strict=True)
+        return sorted(int(tic) for tic, label in stars if tic in self.doubted and _meaning(str(label))[0] == "other")
 
     def __len__(self) -> int:
         return int(self._table.num_rows)

@@ -30,7 +30,8 @@ def section(systems: pd.DataFrame) -> Section:
     found = systems[systems["tier"] != "none"]
     stars = found.drop_duplicates("tic_id")
     groups: dict[str, ArrayLike] = {"all stars": systems.drop_duplicates("tic_id")["tmag"]}
-    groups |= {f"tier {tier}": stars.loc[stars["tier"] == tier, "tmag"] for tier in ("high", "low")}
+    tiers = [tier for tier in ("high", "low") if (stars["tier"] == tier).any()]
+    groups |= {f"tier {tier}": stars.loc[stars["tier"] == tier, "tmag"] for tier in tiers}
     chances = found[list(_CHANCES)].astype(float).fillna(-1.0)
     klass = chances.idxmax(axis=1).map(_CHANCES).where(chances.max(axis=1) >= 0, "") if len(found) else []
     pictures = [

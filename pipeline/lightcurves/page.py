@@ -13,7 +13,7 @@ from catalogs import schema
 from catalogs.binaries import is_clean
 from catalogs.folder import Folder
 from catalogs.pages import Link, Page, Picture, Section
-from pipeline.lightcurves import accounts, atlas, charts, combine, gallery, overview
+from pipeline.lightcurves import accounts, atlas, charts, combine, gallery, overview, sensitivity
 from pipeline.lightcurves.truth import Judgement, judge, precision_recall
 from pipeline.settings import ReportSettings
 from pipeline.stage import State
@@ -96,6 +96,7 @@ def write_report(
         *_verdict(judgement),
         *gallery.examples(workspace, stars, truth, judgement, threshold),
         _candidates(systems, truth, held_out, threshold, pages or {}),
+        *sensitivity.section(workspace, model_id, systems),
         *_model(workspace, card, model_id),
         *accounts.refused(taken),
         _next(workspace, stars),

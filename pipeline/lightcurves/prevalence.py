@@ -126,6 +126,8 @@ def _moved(stars: pd.DataFrame, held: float, prior: float, low_threshold: float)
     found = {name: np.where(unknown, np.nan, np.minimum(values, 1)) for name, values in found.items()}
     threshold = float(stars["threshold"].iloc[0])
     verdict = {"p_eb": after, "p_prior": prior, "p_ell": np.where(unknown, np.nan, np.clip(ell, 0, 1))}
+    # Measured with the tiers as they were.
+    verdict |= {"completeness": np.nan, "reliability": np.nan}
     columns = stars[["tic_id", "eb_id", "period"]].assign(**verdict, **found)
     return columns.assign(tier=tiers(after, threshold, min(low_threshold, threshold)))
 

@@ -4,7 +4,7 @@ A bin of tier, class, period and depth holds F rows of the catalogue. How many o
 trials on what cannot be one (Thompson et al. 2018, ApJS 235, 38, section 4):
 
 - dips (class EA): light curves upside down. Of n of them k end in the bin, so that of the N stars of the catalogue that
-  are no eclipsing binaries N k / n do; N is the sum of 1 - p_eb.
+  are no eclipsing binaries N k / n do; N is the sum of 1 - p_eb. Flares, which no dip mirrors, are taken out before.
 - waves (classes EB and EW): stars that vary all the time, simulated and labelled. Of the V stars of the catalogue that
   vary and are no eclipsing binaries V k / n end in the bin; V is the sum of 1 - p_eb over those that vary.
 - class E, of models that tell no classes: both, added up.
@@ -39,7 +39,7 @@ _SHAPE = (PERIOD_EDGES.size - 1, DEPTH_EDGES.size - 1)
 _DIPS, _WAVES = ("inverted",), ("simulated", "labelled")
 _ENOUGH = 10
 _REACH = (0, 1, 2)  # bins on each side that count, step by step
-_TIERS = {"high": ("high",), "low": ("high", "low")}
+_TIERS = ("high", "low")
 
 
 def places(period: ArrayLike, depth: ArrayLike) -> Ints:
@@ -71,9 +71,9 @@ def tabulate(trials: pd.DataFrame, systems: pd.DataFrame, stars: pd.DataFrame) -
     populations = float(other.sum()), float(other[stars["varies"].to_numpy(bool)].sum())
     nulls = [trials[trials["sort"].isin(sorts)] for sorts in (_DIPS, _WAVES)]
     frames = []
-    for tier, within in _TIERS.items():
-        rows = systems[systems["tier"].isin(within)]
-        alarms = [null[null["tier"].isin(within)] for null in nulls]
+    for tier in _TIERS:
+        rows = systems[systems["tier"] == tier]
+        alarms = [null[null["tier"] == tier] for null in nulls]
         for klass in KLASSES:
             own = rows[rows["klass"] == klass]
             if klass == "E" and not len(own):

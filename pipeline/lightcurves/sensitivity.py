@@ -32,8 +32,9 @@ def completeness_map(table: pd.DataFrame, caption: str) -> Picture:
     slices = [own for _, own in table[known].groupby("tmag_low")] or [
         table[table["tmag_low"] == table["tmag_low"].min()]
     ]
-    rows = -(-len(slices) // _ACROSS)
-    figure, axes = canvas(rows, _ACROSS, width=13.0, height=2.9 * rows, sharex=True, sharey=True)
+    across = min(_ACROSS, len(slices))
+    rows = -(-len(slices) // across)
+    figure, axes = canvas(rows, across, width=13.0 * across / _ACROSS, height=2.9 * rows, sharex=True, sharey=True)
     for axis, own in zip(axes.flat, slices, strict=False):
         _slice(axis, own)
     for axis in list(axes.flat)[len(slices) :]:
@@ -45,7 +46,10 @@ def completeness_map(table: pd.DataFrame, caption: str) -> Picture:
     words = [f"Tmag {own['tmag_low'].iloc[0]:g} to {own['tmag_high'].iloc[0]:g}" for own in slices]
     mean = float(table["completeness"].mean())
     return embed(
-        figure, f"Share found over period and depth; mean {mean:.2f}. Panels: {', '.join(words)}.", caption, wide=True
+        figure,
+        f"Share found over period and depth; mean {mean:.2f}. Panels: {', '.join(words)}.",
+        caption,
+        wide=across > 2,
     )
 
 

@@ -91,7 +91,7 @@ class TrainingSet(Stage):
         stars: dict[str, Any] = {"store": store_path(self.where), "recipe": self.settings.recipe, "stars": self._stars}
         if self.labelled is None:
             return stars | {"simulated_with_seed": self.settings.seed, "sectors": self.settings.sectors}
-        facts = {"doubted": sorted(self.labelled.doubted), "left_out": sorted(self.labelled.left_out)}
+        facts = {"doubted": self.labelled.doubted_here, "left_out": sorted(self.labelled.left_out)}
         return stars | {"file": Path(self.labelled.path).name, "sha256": self.labelled.sha256} | facts
 
     @property

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.ndimage import median_filter
 
 from catalogs import schema, write
 from catalogs.folder import Folder
@@ -44,6 +45,11 @@ Floats = NDArray[np.float64]
 _BINARY = {"p_ea": "EA", "p_beta": "EB", "p_ew": "EW"}
 # How labels of what varies all the time begin.
 _WAVES = ("GDOR", "DSCT", "SCT", "HADS", "SPB", "RR", "CEP", "DCEP", "ROT", "BY", "ACV")
+_AROUND = 43_200.0  # seconds
+_STANDS_OUT = 4.0  # robust standard deviations
+_LONGEST = 10_800.0  # seconds of a flare so far above
+_GAP = 0.25  # days
+_EARLY = 0.34  # of a flare lies before its peak, at the most
 _FIXED = ["tic_id", "tmag", "p_eb", "p_ew", "tier"]
 
 
@@ -123,8 +129,8 @@ def survey(workspace: Folder, model_id: str, sectors: Sequence[int] | None, quie
         )
     systems = table.assign(klass=class_found(table))[["tic_id", "tier", "klass", "period", "depth_1"]]
     kept = stars[[*_FIXED, "varies"]].reset_index(drop=True)
-    ids = (one["tic_id"].to_numpy(np.int64) for one in (quiet, stars[none]))
-    return Sky(systems, kept, *ids, upstream, rows, found)
+    hosts, others = (one["tic_id"].to_numpy(np.int64) for one in (quiet, stars[none]))
+    return Sky(systems, kept, hosts, others, upstream, rows, found)
 
 
 def _newest(workspace: Folder, model_id: str) -> tuple[str, dict[str, str]]:
@@ -199,13 +205,39 @@ def inject(star: StarCurves, light: Injection) -> StarCurves:
 
 
 def invert(star: StarCurves) -> StarCurves:
-    """Return a star's light curves upside down, each sector about its median: relative flux f becomes 2 - f."""
+    """Return a star's light curves upside down, each sector about its median: relative flux f becomes 2 - f.
+
+    Flares are taken out first (NaN): they have no counterpart below, and upside down would be taken for eclipses.
+    """
     turned = []
     for one in star.observations:
-        kept = (one.quality == 0) & np.isfinite(one.flux)
-        median = float(np.median(one.flux[kept])) if kept.any() else np.nan
-        turned.append(replace(one, flux=2 * median - one.flux))
+        kept = np.flatnonzero((one.quality == 0) & np.isfinite(one.flux))
+        median = float(np.median(one.flux[kept])) if kept.size else np.nan
+        flux = 2 * median - one.flux
+        flux[kept[_flares(one.time[kept], one.flux[kept], one.cadence_s)]] = np.nan
+        turned.append(replace(one, flux=flux))
     return replace(star, observations=tuple(turned))
+
+
+def _flares(time: Floats, flux: Floats, cadence_s: float) -> NDArray[np.bool_]:
+    """Which samples stand out above those of half a day around them, with the peak early, and what decays behind.
+
+    Not those near a gap: what rises or falls there is left by the instrument, as often below as above.
+    """
+    found = np.zeros(flux.size, bool)
+    if flux.size < 4:
+        return found
+    rest = flux - median_filter(flux, size=max(5, int(_AROUND / cadence_s) | 1), mode="nearest")
+    above = rest > _STANDS_OUT * 1.4826 * float(np.median(np.abs(rest)))
+    breaks = np.flatnonzero(np.diff(time) > _GAP)
+    ends = np.sort(np.r_[time[0], time[breaks], time[breaks + 1], time[-1]])
+    edges = np.flatnonzero(np.diff(np.r_[False, above, False].astype(np.int8)))
+    for first, last in edges.reshape(-1, 2):
+        length = last - first
+        early = int(rest[first:last].argmax()) <= _EARLY * (length - 1)
+        if early and length * cadence_s <= _LONGEST and np.abs(ends - time[first]).min() > _GAP:
+            found[first : last + 2 * length] = True
+    return found
 
 
 def from_label(star: LabelledStar) -> StarCurves:

@@ -24,7 +24,7 @@ VARIABLES = ("GDOR", "DSCT", "RRL", "ROT")
 # Days between which the simulator has systems of a class.
 _RANGES = {"EA": (0.4, 80.0), "EB": (0.25, 15.0), "EW": (0.2, 3.0)}
 _STRETCH = 1.5
-_TRIES = 64
+_TRIES = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +126,7 @@ def draw_injection(number: int, seed: int) -> Injection:
     Returns
     -------
     Injection
-        At the place that was drawn, or as near to it as one of 64 simulated systems comes: there are no deep and
+        At the place that was drawn, or as near to it as one of 32 simulated systems comes: there are no deep and
         close systems of every kind.
     """
     rng = np.random.default_rng([seed, number])

@@ -8,9 +8,22 @@ from astropy.units import Unit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalogs.schema import OUTCOMES, PLAN, SCORES, SEGMENTS, STARS, SYSTEMS, Column, SchemaError, Table
+from catalogs.schema import (
+    COMPLETENESS,
+    INJECTIONS,
+    OUTCOMES,
+    PLAN,
+    RELIABILITY,
+    SCORES,
+    SEGMENTS,
+    STARS,
+    SYSTEMS,
+    Column,
+    SchemaError,
+    Table,
+)
 
-ALL = (SEGMENTS, SCORES, STARS, SYSTEMS, OUTCOMES, PLAN)
+ALL = (SEGMENTS, SCORES, STARS, SYSTEMS, OUTCOMES, PLAN, INJECTIONS, COMPLETENESS, RELIABILITY)
 
 
 @pytest.mark.parametrize("table", ALL, ids=lambda table: table.name)

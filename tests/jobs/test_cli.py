@@ -23,7 +23,7 @@ from pipeline.simulate.spoc import write_archive
 from tests.rows import star
 
 JOBS = ["demo", "explain", "export", "ingest_sectors", "preprocess_sectors", "promote", "query", "report"]
-JOBS += ["recalibrate", "score_sectors", "status", "train"]
+JOBS += ["completeness", "recalibrate", "score_sectors", "status", "train"]
 
 
 def run(name, *options):
@@ -105,7 +105,7 @@ def test_a_dry_run_writes_nothing_and_refuses_what_the_run_would(dask_client, wo
         assert "2 inputs" in run(*command, "--dry-run", "--overwrite").output
     labels = tmp_path / "labels.csv"
     labels.write_text("tic_id,label\n1,EB\n")
-    result = run("train", "--workspace", workspace, "--labels", labels, "--dry-run")
+    result = run("train", "--workspace", workspace, "--labels", labels, "--simulated", "0", "--dry-run")
     assert result.exit_code == 2 and "no positive and negative segment in the train fold" in result.output
     assert workspace.list() == before
 

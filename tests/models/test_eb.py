@@ -20,7 +20,7 @@ def inputs(rows: int, seed: int = 0) -> list[torch.Tensor]:
 
 
 def test_classes_are_those_of_the_training_sets():
-    assert [KLASSES[name] for name in CLASSES] == list(range(len(CLASSES))) and ECLIPSING == len(CLASSES)
+    assert [KLASSES[name] for name in CLASSES] == list(range(len(CLASSES))) and len(CLASSES) == ECLIPSING
 
 
 def test_the_score_is_the_sum_of_what_eclipses():

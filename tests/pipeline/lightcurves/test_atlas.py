@@ -1,14 +1,18 @@
 """Vetting pages of a catalogue: by rank, whole whatever fails, linked both ways, and none of an older catalogue."""
 
+import importlib
+import json
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from click.testing import CliRunner
 
 from catalogs import schema, write
 from catalogs.folder import Folder
+from cluster.address import DASK_ADDRESS
 from pipeline import recipes
 from pipeline.errors import Missing
 from pipeline.lightcurves import atlas, snapshot
@@ -115,6 +119,20 @@ def test_the_same_catalogue_gives_the_same_pages(made, tmp_path):
     before = workspace.read(f"{atlas.PATH}/{task.name}")
     assert atlas.draw(workspace, [replace(task)]) == [(task.name, "")]
     assert workspace.read(f"{atlas.PATH}/{task.name}") == before
+
+
+def test_the_job_draws_as_many_as_it_is_told(made, dask_client, monkeypatch):
+    workspace, _ = made
+    monkeypatch.setenv(DASK_ADDRESS, dask_client.scheduler.address)
+    card = {"name": "eb", "weights_sha256": ORIGIN["model_sha256"]}
+    workspace.write("models/eb/0123abcd/card.json", json.dumps(card).encode())
+    job = importlib.import_module("jobs.report").main
+    result = CliRunner().invoke(job, ["--workspace", workspace.root, "--pages", "2"])
+    assert result.exit_code == 0 and "2 done" in result.output, result.output
+    assert len(workspace.child(atlas.PATH).files()) == 3
+    result = CliRunner().invoke(job, ["--workspace", workspace.root, "--pages", "0"])
+    assert result.exit_code == 0 and "done" not in result.output, result.output
+    assert "vetting pages" not in workspace.read(PATH).decode()
 
 
 def test_without_a_catalogue_there_is_nothing_to_draw(workspace):

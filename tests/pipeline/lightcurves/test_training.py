@@ -34,22 +34,23 @@ def parquet(tmp_path):
 
 def made(stage: TrainingSet) -> pd.DataFrame:
     stage.prepare()
-    for key in stage.keys():
+    keys = stage.keys()
+    for key in keys:
         outcome = stage.execute(key)
         assert outcome.counts["failed"] == 0
-    return training_index(stage.workspace, stage.keys())
+    return training_index(stage.workspace, keys)
 
 
 def test_real_stars_keep_their_labels_and_those_in_doubt_have_no_weight(parquet, tmp_path):
     workspace = Folder(tmp_path / "workspace")
-    stage = TrainingSet(workspace, TrainingSetSettings(), Labelled(parquet, doubted=[7], left_out=[5]))
+    stage = TrainingSet(workspace, TrainingSetSettings(), Labelled(parquet, doubted=[1, 7, 99], left_out=[5]))
     index = made(stage).drop_duplicates("tic_id").set_index("tic_id")
     assert index["klass"].to_dict() == {1: "EA", 2: "E", 3: "other", 4: "other", 6: "ELL", 7: "other"}
     assert index["label"].to_dict() == {1: 1, 2: 1, 3: 0, 4: 0, 6: 0, 7: 0}
     weight = index["weight"]
-    assert weight[4] == weight[7] == 0 and weight[1] > weight[3] > weight[2] > 0
+    assert weight[2] == weight[4] == weight[7] == 0 and weight[1] > weight[3] > 0
     assert index["morph"][1] == 0.2 and np.isnan(index["morph"][3])
-    assert stage.describe()["left_out"] == [5]
+    assert stage.describe()["left_out"] == [5] and stage.describe()["doubted"] == [7]
     stored = stores.read(workspace, store_path(stage.where), ["curve", "coverage", "folded", "facts"], slice(0, 6))
     assert all(np.isfinite(values).all() for values in stored.values()) and stored["curve"][0].min() < -0.5
 
@@ -64,7 +65,8 @@ def test_a_file_that_will_not_do_is_named(parquet, tmp_path):
 
 def test_simulated_segments_are_labelled_by_what_they_show(tmp_path):
     stages = [TrainingSet(Folder(tmp_path / name), TrainingSetSettings(stars=1, seed=3)) for name in ("a", "b")]
-    assert [str(key) for key in stages[0].keys()] == ["training/simulated-3x1-robust/part-00000"]
+    keys = stages[0].keys()
+    assert [str(key) for key in keys] == ["training/simulated-3x1-robust/part-00000"]
     index = made(stages[0])
     assert index["tic_id"].nunique() > 0.95 * CURVES
     assert set(index["klass"]) == {"other", "ELL", "EA", "EB", "EW"}

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from catalogs.binaries import is_clean
 from pipeline.lightcurves.dips import are_unequal, coherence, dips
 from pipeline.lightcurves.events import depths, events, fold, minima
 from pipeline.lightcurves.shape import ellipsoidal, flat_bottom, secondary
@@ -287,4 +288,6 @@ def test_planets_of_real_stars_are_told_from_binaries(real_star, make_ephemeris,
 def test_a_crowded_star_with_irregular_changes_is_flagged(real_star, make_ephemeris):
     star = real_star(389363695)
     ephemeris = make_ephemeris(period=4.0, epoch=1341.2, depth_1=0.014, duration_1_h=21.6)
-    assert Flag.LOW_CROWDSAP | Flag.IRREGULAR_DIPS in flags_of(star, ephemeris)
+    flags = flags_of(star, ephemeris)
+    assert Flag.LOW_CROWDSAP | Flag.IRREGULAR_DIPS in flags
+    assert not is_clean(["high"], [flags])[0] and not is_clean(["high"], [flags & ~Flag.IRREGULAR_DIPS])[0]

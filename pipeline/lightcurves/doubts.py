@@ -1,0 +1,108 @@
+"""What speaks against an orbit: eclipses no deeper than what else the light does, cycles that do not repeat."""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.lightcurves.orbital import detrended
+from pipeline.lightcurves.orbits import Orbit, seen, signal
+from pipeline.lightcurves.series import Series, flatten
+from pipeline.lightcurves.systems import System, eclipsed
+from pipeline.lightcurves.waves import mean_curve
+
+__all__ = ["coherence", "doubted", "prominence"]
+
+Floats = NDArray[np.float64]
+
+COHERENT = 0.85  # share of the variation that repeats every orbit where the light varies all the time
+PROMINENT = 5.0  # depth of eclipses over the scatter of the light between them, averaged over as long
+FEW, CLEAR = 5, 12.0  # fewer eclipses than these must have this signal to noise together, a lone one too
+SHORTEST = 0.15  # days: binaries that touch have longer orbits, pulsators shorter cycles
+ALLOWED = 0.1  # of an eclipse: how far the ephemeris may be off at the ends of the data
+SIGMAS = 3.0
+UNSURE = 0.9  # probability of a doubted period
+
+
+def doubted(orbit: Orbit, series: Series) -> Orbit:
+    """Call a period unresolved that noise, spots or pulsations may have made.
+
+    Parameters
+    ----------
+    orbit : Orbit
+        Any.
+    series : Series
+        Relative flux in search bins, not flattened.
+
+    Returns
+    -------
+    Orbit
+        The same object where nothing speaks against it.
+    """
+    if orbit.flag != "exact" or _sound(orbit.system, series):
+        return orbit
+    other = orbit.other if np.isfinite(orbit.other) else 2 * orbit.system.period
+    return replace(orbit, flag="alias_unresolved", probability=min(orbit.probability, UNSURE), other=other)
+
+
+def _sound(system: System, series: Series) -> bool:
+    width = min(shape.profile.width for shape in system.shapes)
+    span = float(np.ptp(series.time))
+    if not SIGMAS * system.period_err * span / system.period < ALLOWED * width:
+        return False
+    number = sum(seen(events) for events in system.events)
+    together = max(signal(events) for events in system.events)
+    lone = [signal(events) for events in system.events if seen(events) == 1]
+    if min([together if number < FEW else CLEAR, *lone]) < CLEAR:
+        return False
+    if all(np.isfinite(shape.width_err) for shape in system.shapes):
+        return prominence(system, series) > PROMINENT
+    return system.period > SHORTEST and coherence(series, system.period) > COHERENT
+
+
+def coherence(series: Series, period: float) -> float:
+    """Share of the variation, white noise left out, that repeats every orbit.
+
+    Parameters
+    ----------
+    series : Series
+        Relative flux.
+    period : float
+        Days.
+
+    Returns
+    -------
+    float
+        At most 1; robust against a few bad stretches.
+    """
+    level = detrended(series, period, 100, max(2.0, 1.5 * period))
+    rest = level.flux - mean_curve(level.time, level.flux, period, 60)
+    white = float(np.median(level.error)) ** 2
+    cycles = max(np.unique(np.floor(level.time / period)).size, 2)
+    loose = (1.4826 * float(np.median(np.abs(rest)))) ** 2 / (1 - 1 / cycles) - white
+    return 1 - max(loose, 0.0) / max(float(level.flux.var()) - white, 1e-12)
+
+
+def prominence(system: System, series: Series) -> float:
+    """Depth of the deeper eclipses over the scatter of means as long elsewhere.
+
+    Parameters
+    ----------
+    system : System
+        Measured.
+    series : Series
+        Relative flux.
+
+    Returns
+    -------
+    float
+        A ratio; infinite where there is too little light between eclipses to tell.
+    """
+    widths = np.array([shape.profile.width for shape in system.shapes])
+    inside = eclipsed(series.time, system.period, system.epochs, widths, 1.2)
+    flat = flatten(series, inside).where(~inside)
+    if flat.time.size < 50:
+        return float("inf")
+    _, index, count = np.unique(np.floor(flat.time / widths[0]), return_inverse=True, return_counts=True)
+    mean = (np.bincount(index, flat.flux) / count)[count >= 0.5 * np.median(count)]
+    return float(max(shape.profile.depth for shape in system.shapes) / max(float(mean.std()), 1e-9))
