@@ -11,7 +11,7 @@ from pipeline.lightcurves.series import Series, flatten
 from pipeline.lightcurves.systems import System, eclipsed
 from pipeline.lightcurves.waves import mean_curve
 
-__all__ = ["coherence", "doubted", "prominence"]
+__all__ = ["coherence", "doubted", "unrest"]
 
 Floats = NDArray[np.float64]
 
@@ -56,7 +56,7 @@ def _sound(system: System, series: Series) -> bool:
     if min([together if number < FEW else CLEAR, *lone]) < CLEAR:
         return False
     if all(np.isfinite(shape.width_err) for shape in system.shapes):
-        return prominence(system, series) > PROMINENT
+        return max(shape.profile.depth for shape in system.shapes) > PROMINENT * unrest(system, series)
     return system.period > SHORTEST and coherence(series, system.period) > COHERENT
 
 
@@ -83,8 +83,8 @@ def coherence(series: Series, period: float) -> float:
     return 1 - max(loose, 0.0) / max(float(level.flux.var()) - white, 1e-12)
 
 
-def prominence(system: System, series: Series) -> float:
-    """Depth of the deeper eclipses over the scatter of means as long elsewhere.
+def unrest(system: System, series: Series) -> float:
+    """Scatter of means as long as an eclipse of the light between eclipses.
 
     Parameters
     ----------
@@ -96,13 +96,12 @@ def prominence(system: System, series: Series) -> float:
     Returns
     -------
     float
-        A ratio; infinite where there is too little light between eclipses to tell.
+        Relative; 0 where there is too little light between eclipses to tell.
     """
     widths = np.array([shape.profile.width for shape in system.shapes])
     inside = eclipsed(series.time, system.period, system.epochs, widths, 1.2)
     flat = flatten(series, inside).where(~inside)
     if flat.time.size < 50:
-        return float("inf")
+        return 0.0
     _, index, count = np.unique(np.floor(flat.time / widths[0]), return_inverse=True, return_counts=True)
-    mean = (np.bincount(index, flat.flux) / count)[count >= 0.5 * np.median(count)]
-    return float(max(shape.profile.depth for shape in system.shapes) / max(float(mean.std()), 1e-9))
+    return float((np.bincount(index, flat.flux) / count)[count >= 0.5 * np.median(count)].std())
