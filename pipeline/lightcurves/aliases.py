@@ -4,16 +4,14 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
-from scipy.stats import t as student
 
-from pipeline.lightcurves.boxes import Trial, fold
-from pipeline.lightcurves.eclipses import Events
+from pipeline.lightcurves.boxes import Trial, fold, wide
+from pipeline.lightcurves.folds import gains
 from pipeline.lightcurves.phases import covered
 from pipeline.lightcurves.series import Series
 from pipeline.lightcurves.systems import System
 
-__all__ = ["Choice", "count_cycles", "difference", "fundamental", "shortest_possible", "twice", "twin"]
+__all__ = ["Choice", "count_cycles", "fundamental", "rivals", "shortest_possible", "twice", "twin"]
 
 Floats = NDArray[np.float64]
 
@@ -24,6 +22,9 @@ TIME_FLOOR = 0.005
 TWIN_DEPTHS = (0.01, 0.035, 0.07, 0.15, 0.27, 0.45, 0.52, 0.6)
 TWIN_ODDS = (0.12, 0.22, 0.36, 0.5, 1.4, 3.0, 1.0, 0.1)
 
+SLACK = 0.03  # share of the gain that boxes, which eclipses are not, may lose or win
+RATIOS = tuple((m, n) for m in range(1, 6) for n in range(1, 6) if np.gcd(m, n) == 1 and {m, n} not in ({1}, {1, 2}))
+ALIKE = 0.03  # standard deviation of the relative difference of like eclipses: depths equal to 5%
 DECISIVE = 3.0  # sigmas between odd and even eclipses that make them two kinds
 
 
@@ -92,36 +93,6 @@ def _predicted(series: Series, trial: Trial) -> Floats:
     return np.asarray((np.arange(first, last + 1) + best.phase_1) * trial.period)
 
 
-def difference(one: Events, other: Events) -> float:
-    """Compare the depths of two kinds of eclipse.
-
-    Parameters
-    ----------
-    one, other : Events
-        Of each kind.
-
-    Returns
-    -------
-    float
-        Sigmas; NaN where either has none.
-    """
-    means = []
-    for events in (one, other):
-        good = np.isfinite(events.depth) & (events.depth_err > 0)
-        if not good.any():
-            return float("nan")
-        weight = 1 / events.depth_err[good] ** 2
-        mean = float(np.sum(weight * events.depth[good]) / weight.sum())
-        rest = (events.depth[good] - mean) / events.depth_err[good]
-        means.append((mean, 1 / weight.sum(), float(rest @ rest), int(good.sum())))
-    (mean_1, var_1, chi_1, n_1), (mean_2, var_2, chi_2, n_2) = means
-    degrees = max(n_1 + n_2 - 2, 1)
-    scatter = max(1.0, (chi_1 + chi_2) / degrees)
-    sigma = abs(mean_1 - mean_2) / float(np.sqrt((var_1 + var_2) * scatter))
-    # where the error comes from the scatter of a few eclipses, large values are common (Student's t)
-    return float(-norm.ppf(max(float(student.sf(sigma, degrees)), 1e-300))) if scatter > 1.5 and sigma < 30 else sigma
-
-
 def twice(doubled: System, odd_even: float) -> float:
     """Tell whether the two kinds of eclipse at a period are different: in depth, width or distance.
 
@@ -140,7 +111,7 @@ def twice(doubled: System, odd_even: float) -> float:
     if len(doubled.shapes) < 2:
         return 0.0
     one, two = doubled.shapes
-    depth = odd_even if np.isfinite(odd_even) else difference(*doubled.events)
+    depth = odd_even if np.isfinite(odd_even) else 0.0
     mean = 0.5 * (one.profile.width + two.profile.width)
     width_err = float(np.sqrt(one.width_err**2 + two.width_err**2 + (WIDTH_FLOOR * mean) ** 2))
     width = abs(one.profile.width - two.profile.width) / max(width_err, 1e-9)
@@ -151,18 +122,18 @@ def twice(doubled: System, odd_even: float) -> float:
     return float(np.nanmax([depth, 0.6 * width, 0.75 * late]))
 
 
-def twin(depth: float, sigma: float) -> float:
-    """Prior odds that like eclipses are those of two like stars, half an orbit apart.
+def twin(depth: float, error: float, sigma: float) -> float:
+    """Probability that like eclipses are those of two like stars, half an orbit apart.
 
     Two like stars cannot each hide more than half of the light; a companion that is dark enough to leave no
     second eclipse is small, so that it cannot hide much.
 
     Parameters
     ----------
-    depth : float
-        Of the eclipses.
+    depth, error : float
+        Of the eclipses, and of the difference between odd and even ones.
     sigma : float
-        Difference between odd and even ones.
+        The difference over its error.
 
     Returns
     -------
@@ -170,8 +141,56 @@ def twin(depth: float, sigma: float) -> float:
         Probability that the orbit is twice the time between eclipses.
     """
     prior = float(np.exp(np.interp(np.log(max(depth, 1e-4)), np.log(TWIN_DEPTHS), np.log(TWIN_ODDS))))
-    odds = prior * np.exp(-0.5 * max(min(sigma, 3.0) ** 2 - 1, 0))
+    # eclipses of one kind differ by their error alone, those of twins by anything up to 5% too
+    spread = np.hypot(error, ALIKE * depth) / max(error, 1e-9)
+    odds = prior / spread * np.exp(0.5 * min(sigma, DECISIVE) ** 2 * (1 - 1 / spread**2))
     return float(np.clip(odds / (1 + odds), 0.02, 0.98))
+
+
+def rivals(series: Series, system: System) -> dict[float, float]:
+    """Other periods that explain the dips as well: ratios of small numbers, other counts of cycles across gaps.
+
+    Half the period and twice it are left out: these differ in what kinds of eclipse there are.
+
+    Parameters
+    ----------
+    series : Series
+        Flattened.
+    system : System
+        Measured.
+
+    Returns
+    -------
+    dict
+        Period in days to its gain over that of the system's, in chi squared, its scale as slack.
+    """
+    width = 0.7 * min(shape.profile.width for shape in system.shapes)
+    rough = wide(series, width / 4)
+    period, span = system.period, float(np.ptp(rough.time))
+
+    def _gain(trial: float, reach: float, count: int) -> float:
+        near = trial + np.linspace(-reach, reach, count) * width * trial / max(span, trial)
+        return float(gains(rough.time, 1 - rough.flux, rough.error, near, width).max())
+
+    own = _gain(period, 0.1, 5)
+    slack = max(20.0, SLACK * own) / 20
+    trials = [period * m / n for m, n in RATIOS]
+    if len(system.epochs) < 2 or abs(float(np.diff(system.epochs)[0]) / period % 1 - 0.5) * period > width:
+        trials.append(period / 2)
+    number = np.sort(np.concatenate([events.number for events in system.events]))
+    gap = np.diff(number)
+    for k in np.argsort(-gap)[:2]:
+        if gap[k] * period > 20:
+            leap = float(number[k + 1 :].mean() - number[: k + 1].mean())
+            for turns in (leap, 2 * leap):
+                trials += [period * leap / (turns + miss) for miss in range(-8, 9) if miss and turns + miss > 0.5]
+    found = {}
+    for trial in trials:
+        if 1.5 * width < trial < span and abs(trial / period - 1) * span > 0.5 * width:
+            loss = (own - _gain(trial, 0.6, 7)) / slack
+            if loss < 40:
+                found[float(trial)] = -loss
+    return found
 
 
 def count_cycles(system: System) -> tuple[float, float]:

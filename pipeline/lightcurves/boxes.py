@@ -37,14 +37,11 @@ class Trial:
         Days.
     gain : float
         Drop in chi squared less what noise would give.
-    rivals : tuple of tuple
-        Other counts of cycles across the gaps: (period, gain), the best first.
     """
 
     period: float
     width: float
     gain: float
-    rivals: tuple[tuple[float, float], ...] = ()
 
 
 def seasons(series: Series, length: float = SEASON) -> list[Series]:
@@ -220,7 +217,9 @@ def _families(series: Series, periods: Floats, width: float) -> Floats:
     if not few:
         gain = gains(series.time, 1 - series.flux, series.error, periods, width)
     chosen: list[float] = []
-    for k in np.argsort(-gain, kind="stable"):
+    # of those that explain as much, the shortest
+    alike = gain > gain.max() - max(20.0, 0.03 * gain.max())
+    for k in np.lexsort((np.where(alike, best, -gain), ~alike)):
         ratios = [float(best[k]) / other for other in chosen]
         if gain[k] > 0 and not any(simple(ratio) for ratio in ratios):
             chosen.append(float(best[k]))
@@ -251,19 +250,16 @@ def _followed(series: Series, season: Series, periods: Floats, width: float) -> 
     trials: list[Trial] = []
     span, short = float(np.ptp(series.time)), max(float(np.ptp(season.time)), 1.0)
     for period in periods:
-        best, rivals = _carried(series, float(period), min(short, span), width)
+        best = _carried(series, float(period), min(short, span), width)
         for multiple in MULTIPLES:
             trial = float(multiple) * best
             if SHORTEST < trial <= span and trial > 1.5 * width:
                 gain = float(gains(series.time, 1 - series.flux, series.error, np.array([trial]), width)[0])
-                scaled = tuple((float(multiple) * p, g) for p, g in rivals)
-                trials.append(Trial(trial, width, gain, scaled))
+                trials.append(Trial(trial, width, gain))
     return trials
 
 
-def _carried(
-    series: Series, period: float, short: float, width: float
-) -> tuple[float, tuple[tuple[float, float], ...]]:
+def _carried(series: Series, period: float, short: float, width: float) -> float:
     span = float(np.ptp(series.time))
     reach = min(width * period / max(short, period), 0.05 * period)
     step = STEP * width * period / max(span, period)
@@ -271,14 +267,9 @@ def _carried(
     near = period + np.linspace(-reach, reach, count + 1)
     value = gains(series.time, 1 - series.flux, series.error, near, width)
     top = int(value.argmax())
-    apart = 2.5 * width * period / max(span, period)
-    peak = np.flatnonzero((value[1:-1] >= value[:-2]) & (value[1:-1] >= value[2:])) + 1
-    others = [k for k in peak if abs(near[k] - near[top]) > apart]
-    others.sort(key=lambda k: -value[k])
     fine = near[top] + np.linspace(-1.5, 1.5, 31) * step
     again = gains(series.time, 1 - series.flux, series.error, fine, width)
-    rivals = tuple((float(near[k]), float(value[k])) for k in others[:3])
-    return float(fine[int(again.argmax())]), rivals
+    return float(fine[int(again.argmax())])
 
 
 def fold(series: Series, period: float, width: float) -> Fold:

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.lightcurves import aliases, waves
-from pipeline.lightcurves.orbits import Orbit, finished
+from pipeline.lightcurves.orbits import Orbit, finished, odd_even
 from pipeline.lightcurves.profile import Profile
 from pipeline.lightcurves.series import Series
 from pipeline.lightcurves.systems import measure_orbit
@@ -13,6 +13,10 @@ from pipeline.lightcurves.waves import Wave
 __all__ = ["continuous"]
 
 Floats = NDArray[np.float64]
+
+MOST_COUNTS = 6  # counts of cycles across gaps that are tried
+NEAR = 0.02  # periods nearer than this differ by the count of cycles
+ALIKE = 0.05  # relative difference between odd and even minima that shows
 
 
 def continuous(native: Series, series: Series, wave: Wave, p_contact: float | None) -> Orbit | None:
@@ -45,6 +49,11 @@ def continuous(native: Series, series: Series, wave: Wave, p_contact: float | No
         period, epochs = 2 * cycle, np.array([low[0], low[0] + cycle])
         sigma = waves.halves(series, cycle)
         if sigma < aliases.DECISIVE:
+            guess = Profile(0.6 * float(np.ptp(_level(series, cycle))), 0.4 * cycle)
+            single = measure_orbit(native, cycle, np.array(low), (guess,))
+            unlike = odd_even(single.events[0], cycle) if single is not None else np.nan
+            sigma = max(sigma, unlike) if np.isfinite(unlike) else sigma
+        if sigma < aliases.DECISIVE:
             flag, other = "alias_unresolved", cycle
             longer = _two_minima(series, wave, sigma, p_contact)
             probability = longer
@@ -53,10 +62,19 @@ def continuous(native: Series, series: Series, wave: Wave, p_contact: float | No
         else:
             probability = float(1 / (1 + np.exp(-0.5 * (sigma**2 - 4))))
     guesses = tuple(Profile(0.6 * float(np.ptp(_level(series, period))), 0.2 * period) for _ in epochs)
-    system = measure_orbit(native, period, epochs, guesses)
-    if system is None:
-        return None
-    return finished(system, flag, probability, other)
+    best: Orbit | None = None
+    counts = [period, *(period / cycle * rival for rival in wave.rivals)]
+    for trial in counts:
+        # the times within each season tell the counts of cycles apart
+        system = measure_orbit(native, trial, epochs, guesses)
+        orbit = None if system is None else finished(system, flag, probability, other)
+        if orbit is not None and (best is None or orbit.probability > best.probability):
+            best = orbit
+        if best is None or best.probability > 0.5 * probability:
+            break
+        if trial == counts[-1] and len(counts) < MOST_COUNTS and abs(best.other / period - 1) < NEAR:
+            counts.append(best.other)
+    return best
 
 
 def _two_minima(series: Series, wave: Wave, sigma: float, p_contact: float | None) -> float:
@@ -65,7 +83,7 @@ def _two_minima(series: Series, wave: Wave, sigma: float, p_contact: float | Non
     if p_contact is not None:
         smooth = max(smooth * (0.5 + 0.5 * p_contact), 0.9 * p_contact)
     depth = float(np.ptp(_level(series, wave.period)))
-    return smooth * 0.92 + (1 - smooth) * aliases.twin(depth, sigma)
+    return smooth * 0.92 + (1 - smooth) * aliases.twin(depth, ALIKE * depth, sigma)
 
 
 def _level(series: Series, period: float) -> Floats:

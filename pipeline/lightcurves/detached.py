@@ -4,7 +4,7 @@ import numpy as np
 
 from pipeline.lightcurves import aliases, boxes
 from pipeline.lightcurves.matched import Trough
-from pipeline.lightcurves.orbits import Orbit, finished, mean_depth, odd_even, pruned, seen
+from pipeline.lightcurves.orbits import Orbit, finished, mean_depth, odd_even, odds, pruned, rivalled, seen
 from pipeline.lightcurves.series import Series
 from pipeline.lightcurves.systems import System, eclipsed, measure, measure_orbit
 
@@ -12,6 +12,8 @@ __all__ = ["detached"]
 
 FAINTEST = 60.0  # drop in chi squared, red noise counted, of a system worth a row
 LONGEST_WHOLE = 6.0  # days: a longer orbit is not seen whole in a sector, and is flat between eclipses
+BETTER = 3.0  # odds from which another period replaces the one chosen
+LONGER = 15.0  # drop in chi squared, its scale as slack, that a longer one must bring too
 SECOND = 36.0  # drop in chi squared of a secondary eclipse
 
 
@@ -51,20 +53,36 @@ def _width(dips: list[Trough]) -> float:
 
 def _repeated(native: Series, flat: Series, trials: list[boxes.Trial]) -> Orbit | None:
     choice = aliases.fundamental(flat, trials)
-    period, width = choice.trial.period, choice.trial.width
-    system = _both_kinds(native, flat, period, width)
-    if system is None or max(seen(events) for events in system.events) < 2:
+    best = _measured(native, flat, choice)
+    if best is None:
         return None
-    doubled = _doubled(native, flat, system, choice, width)
-    if doubled is None:
-        return None
-    system, flag, probability, other = doubled
+    # with few eclipses, a longer period is free to explain each of them alone
+    enough = {p: gain for p, gain in best[4].items() if p < best[0].period or gain > LONGER}
+    weight = odds(best[0].period, enough)
+    better = max(weight, key=lambda period: weight[period], default=0.0)
+    if weight and weight[better] > BETTER:
+        # the shape that was fitted tells more than the first box
+        trial = boxes.Trial(better, 0.7 * best[0].shapes[0].profile.width, choice.trial.gain)
+        again = _measured(native, flat, aliases.Choice(trial, 1.0, float("nan")))
+        if again is not None and max(again[4].values(), default=0.0) < max(best[4].values()):
+            best = again
+    system, flag, probability, other, rivals = best
     if system.period < LONGEST_WHOLE:
         guesses = tuple(shape.profile for shape in system.shapes)
         whole = measure_orbit(native, system.period, system.epochs, guesses)
         if whole is not None and whole.shapes[0].scatter < 3 * system.shapes[0].scatter:
             system = whole
-    return finished(system, flag, probability, other)
+    return rivalled(finished(system, flag, probability, other), rivals)
+
+
+def _measured(
+    native: Series, flat: Series, choice: aliases.Choice
+) -> tuple[System, str, float, float, dict[float, float]] | None:
+    system = _both_kinds(native, flat, choice.trial.period, choice.trial.width)
+    if system is None or max(seen(events) for events in system.events) < 2:
+        return None
+    doubled = _doubled(native, flat, system, choice, choice.trial.width)
+    return None if doubled is None else (*doubled, aliases.rivals(flat, doubled[0]))
 
 
 def _doubled(
@@ -80,7 +98,7 @@ def _doubled(
             return system, "exact", probability, other
         epoch, period = float(system.epochs[0]), system.period
         two = measure(native, 2 * period, np.array([epoch, epoch + period]), width)
-        unlike = odd_even(system.events[0])
+        unlike = odd_even(system.events[0], system.period)
         if two is None:
             break
         if len(two.events) < 2 or pruned(two) is not two:  # every other eclipse is missing
@@ -97,7 +115,8 @@ def _doubled(
                     return None
                 return system, "alias_unresolved", 0.8 * probability, 2 * period
             return two, "exact", probability / (1 + float(np.exp(-0.5 * (sigma**2 - 4)))), other
-        longer = aliases.twin(mean_depth(system.events[0])[0], sigma)
+        depth, error = mean_depth(system.events[0])
+        longer = aliases.twin(depth, 2 * error, sigma)
         if longer > 0.5:
             return two, "alias_unresolved", probability * longer, period
         return system, "alias_unresolved", probability * (1 - longer), 2 * period
@@ -125,7 +144,9 @@ def _both_kinds(native: Series, flat: Series, period: float, width: float, epoch
         return first
     apart = (both.epochs[1] - both.epochs[0]) / both.period % 1.0
     room = min(apart, 1 - apart) * both.period
-    return both if room > 0.45 * sum(shape.profile.width for shape in both.shapes) else first
+    widths = sum(shape.profile.width for shape in both.shapes)
+    # nearer than this, only eclipses that fill a circular orbit can be
+    return both if room > (0.45 if abs(apart - 0.5) < 0.1 else 1.0) * widths else first
 
 
 def _single(native: Series, flat: Series, dips: list[Trough]) -> Orbit | None:

@@ -17,6 +17,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 REACH = 1.2  # widths on either side of mid-eclipse that a fit uses
+FEWEST = 6  # samples of a fit
 FINE = 40  # bins to a width
 RATIO_PRIOR = 0.35  # natural logarithm of the ratio of the radii: standard deviation about 0
 STEP = 0.01  # of a parameter, for the curvature
@@ -57,11 +58,13 @@ class Events:
     Parameters
     ----------
     number : (k,) int64
-        Cycles since the epoch.
+        Cycles since the epoch; of the middle one where several short ones are fitted as one.
     shift, shift_err : (k,) float64
         Time from the prediction, days; NaN where only part of it is seen.
     depth, depth_err : (k,) float64
         Relative.
+    count : (k,) int64
+        How many eclipses are fitted as one.
     """
 
     number: Ints
@@ -69,9 +72,11 @@ class Events:
     shift_err: Floats
     depth: Floats
     depth_err: Floats
+    count: Ints
 
 
-NO_EVENTS = Events(np.zeros(0, np.int64), *(np.zeros(0) for _ in range(4)))
+_NONE, _NO_NUMBER = np.zeros(0), np.zeros(0, np.int64)
+NO_EVENTS = Events(_NO_NUMBER, _NONE, _NONE, _NONE, _NONE, _NO_NUMBER)
 
 
 def fit_shape(series: Series, period: float, epoch: float, guess: Profile, room: float) -> Shape | None:
@@ -172,7 +177,7 @@ def _binned(
 
 
 def fit_events(series: Series, period: float, epoch: float, profile: Profile, room: float) -> Events:
-    """Fit time and depth of every eclipse, on a line of its own.
+    """Fit time and depth of every eclipse, on a line of its own; several together where one has too few samples.
 
     Parameters
     ----------
@@ -197,20 +202,37 @@ def fit_events(series: Series, period: float, epoch: float, profile: Profile, ro
     slope = profile.slope(offset[near], series.exposure[near])
     if not near.size:
         return NO_EVENTS
-    numbers, start = np.unique(number[near], return_index=True)
-    stop = np.append(start[1:], near.size)
-    share = covered(series, np.asarray(epoch + numbers * period), profile.width)
+    label = _grouped(number[near])
+    order = np.argsort(label, kind="stable")
+    near, loss, slope = near[order], loss[order], slope[order]
+    _, start = np.unique(label[order], return_index=True)
+    every = np.unique(number[near])
+    shares = covered(series, np.asarray(epoch + every * period), profile.width)
     rows = []
-    for k, low, high, seen in zip(numbers, start, stop, share, strict=True):
-        if seen > 0.3 and high - low >= 6:
-            part = near[low:high]
+    for low, high in zip(start, np.append(start[1:], near.size), strict=True):
+        part = near[low:high]
+        numbers = np.unique(number[part])
+        share = shares[np.searchsorted(every, numbers)]
+        if share.max() > 0.3 and high - low >= FEWEST:
             line = offset[part] / profile.width
             columns = np.stack([-slope[low:high], -loss[low:high], np.ones(high - low), line])
-            rows.append((k, *_solved(columns, series.flux[part], series.error[part], seen, profile)))
+            seen = share.max() if numbers.size == 1 else share.mean()
+            fit = _solved(columns, series.flux[part], series.error[part], float(seen), profile)
+            rows.append((numbers[numbers.size // 2], *fit, (share > 0.3).sum()))
     if not rows:
         return NO_EVENTS
-    table = np.array(rows, dtype=np.float64)
-    return Events(table[:, 0].astype(np.int64), *table[:, 1:].T)
+    table = np.array(sorted(rows), dtype=np.float64)
+    number_of, shift, shift_err, depth, depth_err, count = table.T
+    return Events(number_of.astype(np.int64), shift, shift_err, depth, depth_err, count.astype(np.int64))
+
+
+def _grouped(number: Ints) -> Ints:
+    """Label the samples by eclipse; neighbouring odd or even ones together, where one alone has too few samples."""
+    each = number.size / np.unique(number).size
+    if each >= 1.5 * FEWEST:
+        return number
+    together = int(np.ceil(2 * FEWEST / each))
+    return np.asarray(number // (2 * together) * 2 + number % 2)
 
 
 def _solved(columns: Floats, flux: Floats, error: Floats, seen: float, profile: Profile) -> tuple[float, ...]:

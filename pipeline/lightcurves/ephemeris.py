@@ -5,7 +5,7 @@ fractions of the times between dips. The shortest one that explains all dips and
 carried through all data; odd against even eclipses then tell whether the orbit is twice as long.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from pipeline.lightcurves import boxes, orbits
 from pipeline.lightcurves.continuous import continuous
 from pipeline.lightcurves.detached import detached
-from pipeline.lightcurves.matched import Trough, find_troughs, red_noise
+from pipeline.lightcurves.doubts import doubted, unrest
+from pipeline.lightcurves.matched import Trough, cut, find_troughs, reddened
 from pipeline.lightcurves.series import SEARCH_S, Series, flatten, gather
 from pipeline.lightcurves.star import StarCurves
 from pipeline.lightcurves.systems import eclipsed
@@ -120,13 +121,17 @@ def find(star: StarCurves, p_contact: float | None = None) -> list[Ephemeris]:
             orbit = continuous(native, level, wave, p_contact)
     if orbit is None or not orbits.significant(orbit):
         flat, dips = _flat(coarse)
+        lost = cut(flat, dips)
+        native = native.where(~_within(native, flat.time[lost], flat.exposure[lost]))
+        flat, dips = flat.where(~lost), [dip for dip in dips if dip.whole]
         season = boxes.seasons(flat, 30.0)[0]
         orbit = detached(native, flat, boxes.bls_periods(season) + sines, dips)
     if orbit is None or not orbits.significant(orbit):
         return []
+    orbit = doubted(orbit, coarse)
     second = _second(coarse, native, orbit)
     found = [orbit] if second is None else [orbit, second]
-    return [_row(number, one, crowding) for number, one in enumerate(found, 1)]
+    return [_row(number, one, crowding, unrest(one.system, coarse)) for number, one in enumerate(found, 1)]
 
 
 def _varies(wave: Wave) -> bool:
@@ -170,6 +175,15 @@ def _crowding(star: StarCurves) -> float:
     return float(NEIGHBOURS * np.sqrt(np.sum(others**2)) / others.size) if others.size else 0.0
 
 
+def _within(series: Series, time: Floats, exposure: Floats) -> NDArray[np.bool_]:
+    """Which samples lie in bins of another series."""
+    if not time.size:
+        return np.zeros(series.time.size, bool)
+    near = np.clip(np.searchsorted(time, series.time), 1, max(time.size - 1, 1))
+    index = np.stack([near - 1, np.minimum(near, time.size - 1)])
+    return np.asarray((np.abs(time[index] - series.time) <= 0.5 * exposure[index]).any(axis=0))
+
+
 def _positive(flux: Floats) -> Floats:
     return np.maximum(flux, 0.05)
 
@@ -178,8 +192,7 @@ def _flat(series: Series) -> tuple[Series, list[Trough]]:
     """Without the trend, errors with the red noise, and its dips: with the window that shows the best one."""
     best: tuple[Series, list[Trough]] | None = None
     for window in WINDOWS:
-        flat = flatten(series, window=window)
-        flat = replace(flat, error=flat.error * red_noise(flat))
+        flat = reddened(flatten(series, window=window))
         dips = find_troughs(flat)
         if best is None or (dips and dips[0].snr > 1.2 * (best[1][0].snr if best[1] else 0.0)):
             best = flat, dips
@@ -194,7 +207,7 @@ def _sharp(dips: list[Trough], wave: Wave, level: Series) -> bool:
     return bool(deep) and wave.explained < 0.97
 
 
-def _row(eb_id: int, orbit: orbits.Orbit, crowding: float) -> Ephemeris:
+def _row(eb_id: int, orbit: orbits.Orbit, crowding: float, rest: float) -> Ephemeris:
     system, nan = orbit.system, float("nan")
     kinds = []
     for k in range(2):
@@ -203,9 +216,13 @@ def _row(eb_id: int, orbit: orbits.Orbit, crowding: float) -> Ephemeris:
             _, error = orbits.mean_depth(events)
             snr = orbits.signal(events)
             model = shape.profile.width * (WIDTH_ERROR + CLOSE_ERROR * shape.profile.width / system.period)
-            hours = (24 * shape.profile.width, 24 * float(np.hypot(shape.width_err, model)))
+            # each eclipse stands on light that varies by itself
+            base = rest / np.sqrt(max(orbits.seen(events), 1))
+            curved = shape.profile.width * base / max(shape.profile.depth, 1e-9)
+            hours = (24 * shape.profile.width, 24 * float(np.linalg.norm((shape.width_err, model, curved))))
             hours = hours if np.isfinite(hours[1]) else (nan, nan)
-            sigma = float(np.hypot(max(error, shape.depth_err), np.hypot(crowding, DEPTH_ERROR) * shape.depth))
+            relative = float(np.hypot(crowding, DEPTH_ERROR))
+            sigma = float(np.linalg.norm((max(error, shape.depth_err), relative * shape.depth, base)))
             kinds.append((orbits.seen(events), shape.depth, sigma, *hours, snr))
         else:
             kinds.append((0, nan, nan, nan, nan, nan))

@@ -1,5 +1,6 @@
 """Single dips in a flattened light curve: matched filters of several widths."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -7,10 +8,11 @@ from numpy.typing import NDArray
 
 from pipeline.lightcurves.series import Series
 
-__all__ = ["Trough", "find_troughs", "red_noise"]
+__all__ = ["Trough", "cut", "find_troughs", "red_noise", "reddened"]
 
 Floats = NDArray[np.float64]
 
+TELLING = 20  # means over a width that tell their scatter
 WIDTHS = (0.05, 0.1, 0.2, 0.4, 0.8)  # days
 
 
@@ -76,6 +78,32 @@ def red_noise(series: Series, width: float = 0.2, bent: bool = False) -> float:
     return float(np.clip(1.4826 * np.median(upper) if upper.size > 3 else 1.0, 1.0, 30.0))
 
 
+def reddened(series: Series, width: float = 0.2, bent: bool = False, use: NDArray[np.bool_] | None = None) -> Series:
+    """Raise the errors by the red noise, of every stretch by its own where it is long enough to tell.
+
+    Parameters
+    ----------
+    series : Series
+        Flattened.
+    width, bent : float, bool
+        As for `red_noise`.
+    use : (n,) bool, optional
+        Samples that tell the noise; default all.
+
+    Returns
+    -------
+    Series
+        The same light with larger errors.
+    """
+    rest = series if use is None else series.where(use)
+    ratio = np.full(series.time.size, red_noise(rest, width, bent))
+    for piece in np.unique(rest.stretch):
+        rows = rest.stretch == piece
+        if np.ptp(rest.time[rows]) > TELLING * width:
+            ratio[series.stretch == piece] = red_noise(rest.where(rows), width, bent)
+    return replace(series, error=series.error * ratio)
+
+
 def find_troughs(series: Series, lowest: float = 7.0, most: int = 400) -> list[Trough]:
     """Find dips, the most significant first.
 
@@ -101,7 +129,8 @@ def find_troughs(series: Series, lowest: float = 7.0, most: int = 400) -> list[T
         for piece in np.unique(series.stretch):
             rows = series.where(series.stretch == piece)
             if rows.time.size >= 5:
-                found += _boxes(rows, width, red, lowest)
+                own = red_noise(rows, width) if np.ptp(rows.time) > TELLING * width else red
+                found += _boxes(rows, width, own, lowest)
     found.sort(key=lambda dip: -dip.snr)
     kept: list[Trough] = []
     taken = np.zeros(series.time.size, bool)
@@ -114,6 +143,34 @@ def find_troughs(series: Series, lowest: float = 7.0, most: int = 400) -> list[T
             if len(kept) == most:
                 break
     return kept
+
+
+def cut(series: Series, dips: list[Trough]) -> NDArray[np.bool_]:
+    """Tell which samples belong to dips that the edge of a stretch cuts off: ramps of scattered light, mostly.
+
+    Parameters
+    ----------
+    series : Series
+        Flattened.
+    dips : list of Trough
+        Its dips.
+
+    Returns
+    -------
+    (n,) bool
+        True in such a dip.
+    """
+    inside = np.zeros(series.time.size, bool)
+    edge = np.flatnonzero(np.diff(series.stretch)) + 1
+    starts, stops = np.concatenate(([0], edge)), np.concatenate((edge, [series.time.size]))
+    for dip in dips:
+        if not dip.whole:
+            first, last = _extent(series, dip)
+            middle = int(np.searchsorted(series.time, dip.time))
+            piece = int(np.searchsorted(stops, middle, side="right"))
+            if piece < stops.size:
+                inside[max(first, starts[piece]) : min(last, stops[piece])] = True
+    return inside
 
 
 def _boxes(series: Series, width: float, red: float, lowest: float) -> list[Trough]:

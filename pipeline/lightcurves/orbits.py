@@ -3,12 +3,18 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.stats import norm
+from scipy.stats import t as student
 
 from pipeline.lightcurves import aliases
 from pipeline.lightcurves.eclipses import Events
 from pipeline.lightcurves.systems import System
 
-__all__ = ["Orbit", "finished", "mean_depth", "odd_even", "pruned", "seen", "signal", "significant"]
+__all__ = ["Orbit", "finished", "mean_depth", "odd_even", "odds", "pruned", "rivalled", "seen", "signal", "significant"]
+
+EQUAL = 0.05  # relative difference up to which depths may be called equal
+CERTAIN = 0.95  # probability from which a period is called exact
+SEASON = 20.0  # days without an eclipse after which the scale of the flux may be another one
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +78,7 @@ def seen(events: Events) -> int:
     int
         How many.
     """
-    return int(events.depth.size)
+    return int(events.count.sum())
 
 
 def signal(events: Events) -> float:
@@ -131,9 +137,52 @@ def finished(system: System, flag: str, probability: float, other: float) -> Orb
     if counted < probability and np.isfinite(miscount):
         other = miscount
     probability *= counted
-    if probability < 0.95:
+    if probability < CERTAIN:
         flag = "alias_unresolved"
-    return Orbit(system, flag, float(probability), other, odd_even(system.events[0]))
+    return Orbit(system, flag, float(probability), other, odd_even(system.events[0], system.period))
+
+
+def odds(period: float, rivals: dict[float, float]) -> dict[float, float]:
+    """Odds of other periods: longer ones explain the eclipses with fewer in the data by chance.
+
+    Parameters
+    ----------
+    period : float
+        Days.
+    rivals : dict
+        Periods in days to their gain over this one, in chi squared.
+
+    Returns
+    -------
+    dict
+        Periods to odds.
+    """
+    return {p: float(np.exp(0.5 * min(gain, 40.0)) * (period / p) ** (5 / 3)) for p, gain in rivals.items()}
+
+
+def rivalled(orbit: Orbit, rivals: dict[float, float]) -> Orbit:
+    """Share the probability with other periods that explain the eclipses as well.
+
+    Parameters
+    ----------
+    orbit : Orbit
+        Any.
+    rivals : dict
+        Periods in days to their gain over the orbit's, in chi squared.
+
+    Returns
+    -------
+    Orbit
+        Its period an unresolved alias where they are probable.
+    """
+    if not rivals:
+        return orbit
+    weight = odds(orbit.system.period, rivals)
+    share = float(1 / (1 + sum(weight.values())))
+    probability = orbit.probability * share
+    other = max(weight, key=lambda p: weight[p]) if share < orbit.probability else orbit.other
+    flag = orbit.flag if probability >= CERTAIN else "alias_unresolved"
+    return replace(orbit, flag=flag, probability=probability, other=other)
 
 
 def pruned(system: System) -> System:
@@ -171,7 +220,10 @@ def _deeper_first(system: System) -> System:
     one, two = system.shapes
     error = float(np.hypot(mean_depth(system.events[0])[1], mean_depth(system.events[1])[1]))
     apart = abs(one.depth - two.depth)
-    alike = apart < error or apart < min(3 * error, 0.02 * one.depth)
+    # errors from the scatter of a few eclipses are often too small (Student's t)
+    degrees = max(system.events[0].depth.size + system.events[1].depth.size - 2, 1)
+    unsure = student.sf(apart / max(error, 1e-9), degrees) > norm.sf(aliases.DECISIVE)
+    alike = unsure and apart < EQUAL * max(one.depth, two.depth)
     late = (system.epochs[1] - system.epochs[0]) / system.period % 1.0 > 0.5
     if late if alike else two.depth > one.depth:
         return _swapped(system)
@@ -188,22 +240,36 @@ def _swapped(system: System) -> System:
     )
 
 
-def odd_even(events: Events) -> float:
-    """Compare odd and even eclipses of a kind.
+def odd_even(events: Events, period: float) -> float:
+    """Compare odd and even eclipses of a kind, seasons with a scale of their own.
 
     Parameters
     ----------
     events : Events
         One kind.
+    period : float
+        Days.
 
     Returns
     -------
     float
         Difference in depth in sigmas; NaN where there is only one sort.
     """
-    odd = events.number % 2 == 1
-    parts = [
-        Events(*(getattr(events, name)[part] for name in ("number", "shift", "shift_err", "depth", "depth_err")))
-        for part in (odd, ~odd)
-    ]
-    return aliases.difference(*parts)
+    good = np.isfinite(events.depth) & (events.depth_err > 0)
+    number, depth, error = events.number[good], events.depth[good], events.depth_err[good]
+    odd = number % 2
+    if not good.any() or odd.min() == odd.max():
+        return float("nan")
+    season = np.cumsum(np.concatenate(([0], np.diff(number) * period > SEASON)))
+    both = [k for k in np.unique(season) if np.ptp(odd[season == k])]
+    use = np.isin(season, both) if both and number.size > len(both) + 1 else np.ones(number.size, bool)
+    groups = season if both and number.size > len(both) + 1 else np.zeros(number.size)
+    design = np.stack([odd[use] - 0.5, *(1.0 * (groups[use] == k) for k in np.unique(groups[use]))]) / error[use]
+    covariance = np.linalg.pinv(design @ design.T)
+    solution = covariance @ (design @ (depth[use] / error[use]))
+    rest = depth[use] / error[use] - solution @ design
+    degrees = max(int(use.sum()) - design.shape[0], 1)
+    scatter = max(1.0, float(rest @ rest) / degrees)
+    sigma = abs(float(solution[0])) / float(np.sqrt(covariance[0, 0] * scatter))
+    # where the error comes from the scatter of a few eclipses, large values are common (Student's t)
+    return float(-norm.ppf(max(float(student.sf(sigma, degrees)), 1e-300))) if scatter > 1.5 and sigma < 30 else sigma

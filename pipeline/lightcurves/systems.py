@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.lightcurves.eclipses import Events, Shape, fit_events, fit_shape
-from pipeline.lightcurves.matched import red_noise
+from pipeline.lightcurves.matched import red_noise, reddened
 from pipeline.lightcurves.orbital import detrended, fit_orbital
 from pipeline.lightcurves.phases import first_guess, offsets
 from pipeline.lightcurves.profile import Profile
@@ -19,8 +19,8 @@ Floats = NDArray[np.float64]
 
 ROUNDS = 2
 BASE = 0.0009  # of the width: error of the time of an eclipse as its base is not straight
-FEW = (2.0, 1.3)  # what a few times are taken to tell of their scatter: degrees of freedom, reduced chi squared
-LARGEST_SHARE = 0.4  # of the variation outside eclipses over all of it: beyond, no contact is seen
+FEW = 2.0  # degrees of freedom that the errors of the times count for, beside their scatter
+LARGEST_SHARE = 0.3  # of the variation outside eclipses over all of it: beyond, no contact is seen
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class System:
     events : tuple of Events
         Of each kind; numbers count from its epoch.
     scatter : float
-        Square root of the reduced chi squared of the times about the line, at least 1.
+        Square root of the reduced chi squared of the times about the line.
     """
 
     period: float
@@ -123,7 +123,8 @@ def measure(series: Series, period: float, epochs: Floats, box: float) -> System
     for _ in range(ROUNDS):
         widths = np.array([profile.width for profile in guesses])
         inside = eclipsed(series.time, period, epochs, widths)
-        flat = _with_red_noise(flatten(series, inside), ~inside, float(widths.min()))
+        flat = flatten(series, inside)
+        flat = reddened(flat, 0.4 * float(widths.min()), True, ~inside if (~inside).sum() > 100 else None)
         room = _room(epochs, period)
         shapes = [fit_shape(flat, period, float(e), g, room) for e, g in zip(epochs, guesses, strict=True)]
         if shapes[0] is None:
@@ -178,7 +179,7 @@ def measure_orbit(series: Series, period: float, epochs: Floats, guesses: tuple[
         rest = rest.replace(rest.flux / mean_curve(rest.time, rest.flux, period, 50))
         red = red_noise(rest, 0.4 * width, bent=True)
         certain = curve.share < LARGEST_SHARE
-        level = replace(level, error=level.error * red)
+        level = replace(level, error=reddened(rest, 0.4 * width, True).error)
         shapes = tuple(
             Shape(
                 profile,
@@ -202,12 +203,6 @@ def measure_orbit(series: Series, period: float, epochs: Floats, guesses: tuple[
         system = _line(period, epochs, shapes, events, middle)
         period, epochs = system.period, system.epochs
     return system
-
-
-def _with_red_noise(flat: Series, outside: NDArray[np.bool_], width: float) -> Series:
-    """Raise the errors by what the light next to the eclipses scatters more than white noise."""
-    rest = flat.where(outside)
-    return replace(flat, error=flat.error * red_noise(rest, 0.4 * width, bent=True)) if rest.time.size > 100 else flat
 
 
 def _room(epochs: Floats, period: float) -> float:
@@ -239,6 +234,8 @@ def _line(
     )
     use = np.isfinite(shift) & (sigma > 0)
     design = np.stack([number, *(1.0 * (kind == k) for k in range(kinds))])
+    # where no contact is seen, spots move neighbouring times alike: they scatter less than they err
+    least = 0.0 if all(np.isfinite(shape.width_err) for shape in shapes) else 1.0
     scatter = 1.0
     errors = np.array([shape.shift_err for shape in shapes])
     determined = any(np.unique(event.number[np.isfinite(event.shift)]).size > 1 for event in events)
@@ -251,12 +248,13 @@ def _line(
         pull = (shift - solution @ design) / sigma
         degrees = max(int(use.sum()) - kinds - 1, 0)
         chi = float(np.sum(pull[use] ** 2))
-        scatter = max(1.0, float(np.sqrt((chi + FEW[0] * FEW[1]) / (degrees + FEW[0]))))
+        scatter = float(np.sqrt((chi + FEW) / (degrees + FEW)))
         again = np.isfinite(pull) & (np.abs(pull) < 4.5 * max(scatter, 1.0))
         if (again == use).all() or again.sum() < kinds + 2:
             break
         use = again
     covariance *= scatter**2
+    raised = max(1.0, least / scatter)
     new = period + float(solution[0])
     new_epochs, new_errors, new_events = epochs.copy(), errors.copy(), list(events)
     for k in range(kinds):
@@ -267,7 +265,7 @@ def _line(
         new_epochs[k] = at + cycles * new
         vector = np.zeros(kinds + 1)
         vector[0], vector[1 + k] = cycles, 1.0
-        new_errors[k] = float(np.sqrt(np.maximum(vector @ covariance @ vector, 0.0)))
+        new_errors[k] = raised * float(np.sqrt(np.maximum(vector @ covariance @ vector, 0.0)))
         left = events[k].shift - (solution[0] * events[k].number + solution[1 + k])
         new_events[k] = replace(events[k], number=events[k].number - cycles, shift=left)
     return System(new, float(np.sqrt(covariance[0, 0])), new_epochs, new_errors, shapes, tuple(new_events), scatter)

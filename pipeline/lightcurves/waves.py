@@ -18,6 +18,7 @@ Floats = NDArray[np.float64]
 
 BINS = 24  # of phase in the shortest cycle
 SHORTEST = 0.08  # days
+RIVAL = 25.0  # drop in chi squared, its scale as found, by which the right count of cycles must be better
 LOSS = 0.05  # share of the gain that spots which come and go may lend to a longer cycle
 
 
@@ -33,17 +34,14 @@ class Wave:
         Share of the variance above the white noise that the mean curve explains.
     plateau : float
         Share of the cycle spent near maximum light: in the upper quarter of the range.
-    gain : float
-        Drop in chi squared.
-    rivals : tuple of tuple
-        Other counts of cycles across the gaps: (period, gain).
+    rivals : tuple of float
+        Periods of other counts of cycles across the gaps that fit as well, the best first.
     """
 
     period: float
     explained: float
     plateau: float
-    gain: float
-    rivals: tuple[tuple[float, float], ...] = ()
+    rivals: tuple[float, ...] = ()
 
 
 def centred(series: Series) -> Series:
@@ -130,7 +128,7 @@ def find_wave(series: Series, periods: list[float]) -> Wave | None:
     series : Series
         Centred, in search bins.
     periods : list of float
-        Peaks of the periodogram.
+        Peaks of the periodogram, the highest first.
 
     Returns
     -------
@@ -140,52 +138,68 @@ def find_wave(series: Series, periods: list[float]) -> Wave | None:
     if not periods or series.time.size < 50:
         return None
     season = seasons(series)[0]
-    total = float(np.sum((series.flux / series.error) ** 2))
-    best: Wave | None = None
-    for peak in periods[:1]:
-        carried, rivals = _carried(series, peak, float(np.ptp(season.time)))
-        tried = []
-        for multiple in MULTIPLES:
-            period, bins = float(multiple) * carried, max(8, round(BINS * float(multiple)))
-            if SHORTEST < period < 0.4 * float(np.ptp(season.time)):
-                near = period + np.linspace(-0.3, 0.3, 31) * period**2 / max(float(np.ptp(series.time)), period)
-                value = fold_gain(series.time, series.flux, series.error, near, bins)
-                best_k = int(value.argmax())
-                tried.append((float(near[best_k]), float(value[best_k]) - bins, bins))
-        if not tried:
-            continue
-        top = max(gain for _, gain, _ in tried)
-        unit = max(1.0, (total - top) / series.time.size)
-        fits = [t for t in tried if t[1] > top - max(LOSS * top, unit * (t[2] + 5 * np.sqrt(t[2])))]
-        period, gain, bins = min(fits)
-        curve = mean_curve(series.time, series.flux, period, max(bins, BINS))
-        low, high = np.percentile(curve, (0.5, 98))
-        plateau = float(np.mean(curve > high - 0.25 * (high - low)))
-        explained = gain / max(total - series.time.size, 1.0)
-        ratio = period / carried
-        best = Wave(period, float(explained), plateau, gain, tuple((ratio * p, g) for p, g in rivals))
-    return best
+    short = float(np.ptp(season.time))
+    tried = []
+    for multiple in MULTIPLES:
+        period, bins = float(multiple) * periods[0], max(8, round(BINS * float(multiple)))
+        if SHORTEST < period < 0.4 * short:
+            near = period * (1 + np.linspace(-0.3, 0.3, 41) * periods[0] / short)
+            value = fold_gain(season.time, season.flux, season.error, near, bins)
+            best = int(value.argmax())
+            tried.append((float(near[best]), _coherent(season, float(near[best]), float(value[best]) - bins), bins))
+    if not tried:
+        return None
+    top = max(gain for _, gain, _ in tried)
+    unit = max(1.0, (_total(season) - top) / season.time.size)
+    fits = [t for t in tried if t[1] > top - max(LOSS * top, unit * (t[2] + 5 * np.sqrt(t[2])))]
+    period, _, bins = min(fits)
+    period, gain, rivals = _carried(series, period, short, bins)
+    curve = mean_curve(series.time, series.flux, period, max(bins, BINS))
+    low, high = np.percentile(curve, (0.5, 98))
+    plateau = float(np.mean(curve > high - 0.25 * (high - low)))
+    explained = _coherent(series, period, gain - bins) / max(
+        _total(series) - series.time.size, np.sqrt(2 * series.time.size)
+    )
+    return Wave(period, float(explained), plateau, rivals)
 
 
-def _carried(series: Series, period: float, short: float) -> tuple[float, tuple[tuple[float, float], ...]]:
-    """Carry a period of a season through all data."""
+def _coherent(series: Series, period: float, gain: float) -> float:
+    """Gain less what the mean of a few cycles explains of anything."""
+    total = _total(series)
+    cycles = np.unique(np.floor(series.time / period)).size
+    return total - (total - gain) / (1 - 1 / max(cycles, 2))
+
+
+def _total(series: Series) -> float:
+    return float(np.sum((series.flux / series.error) ** 2))
+
+
+def _carried(series: Series, period: float, short: float, bins: int) -> tuple[float, float, tuple[float, ...]]:
+    """Carry a period of a season through all data: period, gain, and other counts of cycles that fit as well."""
     span = float(np.ptp(series.time))
-    reach = 0.4 * period**2 / max(short, period)
-    step = 0.04 * period**2 / max(span, period)
+    cycle = min(period * BINS / bins, period)
+    reach = 0.4 * period * cycle / max(short, period)
+    step = 0.04 * period * cycle / max(span, period)
     count = min(max(int(2 * reach / step), 10), 4000)
     near = period + np.linspace(-reach, reach, count + 1)
-    value = fold_gain(series.time, series.flux, series.error, near, BINS)
+    value = fold_gain(series.time, series.flux, series.error, near, bins)
     top = int(value.argmax())
     fine = near[top] + np.linspace(-1, 1, 41) * (near[1] - near[0])
-    again = fold_gain(series.time, series.flux, series.error, fine, BINS)
+    again = fold_gain(series.time, series.flux, series.error, fine, bins)
+    best = float(again.max())
+    # what the mean curve does not explain makes the gains uncertain
+    unit = max(1.0, (_total(series) - best) / series.time.size)
     peak = np.flatnonzero((value[1:-1] >= value[:-2]) & (value[1:-1] >= value[2:])) + 1
-    others = [k for k in peak if abs(near[k] - near[top]) > 0.5 * period**2 / max(span, period)]
+    apart = 0.5 * period * cycle / max(span, period)
+    others = [k for k in peak if abs(near[k] - near[top]) > apart and value[k] > best - RIVAL * unit]
     others.sort(key=lambda k: -value[k])
-    return float(fine[int(again.argmax())]), tuple((float(near[k]), float(value[k])) for k in others[:3])
+    return float(fine[int(again.argmax())]), best, tuple(float(near[k]) for k in others[:3])
 
 
-def halves(series: Series, period: float, bins: int = 12) -> float:
-    """Tell how different odd and even cycles are, by their scatter from cycle to cycle.
+def halves(series: Series, period: float) -> float:
+    """Tell how different odd and even cycles are, by their scatter from one pair of cycles to the next.
+
+    What odd and even cycles do not share is in the odd harmonics of twice the cycle.
 
     Parameters
     ----------
@@ -193,36 +207,36 @@ def halves(series: Series, period: float, bins: int = 12) -> float:
         Centred.
     period : float
         The shortest cycle, days.
-    bins : int
-        Of phase.
 
     Returns
     -------
     float
-        Sigmas of the largest difference, the number of bins allowed for.
+        Sigmas of the first and third harmonic together; 0 where fewer than four pairs of cycles are seen.
     """
-    rest = series.flux - mean_curve(series.time, series.flux, period, 4 * bins)
-    cycle = np.floor(series.time / period).astype(np.int64)
-    label = np.minimum((series.time / period % 1.0 * bins).astype(np.int64), bins - 1)
-    key = (cycle - cycle[0]) * bins + label
-    unique, index = np.unique(key, return_inverse=True)
-    mean = np.bincount(index, rest) / np.bincount(index)
-    number, place = unique // bins, unique % bins
-    chi, degrees = 0.0, 0
-    for b in range(bins):
-        odd, even = (mean[(place == b) & (number % 2 == k)] for k in (0, 1))
-        if odd.size >= 3 and even.size >= 3:
-            spread = odd.var(ddof=1) / odd.size + even.var(ddof=1) / even.size
-            value = abs(float(odd.mean() - even.mean())) / np.sqrt(max(float(spread), 1e-18))
-            # from a few cycles, large values are common (Student's t)
-            tail = max(float(student.sf(value, odd.size + even.size - 2)), 1e-100)
-            chi += float(norm.ppf(tail)) ** 2 if tail < 0.5 else 0.0
-            degrees += 1
-    if not degrees:
+    rest = series.flux - mean_curve(series.time, series.flux, period, 48)
+    turn = series.time / (2 * period)
+    _, index, count = np.unique(np.floor(turn), return_inverse=True, return_counts=True)
+    full = count > 0.7 * np.median(count)
+    if full.sum() < 4:
         return 0.0
-    # Wilson-Hilferty: a chi squared as sigmas of a normal distribution
-    cube = (chi / degrees) ** (1 / 3)
-    return float((cube - 1 + 2 / (9 * degrees)) / np.sqrt(2 / (9 * degrees)))
+    middle, level = np.bincount(index, series.time) / count, np.bincount(index, rest) / count
+    rest = rest - np.interp(series.time, middle[full], level[full])
+    chi = 0.0
+    for harmonic in (1, 3):
+        for wave in (np.cos, np.sin):
+            chi += _steady((np.bincount(index, rest * wave(2 * np.pi * harmonic * turn)) / count)[full]) ** 2
+    # Wilson-Hilferty: a chi squared of four degrees of freedom as sigmas of a normal distribution
+    return float(((chi / 4) ** (1 / 3) - 1 + 2 / 36) / np.sqrt(2 / 36))
+
+
+def _steady(value: Floats) -> float:
+    """Sigmas of the mean of a series whose neighbours may resemble each other."""
+    rest = value - value.mean()
+    alike = float(np.clip(np.sum(rest[1:] * rest[:-1]) / max(np.sum(rest**2), 1e-30), 0.0, 0.9))
+    free = max(value.size * (1 - alike) / (1 + alike), 2.0)
+    sigma = abs(float(value.mean())) / np.sqrt(max(float(rest.var()) / free, 1e-30))
+    # from a few cycles, large values are common (Student's t)
+    return float(-norm.ppf(max(float(student.sf(sigma, free - 1)), 1e-300)))
 
 
 def minima(series: Series, period: float, bins: int = 64) -> list[float]:

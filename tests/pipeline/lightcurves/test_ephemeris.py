@@ -110,6 +110,33 @@ def test_other_cadences(cadence_s):
     assert found.duration_1_h == pytest.approx(6, abs=0.4) and found.depth_1 == pytest.approx(0.2, abs=0.01)
 
 
+def test_eclipses_shorter_than_two_cadences():
+    """One eclipse has too few samples for a fit: odd ones together, and even ones, have enough."""
+    light = binary(0.4641, 1325.2, (0.6, 0.2), (0.05, 0.05), exposure=1800 / 86400)
+    (found,) = find(star(light, cadence_s=1800.0))
+    assert found.period == pytest.approx(0.4641, rel=1e-4) and found.period_flag == "exact"
+    assert found.n_primary > 40 and found.n_secondary > 40
+
+
+def test_ramps_at_the_edges_are_no_eclipses():
+    """Scattered light: deeper than the eclipses, at the beginning and the end of a stretch of data."""
+    light = binary(6.995, 1329.0, (0.2, 0.1), (0.35, 0.35))
+
+    def ramped(time):
+        near = np.minimum(np.abs(time - 1325.0), np.abs(time - 1338.5))
+        return light(time) - 0.4 * np.exp(-near / 0.2)
+
+    (found,) = find(star(ramped, noise=3e-3))
+    assert found.period == pytest.approx(6.995, rel=2e-3)
+
+
+def test_beating_pulsations_are_no_exact_orbit():
+    def light(time):
+        return 1 + sum(0.01 * np.sin(2 * np.pi * time / cycle) for cycle in (0.61, 0.67, 0.83, 1.01))
+
+    assert all(found.period_flag != "exact" for found in find(star(light)))
+
+
 def test_two_systems():
     one, two = (
         binary(3.3, 1326.0, (0.2, 0.1), (0.2, 0.2)),
