@@ -20,7 +20,7 @@ from tests.chaos.killing import Chaos, content, job
 @pytest.mark.parametrize(
     ("sectors", "stars", "drivers", "actors"),
     [
-        pytest.param(["1-2"], 12, 1, 1, id="fast"),
+        pytest.param(["1-2"], 5, 1, 1, id="fast"),
         # Several snapshots, each of them the same in every round.
         pytest.param(["1", "2", "1-3"], 512, 10, 30, id="full", marks=pytest.mark.chaos),
     ],

@@ -16,7 +16,7 @@ from models.spec import get_spec
 from pipeline import manifest, recipes
 from pipeline.errors import Corrupt, Mismatch, Missing, ModelNotFound
 from pipeline.lightcurves import combine
-from pipeline.settings import IngestSettings, PreprocessSettings, ScoreSettings
+from pipeline.settings import IngestSettings, PreprocessSettings, ScoreSettings, SystemsSettings
 from pipeline.simulate.spoc import write_archive
 
 FP32 = ScoreSettings(precision="fp32")
@@ -59,7 +59,9 @@ def score(workspace, sectors=None, model="calnet", settings=FP32, **options):
 
 
 def all_of(workspace, sectors=None, model="calnet", settings=FP32, **options):
-    return list(predict.score_sectors(workspace, model, sectors, settings, POOL, **options))
+    """Score without looking for ephemerides: random weights would make every star a candidate."""
+    wanted = predict.Wanted(SystemsSettings(min_p=1.0))
+    return list(predict.score_sectors(workspace, model, sectors, settings, POOL, wanted=wanted, **options))
 
 
 def test_one_row_a_segment_one_row_a_star(ray_cluster, workspace):
