@@ -61,7 +61,7 @@ def train(
     overwrite: bool = False,
     sets: Sequence[TrainingSet] = (),
 ) -> str:
-    """Train a model on the connected Ray cluster and register it; only the alias ``candidate`` moves.
+    """Train a model on the connected Ray cluster and register it; only the alias ``candidate`` moves, for no fold.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def train(
         workspace.remove_tree(run.path)
     elif not run.folder.exists(loop.HISTORY) and (made := _made_by(registry, name, identity)):
         print(f"train {name}: {made} was made of the same curves, labels and settings; --overwrite trains anew")
-        registry.set_alias(name, "candidate", made)
+        _nominate(registry, made, settings)
         return made
     # The table names what every worker reads, so it comes first.
     run.folder.write(loop.INDEX, _parquet(segments))
@@ -131,7 +131,7 @@ def train(
         files["tb/events.out.tfevents.training"] = events.read_bytes()
     weights = checkpoint.read_weights(run.folder, card["best_epoch"])
     model_id = registry.save(name, weights, card, files)
-    registry.set_alias(name, "candidate", model_id)
+    _nominate(registry, model_id, settings)
     workspace.remove_tree(run.path)
     return model_id
 
@@ -167,6 +167,12 @@ def outline(
 def _complete(workspace: Folder, stage: TrainingSet) -> bool:
     keys = stage.keys()
     return all(manifest.read(workspace, stage.name, key) is not None for key in keys)
+
+
+def _nominate(registry: Registry, model_id: str, settings: TrainSettings) -> None:
+    """Make a model the candidate, unless it is that of a fold: those are judged, never put into production."""
+    if settings.folds is None:
+        registry.set_alias(model_id.rpartition("-")[0], "candidate", model_id)
 
 
 def _made_by(registry: Registry, name: str, identity: str) -> str | None:

@@ -11,13 +11,14 @@ from typing import Any
 
 import psutil
 import pytest
+import torch
 
 from catalogs import write
 from catalogs.folder import Entry, Folder
 from models import checkpoint, loop
 from models.loop import rate
 from models.registry import Registry
-from models.train import train
+from models.train import _nominate, train
 from pipeline.errors import Corrupt, Refused, UsageError
 from pipeline.settings import TrainSettings
 
@@ -30,6 +31,14 @@ def labels(tmp_path: Path) -> Path:
     path = tmp_path / "labels.csv"
     path.write_text("tic_id,label\n" + "".join(f"{star},EA\n" for star in range(2, 37, 2)) + "400,EB\n")
     return path
+
+
+def test_the_model_of_a_fold_is_no_candidate(workspace: Folder) -> None:
+    registry = Registry(workspace)
+    whole, fold = (registry.save("calnet", {"w": torch.full((1,), float(n))}, {}, {}) for n in range(2))
+    _nominate(registry, whole, SETTINGS)
+    _nominate(registry, fold, SETTINGS.model_copy(update={"folds": 5}))
+    assert registry.aliases("calnet") == {"candidate": whole}
 
 
 def run_files(workspace: Folder) -> dict[str, bytes]:
