@@ -98,6 +98,7 @@ _CALNET = ModelSpec(
     outputs=2,
     read=_read_two,
     loss=_cross_entropy,
+    training={"epochs": 10},
     lean=lean_calnet,
 )
 
