@@ -104,7 +104,7 @@ class TrainingSetSettings(Settings):
     """Simulated and real labelled light curves → segments to learn from."""
 
     # It makes more partitions and changes none.
-    stars: int = Field(40_000, ge=0, exclude=True, description="simulated stars, in whole partitions of 256")
+    stars: int = Field(32_768, ge=0, exclude=True, description="simulated stars, in whole partitions of 256")
     seed: int = Field(7, ge=0, lt=1000, description="of the simulated stars")
     sectors: int = Field(1, ge=1, le=64, description="sectors each of them is seen in")
     recipe: Literal["calnet", "robust"] = Field("robust", description="what the model needs")
