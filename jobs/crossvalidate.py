@@ -11,8 +11,9 @@ import click
 
 from catalogs.folder import Folder
 from jobs import options
-from models.crossvalidate import crossvalidate, judge, markdown, save
+from models.crossvalidate import crossvalidate, save
 from models.lessons import Sources
+from models.verdict import judge, markdown
 
 
 @options.job
@@ -31,18 +32,18 @@ def main(
 ) -> None:  # fmt: skip
     """Train each model once a fold and score every real star by the one that did not see it.
 
-    Prints, for a threshold that 1% of the stars that do not eclipse pass, how many of each kind are found; scores and
-    verdicts go to WORKSPACE/evaluations/. Folds that are done are not done again.
+    Prints, for a threshold that 1% of the stars that do not eclipse pass, how many of each kind are found; scores,
+    verdicts and a page with the light curves of the mistakes go to WORKSPACE/evaluations/. Folds that are done are not
+    done again.
     """
-    if labelled is None:
-        raise click.UsageError("--labelled: name a Parquet file of real labelled light curves")
     sources = Sources(None, None, None, simulated, labelled, known, leave_out)
+    sources.labelled_stars()
     tables = {}
     with options.ray_session(workers, ray_address, workspace) as (count, gpus):
         for name in names:
             tables[name] = crossvalidate(workspace, name, sources, folds, config, values, count, gpus > 0)
     click.echo(markdown({name: judge(table) for name, table in tables.items()}))
-    click.echo(workspace.url(save(workspace, tables)))
+    click.echo(workspace.url(save(workspace, sources, tables)))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from models.calibrate import calibrate
 from models.labels import read_negatives
 from models.spec import get_spec
 from models.train import outline, train
+from pipeline.errors import UsageError
 from pipeline.lightcurves.labelled import Labelled
 from pipeline.lightcurves.training import TrainingSet
 from pipeline.settings import CalibrationSettings, TrainingSetSettings, TrainSettings
@@ -54,12 +55,22 @@ class Sources:
         spec = get_spec(name)
         asked = self.simulated if self.simulated is not None or spec.targets else 0
         settings = TrainingSetSettings.load(config, "training", stars=asked, recipe=spec.recipe)
-        sets = []
-        if self.labelled is not None:
-            doubted = set().union(*(_eclipsing(path) for path in self.known))
-            left_out = set() if self.leave_out is None else set(read_negatives(self.leave_out)["tic_id"].astype(int))
-            sets.append(TrainingSet(workspace, settings, Labelled(self.labelled, doubted, left_out)))
+        sets = [] if self.labelled is None else [TrainingSet(workspace, settings, self.labelled_stars())]
         return sets + ([TrainingSet(workspace, settings)] if settings.stars else [])
+
+    def labelled_stars(self) -> Labelled:
+        """Return the real stars.
+
+        Raises
+        ------
+        UsageError
+            If there are none.
+        """
+        if self.labelled is None:
+            raise UsageError("--labelled: name a Parquet file of real labelled light curves")
+        doubted = set().union(*(_eclipsing(path) for path in self.known))
+        left_out = set() if self.leave_out is None else set(read_negatives(self.leave_out)["tic_id"].astype(int))
+        return Labelled(self.labelled, doubted, left_out)
 
 
 def _eclipsing(path: str) -> set[int]:

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ __all__ = ["Labelled", "LabelledStar"]
 Floats = NDArray[np.float64]
 
 _NEEDED = ("tic_id", "label", "time", "flux", "quality")
+_PUBLISHED = ["prsa_morph", "vsx"]
 _KLASSES = ("EA", "EB", "EW", "ELL")
 _RARE = 3.0  # weight of an eclipsing binary of known class: there are few
 _UNSURE = 0.0  # weight of a star that is an eclipsing binary in other data: of half of them TESS shows nothing
@@ -71,7 +73,7 @@ class Labelled:
     Parameters
     ----------
     path : str or Path
-        Columns tic_id, label, time (BTJD), flux (e-/s), quality as lists; optional sector, prsa_morph, cadence_s.
+        Columns tic_id, label, time (BTJD), flux (e-/s), quality as lists; optional sector, cadence_s, prsa_morph, vsx.
     doubted : collection of int, optional
         Stars whose negative label is not believed, as they stand in a published list of eclipsing binaries: weight 0.
     left_out : collection of int, optional
@@ -118,6 +120,16 @@ class Labelled:
 
     def __len__(self) -> int:
         return int(self._table.num_rows)
+
+    @property
+    def published(self) -> pd.DataFrame:
+        """Morphology (``prsa_morph``) and class (``vsx``) of each star in other lists, by tic_id; null if unknown."""
+        table = self._table.select(["tic_id", *(n for n in _PUBLISHED if n in self._table.column_names)])
+        return table.to_pandas().drop_duplicates("tic_id").set_index("tic_id").reindex(columns=_PUBLISHED)
+
+    def find(self, tic_id: int) -> LabelledStar:
+        """Return a star by its identifier; of several rows the first."""
+        return self.star(pc.index(self._table["tic_id"], tic_id).as_py())
 
     def star(self, number: int) -> LabelledStar:
         """Return a star by its row."""
