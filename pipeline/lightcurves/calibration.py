@@ -62,6 +62,8 @@ class Calibration(BaseModel):
         Of a star's log-odds; see the module.
     knots, rises : tuple of float
         Where the line bends, and its slope before, between and behind the knots.
+    kind_slope, kind_offsets : float and tuple of float
+        How the kinds of binaries share out their probability, see `pipeline.lightcurves.kinds`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -79,6 +81,8 @@ class Calibration(BaseModel):
     number: float
     knots: tuple[float, ...] = ()
     rises: tuple[Annotated[float, Field(gt=0)], ...] = (1.0,)
+    kind_slope: float = Field(1.0, gt=0)
+    kind_offsets: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     @model_validator(mode="after")
     def _one_rise_more(self) -> Self:

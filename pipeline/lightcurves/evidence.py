@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from pipeline.lightcurves.calibration import ORDER, Calibration, features, fit
+from pipeline.lightcurves.kinds import share_out
 
 __all__ = ["THRESHOLD", "Calibration", "evidence", "fit", "recalibrate", "tiers"]
 
@@ -38,8 +39,8 @@ def evidence(segments: pd.DataFrame, calibration: Calibration | None) -> pd.Data
     Notes
     -----
     Classes are shared out as the segments do it, each weighted by its own probability: a segment without an eclipse
-    says nothing of the shape of one. So it is with ``morph``, by inverse variance too; its error is never less than
-    the scatter of the segments allows.
+    says nothing of the shape of one; then weighed anew, see `pipeline.lightcurves.kinds`. So it is with ``morph``, by
+    inverse variance too; its error is never less than the scatter of the segments allows.
     """
     # A sum depends on its order in the last bit: rows are put in one.
     ordered = segments.sort_values([c for c in ORDER if c in segments], kind="stable", ignore_index=True)
@@ -54,7 +55,7 @@ def evidence(segments: pd.DataFrame, calibration: Calibration | None) -> pd.Data
     stars["threshold"], stars["low_threshold"] = limits
     stars["tier"] = tiers(p_eb, *limits)
     stars["score_max"] = ordered.groupby("tic_id")["score"].max().to_numpy()
-    return stars.assign(**_classes(ordered, p_eb), **_shape(ordered))
+    return stars.assign(**_classes(ordered, p_eb, calibration), **_shape(ordered))
 
 
 def tiers(p_eb: Floats, threshold: float, low_threshold: float) -> list[str]:
@@ -91,14 +92,13 @@ def _column(ordered: pd.DataFrame, name: str) -> Floats:
     return pd.to_numeric(ordered[name]).to_numpy(float, na_value=np.nan)
 
 
-def _classes(ordered: pd.DataFrame, p_eb: Floats) -> dict[str, Floats]:
+def _classes(ordered: pd.DataFrame, p_eb: Floats, calibration: Calibration | None) -> dict[str, Floats]:
     """Return p_ea, p_beta, p_ew, which share out p_eb, and p_ell, which is part of the rest."""
-    shares = [_sums(ordered, _column(ordered, name)) for name in CLASSES]
-    total = np.sum(shares, axis=0)
+    shares = np.column_stack([_sums(ordered, _column(ordered, name)) for name in CLASSES])
     known = _sums(ordered, np.isfinite(_column(ordered, "p_ea")).astype(float)) > 0
+    weighed = share_out(shares, *(() if calibration is None else (calibration.kind_slope, calibration.kind_offsets)))
+    found = dict(zip(CLASSES, (p_eb[:, None] * weighed).T, strict=True))
     with np.errstate(divide="ignore", invalid="ignore"):
-        # Without any probability of an eclipse its kinds are equally unlikely.
-        found = {name: np.where(total > 0, p_eb * share / total, p_eb / 3) for name, share in zip(CLASSES, shares)}
         rest = _sums(ordered, 1 - sum((_column(ordered, name) for name in CLASSES), np.zeros(len(ordered))))
         ell = _sums(ordered, _column(ordered, "p_ell"))
         found["p_ell"] = (1 - p_eb) * np.clip(np.where(rest > 0, ell / rest, 0), 0, 1)
