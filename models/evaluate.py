@@ -62,7 +62,11 @@ def _ratio(part: int, whole: int) -> float | None:
 
 
 def by_star(segments: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a star: tic_id, label, score (by the mean log-odds, as the catalogue combines them)."""
+    """Return one row a star: tic_id, label, score: the mean log-odds of its segments.
+
+    Models are compared by it, with a calibration and without; the catalogue combines segments by
+    `pipeline.lightcurves.evidence`.
+    """
     ordered = segments.sort_values("tic_id", kind="stable")
     stars, score = combine_scores(ordered["tic_id"], ordered["score"])
     label = ordered.groupby("tic_id", sort=True)["label"].max().to_numpy()

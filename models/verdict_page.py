@@ -66,7 +66,8 @@ def _found(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
             for label, got in verdict[group].items():
                 low, high = got["interval"]
                 said = {"model": name, "of": group, "stars of": label, "found": got["found"], "stars": got["stars"]}
-                rows.append(said | {"share": got["share"], "from": round(low, 4), "to": round(high, 4)})
+                share = None if got["share"] is None else round(got["share"], 4)
+                rows.append(said | {"share": share, "from": round(low, 4), "to": round(high, 4)})
     return pd.DataFrame(rows)
 
 

@@ -176,7 +176,9 @@ def folded(time: Floats, flux: Floats, period: float, name: str, caption: str) -
     """
     figure, axes = canvas(1, 3, width=_WIDE, height=2.5, sharey=True, width_ratios=[1.5, 1, 1])
     left = axes[0, 0]
-    dots = {"markersize": 1.8, "color": _PLAIN, "alpha": 0.45, "markeredgewidth": 0}
+    # Ten thousand dots show their density, one thousand would fade from sight.
+    few = len(time) < 3000
+    dots = {"markersize": 3.2 if few else 1.8, "color": _PLAIN, "alpha": 0.8 if few else 0.45, "markeredgewidth": 0}
     left.plot(time, flux, ".", **dots)
     left.set(xlabel="BTJD (d)", ylabel="relative flux", title=name)
     low, high = np.percentile(flux, [0.05, 99.7])
