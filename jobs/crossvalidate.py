@@ -21,7 +21,7 @@ from models.verdict import judge, markdown
 @click.option("--model", "names", multiple=True, default=["eb"], show_default=True, help="Networks; repeat to compare.")
 @options.training_sets
 @click.option("--folds", type=click.IntRange(2), default=5, show_default=True, help="Folds of the stars.")
-@click.option("--epochs", type=click.IntRange(1), help="Passes over the training stars.")
+@click.option("--epochs", type=click.IntRange(1), help="Passes over the stars of a fold, not of its rehearsal.")
 @click.option("--seed", type=click.IntRange(0), help="Of weights, order and folds.")
 @options.settings_file
 @options.ray

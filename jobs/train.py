@@ -13,6 +13,7 @@ import click
 from catalogs.folder import Folder
 from jobs import options
 from models.lessons import Sources, describe, learn
+from models.registry import Registry
 
 
 @options.job
@@ -23,10 +24,10 @@ from models.lessons import Sources, describe, learn
 @click.option("--negatives", help="Stars that are no eclipsing binaries, same formats.")
 @click.option("--unlisted-as-negative", type=click.IntRange(0), help="Draw N stars that are on no list as negatives.")
 @options.training_sets
-@click.option("--epochs", type=click.IntRange(1), help="Passes over the training stars.")
-@click.option("--batch-size", type=click.IntRange(1), help="Segments a step, over all workers.")
-@click.option("--learning-rate", type=float, help="Highest learning rate.")
-@click.option("--max-seconds", type=float, help="Stop after this time, s.")
+@click.option("--epochs", type=click.IntRange(1), help="Passes over the training stars. *")
+@click.option("--batch-size", type=click.IntRange(1), help="Segments a step, over all workers. *")
+@click.option("--learning-rate", type=float, help="Highest learning rate. *")
+@click.option("--max-seconds", type=float, help="Stop after this time, s. *")
 @click.option("--split-by", type=click.Choice(["star", "sector"]), help="What is held out as a whole.")
 @click.option("--folds", type=click.IntRange(2), help="Hold out one of so many folds of the stars, see --fold.")
 @click.option("--fold", type=click.IntRange(0), help="Which one, from 0.  [default: 0]")
@@ -40,10 +41,12 @@ def main(
     dry_run: bool, config: Path | None, workers: int | None, ray_address: str | None,
     simulated: int | None, labelled: str | None, known: tuple[str, ...], leave_out: str | None, **values: object,
 ) -> None:  # fmt: skip
-    """Train on labelled stars; the result is NAME@candidate until it is promoted.
+    """Train on labelled stars; the result is NAME@candidate until it is promoted, but for that of a fold.
 
     `eb` learns from simulated stars and, if given, from a Parquet file of real labelled light curves (--labelled);
-    any model can learn from the committed segments of stars on a list (--labels).
+    any model can learn from the committed segments of stars on a list (--labels). With --labelled, `eb` first
+    rehearses on the simulated stars alone: what is marked * is of the training after it, and the table [rehearsal] of
+    --config says the same of the rehearsal.
 
     Stars, never segments, are split into training, validation and test. Weights, card, curves and confusion matrix go
     to WORKSPACE/models/NAME/<version>/. Run again after a kill, it goes on from its last checkpoint.
@@ -54,7 +57,10 @@ def main(
         return
     with options.ray_session(workers, ray_address, workspace) as (count, gpus):
         made = learn(workspace, name, sources, config, values, count, gpus > 0, overwrite)
-    click.echo(f"{made}: now {name}@candidate; `python -m jobs.promote {name}@candidate` makes it production")
+    if Registry(workspace).aliases(name).get("candidate") == made:
+        click.echo(f"{made}: now {name}@candidate; `python -m jobs.promote {name}@candidate` makes it production")
+    else:
+        click.echo(f"{made}: of a fold, so no candidate; held_out.parquet beside its card judges it")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from catalogs.folder import Folder
 from models import predict
-from models.data import side, training_index
+from models.ancestry import learnt, trainings
+from models.data import training_index
 from models.registry import Registry
 from models.runtime import Predictor
 from models.spec import get_spec
@@ -86,8 +87,8 @@ def calibrate(
 def _held_out(workspace: Folder, stage: TrainingSet, trained: TrainSettings) -> pd.DataFrame:
     """Return the segments of a training set that were not trained on, less those whose label is in doubt."""
     index = training_index(workspace, stage.keys())
-    sides = {star: side(star, trained) for star in index["tic_id"].unique()}
-    index = index[index["tic_id"].map(sides) != "train"]
+    every = trainings(Registry(workspace), {"settings": trained.model_dump(mode="json")})
+    index = index[~index["tic_id"].isin(learnt(every, index["tic_id"].unique()))]
     return index if stage.labelled is None else index[(index["weight"] > 0) & (index["klass"] != "E")]
 
 

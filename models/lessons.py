@@ -9,6 +9,7 @@ from catalogs import known
 from catalogs.folder import Folder
 from models.calibrate import calibrate
 from models.labels import read_negatives
+from models.registry import Registry
 from models.spec import get_spec
 from models.train import outline, train
 from pipeline.errors import UsageError
@@ -17,6 +18,9 @@ from pipeline.lightcurves.training import TrainingSet
 from pipeline.settings import CalibrationSettings, TrainingSetSettings, TrainSettings
 
 __all__ = ["Sources", "describe", "learn"]
+
+#: Whom the last training holds out, its rehearsal holds out.
+_SPLIT = ("seed", "validation", "test", "split_by")
 
 #: Simulated stars among the real ones: what the real ones do not show must not be forgotten.
 _REMEMBERED = 2048
@@ -93,8 +97,9 @@ def learn(
 
     Where there are both real and simulated stars, it is first trained on the simulated ones (settings
     ``[rehearsal]``), then on the real ones among some of these (``[train]``). A rehearsal that is done is
-    not done again: the folds of a cross-validation share it. A model that learnt from simulated stars is calibrated,
-    but for those of a fold.
+    not done again: the folds of a cross-validation share it, so what the card of a fold's model says of simulated
+    stars flatters it. A model that learnt from simulated stars is calibrated, and last the alias ``candidate`` moves
+    to it; neither is done for the model of a fold, which is judged, never put into production.
 
     Parameters
     ----------
@@ -109,27 +114,57 @@ def learn(
     options : mapping
         Settings of the training that the user gave.
     workers, gpu, overwrite
-        As in `models.train.train`.
+        As in `models.train.train`; the rehearsal is overwritten, too.
+
+    Raises
+    ------
+    UsageError
+        If the settings of the two trainings hold out different stars, or training sets are to be split by sector.
     """
-    sets = sources.sets(workspace, name, config)
-    settings = TrainSettings.load(config, "train", get_spec(name).training, **options)
-    if len(sets) == 2 and get_spec(name).rehearsal:
-        first = TrainSettings.load(config, "rehearsal", get_spec(name).rehearsal)
-        made = train(workspace, name, None, None, first, None, workers, gpu, sets=[sets[1]])
+    *before, (settings, sets) = _trainings(workspace, name, sources, config, options)
+    for first, simulated in before:
+        made = train(workspace, name, None, None, first, None, workers, gpu, overwrite, simulated)
         settings = settings.model_copy(update={"start_from": made})
-        sets[1] = sets[1].first(_REMEMBERED)
     where = sources.labels, sources.negatives, settings, sources.sectors
     made = train(workspace, name, *where, workers, gpu, overwrite, sets)
-    if sets and sets[-1].labelled is None and settings.folds is None:
+    if settings.folds is not None:
+        return made
+    if sets and sets[-1].labelled is None:
         about = CalibrationSettings.load(config, "calibration")
         calibrate(workspace, made, sources.sets(workspace, name, config), settings, about, workers)
+    Registry(workspace).set_alias(name, "candidate", made)
     return made
+
+
+def _trainings(
+    workspace: Folder, name: str, sources: Sources, config: Path | None, options: Mapping[str, Any]
+) -> list[tuple[TrainSettings, list[TrainingSet]]]:
+    """Return settings and training sets of the rehearsal, if there is one, and of the last training."""
+    sets, spec = sources.sets(workspace, name, config), get_spec(name)
+    settings = TrainSettings.load(config, "train", spec.training, **options)
+    if sets and settings.split_by != "star":
+        raise UsageError("split_by sector: simulated and real labelled stars are split by star; leave it out, "
+                         "or train on --labels alone, with --simulated 0 and no --labelled")  # fmt: skip
+    if len(sets) < 2 or not spec.rehearsal:
+        return [(settings, sets)]
+    split = settings.model_dump(include=set(_SPLIT))
+    own = TrainSettings.load(config, "rehearsal", spec.rehearsal)
+    for one in own.model_fields_set & set(_SPLIT):
+        if getattr(own, one) != split[one]:
+            raise UsageError(f"[rehearsal] {one} is {getattr(own, one)}, that of the training is {split[one]}: stars "
+                             f"held out would be learnt from; say it in [train] alone")  # fmt: skip
+    rehearsal = own.model_copy(update=split)
+    return [(rehearsal, sets[1:]), (settings, [sets[0], sets[1].first(_REMEMBERED)])]
 
 
 def describe(
     workspace: Folder, name: str, sources: Sources, config: Path | None, options: Mapping[str, Any], workers: int
 ) -> str:
     """Return what `learn` would do, in lines; nothing is written."""
-    settings = TrainSettings.load(config, "train", get_spec(name).training, **options)
-    sets = sources.sets(workspace, name, config)
-    return outline(workspace, name, sources.labels, sources.negatives, settings, sources.sectors, workers, sets)
+    *before, (settings, sets) = _trainings(workspace, name, sources, config, options)
+    lines = []
+    for first, simulated in before:
+        lines += ["rehearsal, unless it is done already:"]
+        lines += [outline(workspace, name, None, None, first, None, workers, simulated), "then:"]
+    where = sources.labels, sources.negatives, settings, sources.sectors
+    return "\n".join([*lines, outline(workspace, name, *where, workers, sets)])

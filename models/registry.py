@@ -153,11 +153,11 @@ class Registry:
 
     def versions(self, name: str) -> list[str]:
         """Return the versions of a model, shipped ones too, sorted."""
-        found = set()
-        for shelf in (self.own, self.shipped):
-            paths = [Path(entry.path) for entry in shelf.list(_named(name), "/card.json")]
-            found |= {path.parts[1] for path in paths if len(path.parts) == 3}
-        return sorted(found)
+        return sorted({*self.own_versions(name), *_versions(self.shipped, name)})
+
+    def own_versions(self, name: str) -> list[str]:
+        """Return the versions of a model in the workspace itself, sorted."""
+        return _versions(self.own, name)
 
     def aliases(self, name: str) -> dict[str, str]:
         """Return alias → id of a model; the workspace's aliases win over shipped ones."""
@@ -183,10 +183,16 @@ class Registry:
         self.own.write(path, json.dumps(aliases | {alias: entry.id}, indent=1, sort_keys=True).encode())
 
     def annotate(self, entry: Entry, facts: Mapping[str, Any]) -> None:
-        """Add facts to the card of a version of the workspace; what is there under other names stays."""
-        self.own.child(f"{entry.name}/{entry.version}").write(
-            "card.json", json.dumps({**entry.card, **facts}, indent=1, allow_nan=False).encode()
-        )
+        """Add facts to the card of a version; what is there under other names stays.
+
+        Of a version that ships, the workspace gets a copy: its card alone would hide the weights.
+        """
+        folder = self.own.child(f"{entry.name}/{entry.version}")
+        if not folder.exists("card.json"):
+            for item in entry.folder.list():
+                if item.path != "card.json":
+                    folder.write(item.path, entry.folder.read(item.path))
+        folder.write("card.json", json.dumps({**entry.card, **facts}, indent=1, allow_nan=False).encode())
 
     def ship(self, entry: Entry) -> None:
         """Put a version, in production, among the models that ship; none but weights, card and figures."""
@@ -220,6 +226,11 @@ class Registry:
             return load(data)
         except SafetensorError as error:
             raise CorruptModel(f"{where} is no safetensors file ({error}); {cure}") from error
+
+
+def _versions(shelf: Folder, name: str) -> list[str]:
+    paths = [Path(entry.path) for entry in shelf.list(_named(name), "/card.json")]
+    return sorted(path.parts[1] for path in paths if len(path.parts) == 3)
 
 
 def _named(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Labelled stars and a store of curves → a model in the registry, under the alias ``candidate``.
+"""Labelled stars and a store of curves → a model in the registry.
 
 The driver gathers and splits the labelled segments, has Ray Train run `models.loop`, and judges the outcome
 on stars that were not trained on. Everything of a run lies in ``models/<name>/runs/<hash>/`` of the workspace
@@ -32,6 +32,7 @@ from tensorboardX import SummaryWriter
 from catalogs import write
 from catalogs.folder import Folder
 from models import checkpoint, loop, predict
+from models.ancestry import summary
 from models.data import FOLDS, committed_curves, label_segments, segment_index, split, training_index
 from models.evaluate import best_epoch, evaluate, figures
 from models.labels import gather
@@ -39,8 +40,8 @@ from models.loop import Run, State
 from models.registry import Registry
 from models.spec import get_spec
 from pipeline import manifest
-from pipeline.errors import SkysiftError, UsageError
-from pipeline.lightcurves.training import TrainingSet
+from pipeline.errors import Refused, SkysiftError, UsageError
+from pipeline.lightcurves.training import TrainingSet, store_path
 from pipeline.settings import TrainSettings, digest
 
 __all__ = ["outline", "train"]
@@ -61,7 +62,7 @@ def train(
     overwrite: bool = False,
     sets: Sequence[TrainingSet] = (),
 ) -> str:
-    """Train a model on the connected Ray cluster and register it; only the alias ``candidate`` moves, for no fold.
+    """Train a model on the connected Ray cluster and register it; no alias moves.
 
     Parameters
     ----------
@@ -80,7 +81,7 @@ def train(
     gpu : bool
         Train on GPUs, with nccl; else on CPUs, with gloo.
     overwrite : bool
-        Train anew, though the same run was begun or its model is registered.
+        Train anew, though the same run was begun or its model is registered; make training sets anew that are stale.
     sets : sequence of TrainingSet
         Simulated and real stars to learn from beside those of the lists; made now, as far as they are not there.
 
@@ -100,8 +101,7 @@ def train(
     """
     _check_cluster(workers, gpu)
     for stage in sets:
-        stage.prepare()
-        print(predict.run(stage, workers))
+        _make(stage, workers, overwrite)
     segments, facts = _training_set(workspace, name, labels, negatives, settings, sectors, sets)
     if facts["data"]["counts"]["train"]["segments"] < workers:
         raise UsageError(f"--workers {workers}: more than there are segments to train on")
@@ -112,8 +112,8 @@ def train(
         workspace.remove_tree(run.path)
     elif not run.folder.exists(loop.HISTORY) and (made := _made_by(registry, name, identity)):
         print(f"train {name}: {made} was made of the same curves, labels and settings; --overwrite trains anew")
-        _nominate(registry, made, settings)
         return made
+    before = {} if settings.start_from is None else {"rehearsal": summary(registry, settings.start_from)}
     # The table names what every worker reads, so it comes first.
     run.folder.write(loop.INDEX, _parquet(segments))
     with tempfile.TemporaryDirectory(prefix="skysift-train-") as folder:
@@ -124,14 +124,13 @@ def train(
             raise SkysiftError(f"{name}: {state.error}; its checkpoints are in {run.folder}")
         scored = write.read(run.folder, loop.PREDICTIONS).to_pandas()
         where = {"workers": workers, "device": "gpu" if gpu else "cpu", "run": identity}
-        card = _card(run, facts, state, scored) | where
+        card = _card(run, facts, state, scored) | where | before
         files = figures(state.history, scored[scored["fold"] == "test"], get_spec(name).threshold)
         files["held_out.parquet"] = _parquet(scored)
         (events,) = Path(folder).glob("events.*")
         files["tb/events.out.tfevents.training"] = events.read_bytes()
     weights = checkpoint.read_weights(run.folder, card["best_epoch"])
     model_id = registry.save(name, weights, card, files)
-    _nominate(registry, model_id, settings)
     workspace.remove_tree(run.path)
     return model_id
 
@@ -149,7 +148,9 @@ def outline(
     """Return what `train` would learn from and how long it may take on CPUs; no Ray is needed, nothing is written."""
     absent = [stage.describe() for stage in sets if not _complete(workspace, stage)]
     if absent:
-        return "\n".join(f"to be made first: {about['stars']} stars, {about['store']}" for about in absent)
+        lines = [f"to be made first: {about['stars']} stars, {about['store']}" for about in absent]
+        stars = sum(stage.describe()["stars"] for stage in sets)
+        return "\n".join([*lines, f"{settings.epochs} epochs of the segments of {stars} stars"])
     _, facts = _training_set(workspace, name, labels, negatives, settings, sectors, sets)
     data = facts["data"]
     lines = [f"{data['labelled_stars']} labelled stars, {data['labelled_stars_with_segments']} of them with segments"]
@@ -169,15 +170,26 @@ def _complete(workspace: Folder, stage: TrainingSet) -> bool:
     return all(manifest.read(workspace, stage.name, key) is not None for key in keys)
 
 
-def _nominate(registry: Registry, model_id: str, settings: TrainSettings) -> None:
-    """Make a model the candidate, unless it is that of a fold: those are judged, never put into production."""
-    if settings.folds is None:
-        registry.set_alias(model_id.rpartition("-")[0], "candidate", model_id)
+def _make(stage: TrainingSet, workers: int, overwrite: bool) -> None:
+    """Make a training set, as far as it is not there; what there is of another version only to overwrite it."""
+    for key in stage.keys() if overwrite else []:
+        record = manifest.read(stage.workspace, stage.name, key)
+        try:
+            if record is not None:
+                stage.compare(key, record)
+        except Refused:
+            manifest.discard(stage.workspace, stage.name, key)
+    stage.prepare()
+    report = predict.run(stage, workers)
+    print(report)
+    if report.failures:
+        raise SkysiftError(f"{store_path(stage.where)}: {len(report.failures)} partitions failed, nothing was trained; "
+                           "what is wrong with them is told above, run it again to make them")  # fmt: skip
 
 
 def _made_by(registry: Registry, name: str, identity: str) -> str | None:
     """Return the id of the model that the same run has made, if there is one."""
-    entries = (registry.resolve(f"{name}@{version}") for version in registry.versions(name))
+    entries = (registry.resolve(f"{name}@{version}") for version in registry.own_versions(name))
     return next((entry.id for entry in entries if entry.card.get("run") == identity), None)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from pipeline.errors import UsageError
 
@@ -126,6 +126,16 @@ class TrainSettings(Settings):
     unlisted_as_negative: int = Field(0, ge=0, description="stars not on the list drawn as negatives")
     max_seconds: float | None = Field(None, gt=0, description="stop after this time, s; None: run all epochs")
     start_from: str | None = Field(None, description="id of a model of the same network to begin with")
+
+    @field_validator("fold")
+    @classmethod
+    def _is_one_of(cls, fold: int, info: ValidationInfo) -> int:
+        folds = info.data.get("folds")
+        if fold and "folds" in info.data and folds is None:
+            raise ValueError(f"{fold} is given without folds; say how many there are, too")
+        if folds is not None and fold >= folds:
+            raise ValueError(f"{fold} is none of {folds} folds; they are 0 to {folds - 1}")
+        return fold
 
 
 class CalibrationSettings(Settings):

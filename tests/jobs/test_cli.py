@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import pandas as pd
 import pytest
@@ -23,7 +24,7 @@ from pipeline.simulate.spoc import write_archive
 from tests.rows import star
 
 JOBS = ["demo", "explain", "export", "ingest_sectors", "preprocess_sectors", "promote", "query", "report"]
-JOBS += ["completeness", "recalibrate", "score_sectors", "status", "train"]
+JOBS += ["completeness", "crossvalidate", "recalibrate", "score_sectors", "status", "train"]
 
 
 def run(name, *options):
@@ -115,6 +116,22 @@ def test_promote_says_whose_catalogue_is_left(catalogue):
     made = registry.save("calnet", {"weight": torch.zeros(1)}, {}, {})
     result = run("promote", "--workspace", catalogue, f"calnet@{made}")
     assert "still shows calnet-0a1b2c3d" in result.output and "jobs.score_sectors --workspace" in result.output
+
+
+@pytest.mark.parametrize("nominated", [True, False])
+def test_train_says_whether_there_is_a_candidate(workspace, monkeypatch, nominated):
+    def learn(workspace, name, *rest):
+        registry = Registry(workspace)
+        made = registry.save(name, {"weight": torch.zeros(1)}, {}, {})
+        if nominated:
+            registry.set_alias(name, "candidate", made)
+        return made
+
+    monkeypatch.setattr("jobs.train.learn", learn)
+    monkeypatch.setattr("jobs.options.ray_session", lambda *_: nullcontext((1, 0.0)))
+    said = run("train", "--workspace", workspace, *(() if nominated else ("--folds", 5))).output
+    assert ("now eb@candidate" in said and "jobs.promote" in said) == nominated
+    assert ("of a fold, so no candidate" in said) != nominated
 
 
 def test_errors_of_disk_and_network_are_one_line(catalogue, monkeypatch):

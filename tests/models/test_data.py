@@ -64,6 +64,16 @@ def test_folds_test_every_star_once():
     assert sorted(star for fold in tested for star in fold) == sorted(stars["tic_id"].unique())
 
 
+def test_a_fold_is_one_of_the_folds():
+    with pytest.raises(UsageError, match=r"\[train\] fold: .*2 is given without folds"):
+        TrainSettings.load(None, "train", fold=2)
+    with pytest.raises(UsageError, match="3 is none of 3 folds; they are 0 to 2"):
+        TrainSettings.load(None, "train", fold=3, folds=3)
+    with pytest.raises(UsageError, match="folds: Input should be greater than or equal to 2"):
+        TrainSettings.load(None, "train", fold=1, folds=1)
+    assert TrainSettings.load(None, "train", fold=2, folds=3).fold == 2
+
+
 def test_partitions_missing_stale_or_of_another_recipe_are_named(curves):
     workspace = curves([[1, 2], [3, 4]])
     keys = committed_curves(workspace, None, "calnet")

@@ -79,6 +79,18 @@ def test_shipped_models_stand_behind_the_workspace(workspace: Folder, tmp_path) 
     assert registry.resolve("calnet").id == shipped_id
 
 
+def test_a_fact_about_a_shipped_model_does_not_hide_its_weights(workspace: Folder, tmp_path) -> None:
+    elsewhere = Registry(Folder(tmp_path / "elsewhere"))
+    id = elsewhere.save("calnet", weights(), CARD, {"tb/events": b"log"})
+    registry = Registry(workspace, shipped=elsewhere.own)
+    assert registry.own_versions("calnet") == [] and registry.versions("calnet") == [id[-8:]]
+    registry.annotate(registry.resolve(f"calnet@{id}"), {"checked": True})
+    entry = registry.resolve(f"calnet@{id}")
+    assert entry.card["checked"] and registry.load_weights(entry).keys() == weights().keys()
+    assert entry.folder.read("tb/events") == b"log" and registry.own_versions("calnet") == [id[-8:]]
+    assert "checked" not in elsewhere.resolve(f"calnet@{id}").card
+
+
 def test_damaged_weights_are_not_loaded(registry: Registry, workspace: Folder) -> None:
     entry = registry.resolve("calnet@" + registry.save("calnet", weights(), CARD, {}))
     path = f"models/calnet/{entry.version}/weights.safetensors"

@@ -15,12 +15,17 @@ import torch
 
 from catalogs import write
 from catalogs.folder import Entry, Folder
-from models import checkpoint, loop
+from models import checkpoint, loop, predict
 from models.loop import rate
 from models.registry import Registry
-from models.train import _nominate, train
-from pipeline.errors import Corrupt, Refused, UsageError
-from pipeline.settings import TrainSettings
+from models.train import _made_by, _make, train
+from pipeline import manifest
+from pipeline.errors import Corrupt, Refused, SkysiftError, UsageError
+from pipeline.lightcurves.training import TrainingSet
+from pipeline.partition import Key
+from pipeline.report import Report
+from pipeline.settings import TrainingSetSettings, TrainSettings
+from pipeline.stage import InputOutcome, Product, State
 
 STARS = [list(range(1, 19)), list(range(19, 37))]
 SETTINGS = TrainSettings(epochs=2, batch_size=16, validation=0.25, test=0.25, seed=1, unlisted_as_negative=16)
@@ -33,12 +38,54 @@ def labels(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_model_of_a_fold_is_no_candidate(workspace: Folder) -> None:
-    registry = Registry(workspace)
-    whole, fold = (registry.save("calnet", {"w": torch.full((1,), float(n))}, {}, {}) for n in range(2))
-    _nominate(registry, whole, SETTINGS)
-    _nominate(registry, fold, SETTINGS.model_copy(update={"folds": 5}))
-    assert registry.aliases("calnet") == {"candidate": whole}
+def test_a_run_is_found_again_only_in_its_own_workspace(workspace: Folder, tmp_path: Path) -> None:
+    other = Registry(Folder(tmp_path / "other"))
+    made = other.save("calnet", {"w": torch.zeros(1)}, {"run": "x"}, {})
+    assert _made_by(other, "calnet", "x") == made
+    assert _made_by(Registry(workspace, shipped=other.own), "calnet", "x") is None
+
+
+class Set(TrainingSet):
+    """A training set of one simulated star without segments."""
+
+    def keys(self) -> list[Key]:
+        return super().keys()[:1]
+
+    def inputs(self, key: Key) -> list[str]:
+        return ["star 0"]
+
+    def run(self, key: Key, skip: dict[str, InputOutcome]) -> Product:
+        return Product([], self.version, [InputOutcome("star 0", State.NOTHING)])
+
+
+def here(stage: Set, workers: int) -> Report:
+    """Stand in for `models.predict.run`."""
+    report = Report(stage.name)
+    for key in stage.keys():  # noqa: SIM118 — no dict
+        report.add(stage.execute(key))
+    return report
+
+
+def test_a_stale_training_set_is_made_anew_only_to_overwrite_it(workspace: Folder, monkeypatch: Any) -> None:
+    monkeypatch.setattr(predict, "run", here)
+    stage = Set(workspace, TrainingSetSettings(stars=1))
+    _make(stage, 1, overwrite=False)
+    before = manifest.read(workspace, "training", stage.keys()[0])
+    _make(stage, 1, overwrite=True)
+    assert manifest.read(workspace, "training", stage.keys()[0]) == before  # it is as it would be made
+    monkeypatch.setattr(Set, "version", 7)
+    with pytest.raises(Refused, match="--overwrite"):
+        _make(stage, 1, overwrite=False)
+    _make(stage, 1, overwrite=True)
+    after = manifest.read(workspace, "training", stage.keys()[0])
+    assert after is not None and after.rows == 7
+
+
+def test_a_training_set_that_cannot_be_made_stops_the_training(workspace: Folder, monkeypatch: Any) -> None:
+    report = Report("training", failures={"training/x/part-00000": "MemoryError"})
+    monkeypatch.setattr(predict, "run", lambda stage, workers: report)
+    with pytest.raises(SkysiftError, match=r"simulated-7x1-robust\.zarr: 1 partitions failed"):
+        _make(Set(workspace, TrainingSetSettings(stars=1)), 1, overwrite=False)
 
 
 def run_files(workspace: Folder) -> dict[str, bytes]:
@@ -78,9 +125,9 @@ def test_a_model_is_trained_judged_registered_and_resumed(ray_cluster, curves, l
     assert epochs_said(capfd) == ["1/2,", "2/2,"]
     assert run_files(workspace) == {}
     registry = Registry(workspace)
-    assert registry.aliases("calnet") == {"candidate": model_id}
-    entry = registry.resolve("calnet@candidate")
-    assert entry.id == model_id and registry.load_weights(entry)
+    assert registry.aliases("calnet") == {}
+    entry = registry.resolve(f"calnet@{model_id}")
+    assert registry.load_weights(entry)
     check_card(entry.card)
     held_out = write.read(entry.folder, "held_out.parquet").to_pandas()
     assert set(held_out["fold"]) == {"validation", "test"} and held_out["score"].between(0, 1).all()
