@@ -22,7 +22,7 @@ from pipeline.lightcurves.labelled import Labelled
 from pipeline.lightcurves.search import Candidate
 from pipeline.lightcurves.star import StarCurves, good, load
 from pipeline.lightcurves.trials import Sky
-from pipeline.manifest import Object
+from pipeline.manifest import Object, Record
 from pipeline.partition import Key
 from pipeline.settings import CompletenessSettings, digest
 from pipeline.simulate.injection import draw_injection, draw_variable
@@ -129,12 +129,16 @@ class Injections(Stage):
         sort, numbers = self._trials(key)
         found = {f"model/{self.entry.id}": self.entry.sha256}
         if self.labelled is not None and sort == "labelled":
-            return found | {self.labelled.path: self.labelled.sha256}
+            return found | self.labelled.upstream
         names = {name for number in numbers for name in self._source(sort, number).upstream}
         for name in sorted(names):
             stage, _, where = name.removeprefix("manifest/").removesuffix(".json").partition("/")
             found |= self.require(stage, Key.parse(where))
         return found
+
+    def compare(self, key: Key, record: Record) -> None:
+        """Check as any stage does; the file of labelled stars may have been moved."""
+        super().compare(key, record if self.labelled is None else self.labelled.recognise(record))
 
     def _source(self, sort: str, number: int) -> Candidate:
         return self._sources[self._stars[sort][number]]

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from catalogs import write
 from catalogs.folder import Folder
 from pipeline.errors import UsageError
+from pipeline.manifest import Record
 
 __all__ = ["Labelled", "LabelledStar"]
 
@@ -36,7 +37,7 @@ class LabelledStar:
     tic_id, sector : int
         Star and sector (0 where the file does not say).
     cadence_s : float
-        Seconds between cadences.
+        Seconds between cadences; NaN where neither the file nor its times tell.
     label : str
         As in the file.
     klass : str
@@ -113,10 +114,35 @@ class Labelled:
         return hashlib.sha256(Path(self.path).read_bytes() + text).hexdigest()
 
     @property
+    def upstream(self) -> dict[str, str]:
+        """What a manifest says of the file: its checksum, as it may be moved and renamed."""
+        return {"labelled": self.sha256}
+
+    def recognise(self, record: Record) -> Record:
+        """Return a manifest in which this file stands as in `upstream`; older ones call it by its path."""
+        found = {"labelled" if value == self.sha256 else name: value for name, value in record.upstream.items()}
+        return replace(record, upstream=found)
+
+    @property
+    def tic_ids(self) -> list[int]:
+        """The stars of the file, in its order."""
+        return [int(tic_id) for tic_id in self._table["tic_id"].to_pylist()]
+
+    @property
     def doubted_here(self) -> list[int]:
         """The stars of the file whose negative label is not believed."""
-        stars = zip(self._table["tic_id"].to_pylist(), self._table["label"].to_pylist(), strict=True)
-        return sorted(int(tic) for tic, label in stars if tic in self.doubted and _meaning(str(label))[0] == "other")
+        stars = zip(self.tic_ids, self._table["label"].to_pylist(), strict=True)
+        return sorted(tic for tic, label in stars if tic in self.doubted and _meaning(str(label))[0] == "other")
+
+    @property
+    def negatives(self) -> list[int]:
+        """The stars of the file that do not eclipse, less those in doubt."""
+        doubted, found = set(self.doubted_here), []
+        for tic_id, label in zip(self.tic_ids, self._table["label"].to_pylist(), strict=True):
+            klass, weight = _meaning(str(label))
+            if klass in ("other", "ELL") and weight > 0 and tic_id not in doubted:
+                found.append(tic_id)
+        return sorted(found)
 
     def __len__(self) -> int:
         return int(self._table.num_rows)
@@ -143,7 +169,7 @@ class Labelled:
         return LabelledStar(
             tic_id=tic_id,
             sector=int(row.get("sector") or 0),
-            cadence_s=float(row.get("cadence_s") or 86400 * np.median(np.diff(time))),
+            cadence_s=_cadence(row.get("cadence_s"), time),
             label=label,
             klass=klass,
             morph=float("nan") if morph is None else float(morph),
@@ -152,6 +178,14 @@ class Labelled:
             flux=np.asarray(row["flux"], np.float64),
             quality=np.asarray(row["quality"], np.int32),
         )
+
+
+def _cadence(given: float | None, time: Floats) -> float:
+    """Return the seconds between cadences: as given, else of most of the steps forward; NaN without any."""
+    if given is not None and 0 < given < np.inf:
+        return float(given)
+    steps = np.diff(time[np.isfinite(time)])
+    return 86400 * float(np.median(steps[steps > 0])) if (steps > 0).any() else float("nan")
 
 
 def _meaning(label: str) -> tuple[str, float]:

@@ -1,8 +1,10 @@
 """Labelled light curves to learn from: simulated ones, and real ones out of one Parquet file → a store of segments.
 
 A partition is 256 light curves. A simulated star is seen at one cadence in one sector, or in as many as the settings
-say, and follows, with all its noise, from the seed and its number. What a segment shows is what it is labelled: a star
-whose eclipses all fall outside it is "other" there, and where they are lost in the noise the segment has no weight.
+say, and follows, with all its noise, from the seed and its number. What a segment of it shows is what that is
+labelled: a star whose eclipses all fall outside it is "other" there, and where they are lost in the noise the segment
+has no weight. Each segment of a real star carries the star's class and weight, whatever it shows: when a real star is
+eclipsed is not known.
 """
 
 from pathlib import Path
@@ -15,11 +17,12 @@ from numpy.typing import NDArray
 from catalogs import schema, write
 from catalogs.folder import Folder
 from pipeline import stores
+from pipeline.errors import SkysiftError
 from pipeline.lightcurves import preprocess
 from pipeline.lightcurves.clean import Segment, prepare
 from pipeline.lightcurves.labelled import Labelled
 from pipeline.lightcurves.views import FACTS
-from pipeline.manifest import Object
+from pipeline.manifest import Object, Record
 from pipeline.partition import Key
 from pipeline.settings import PreprocessSettings, TrainingSetSettings
 from pipeline.simulate.lightcurves import PhotometryCurve, observe
@@ -106,7 +109,11 @@ class TrainingSet(Stage):
 
     def upstream(self, key: Key) -> dict[str, str]:
         """Return the checksum of the file of real light curves, if they come from one."""
-        return {} if self.labelled is None else {self.labelled.path: self.labelled.sha256}
+        return {} if self.labelled is None else self.labelled.upstream
+
+    def compare(self, key: Key, record: Record) -> None:
+        """Check as any stage does; the file of real light curves may have been moved."""
+        super().compare(key, record if self.labelled is None else self.labelled.recognise(record))
 
     def _numbers(self, key: Key) -> range:
         first = key.part * self._together
@@ -122,8 +129,12 @@ class TrainingSet(Stage):
         layout = preprocess.layout(settings, CAPACITY, {"title": f"training set {self.where}"})
         stores.create(self.workspace, store_path(self.where), layout, len(self.keys()))
 
+    def probe(self, key: Key, name: str) -> None:
+        """Make the segments of one star."""
+        self._made(int(name.removeprefix("star ")))
+
     def run(self, key: Key, skip: dict[str, InputOutcome]) -> Product:
-        """Make the segments of some stars and write them with their labels."""
+        """Make the segments of some stars and write them with their labels; a star that raises an error is failed."""
         rows: list[dict[str, Any]] = []
         segments: list[Segment] = []
         outcomes = []
@@ -131,7 +142,13 @@ class TrainingSet(Stage):
             if (name := f"star {number}") in skip:
                 outcomes.append(skip[name])
                 continue
-            found = self._simulated(number) if self.labelled is None else self._real(number)
+            try:
+                found = self._made(number)
+            except SkysiftError:
+                raise
+            except Exception as error:  # noqa: BLE001 — whatever it was, it was this star's
+                outcomes.append(InputOutcome(name, State.FAILED, "exception", f"{type(error).__name__}: {error}"))
+                continue
             state = State.DONE if found else State.NOTHING
             outcomes.append(InputOutcome(name, state, None, None if found else "no segment of good data"))
             for segment, facts in found[: CAPACITY - len(segments)]:
@@ -143,6 +160,9 @@ class TrainingSet(Stage):
             arrays = preprocess.stack(segments, self.settings.recipe)
             written += stores.write(self.workspace, store_path(self.where), key.part, arrays)
         return Product(written, len(rows), outcomes)
+
+    def _made(self, number: int) -> list[tuple[Segment, dict[str, Any]]]:
+        return self._simulated(number) if self.labelled is None else self._real(number)
 
     def _simulated(self, number: int) -> list[tuple[Segment, dict[str, Any]]]:
         seed = self.settings.seed
@@ -164,6 +184,8 @@ class TrainingSet(Stage):
     def _real(self, number: int) -> list[tuple[Segment, dict[str, Any]]]:
         assert self.labelled is not None
         star = self.labelled.star(number)
+        if not np.isfinite(star.cadence_s):
+            return []
         segments = prepare(star.time, star.flux, star.quality, self.settings.recipe, star.cadence_s)
         facts: dict[str, Any] = {"tic_id": star.tic_id, "sector": star.sector, "cadence_s": star.cadence_s}
         facts |= {"kind": star.label, "klass": star.klass, "morph": star.morph, "weight": star.weight}

@@ -1,5 +1,7 @@
 """Training sets: what segments are labelled, that real ones keep their labels, and that nothing depends on chance."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,11 +9,12 @@ import pytest
 from catalogs import schema, write
 from catalogs.folder import Folder
 from models.data import training_index
-from pipeline import stores
-from pipeline.errors import UsageError
+from pipeline import manifest, stores
+from pipeline.errors import Stale, UsageError
 from pipeline.lightcurves.labelled import Labelled
 from pipeline.lightcurves.training import CURVES, TrainingSet, index_path, store_path
 from pipeline.settings import TrainingSetSettings
+from pipeline.stage import outcome_path
 
 LABELS = {1: "EB:EA", 2: "EB:KEBC", 3: "NONVAR", 4: "NONVAR?", 5: "GDOR", 6: "ELL", 7: "NONVAR"}
 
@@ -61,6 +64,42 @@ def test_a_file_that_will_not_do_is_named(parquet, tmp_path):
     pd.read_parquet(parquet).drop(columns="flux").to_parquet(tmp_path / "short.parquet")
     with pytest.raises(UsageError, match=r"short\.parquet: no column flux"):
         Labelled(tmp_path / "short.parquet")
+
+
+def test_a_file_may_be_moved(parquet, tmp_path):
+    workspace, settings = Folder(tmp_path / "workspace"), TrainingSetSettings()
+    stage = TrainingSet(workspace, settings, Labelled(parquet))
+    made(stage)
+    (key,) = stage.keys()
+    record = manifest.read(workspace, "training", key)
+    elsewhere = tmp_path / "elsewhere" / "renamed.parquet"
+    elsewhere.parent.mkdir()
+    parquet.rename(elsewhere)
+    moved = TrainingSet(workspace, settings, Labelled(elsewhere))
+    assert moved.keys() == [key] and moved.execute(key).skipped
+    # as it was written when a file was called by its path
+    older = replace(record, upstream={str(parquet): moved.labelled.sha256})
+    moved.compare(key, older)
+    with pytest.raises(Stale):
+        moved.compare(key, replace(record, upstream={"labelled": "0" * 64}))
+
+
+def test_a_star_that_cannot_be_prepared_spoils_no_other(parquet, tmp_path):
+    stars = {star["tic_id"]: star for star in pd.read_parquet(parquet).to_dict("records")}
+    stars[3]["time"] = np.where(np.arange(960) == 5, np.nan, stars[3]["time"])
+    stars[4] |= {name: stars[4][name][:1] for name in ("time", "flux", "quality")}
+    stars[5]["flux"] = stars[5]["flux"][:-1]
+    pd.DataFrame(stars.values()).to_parquet(parquet)
+    labelled = Labelled(parquet)
+    assert labelled.star(2).cadence_s == pytest.approx(1800) and np.isnan(labelled.star(3).cadence_s)
+    stage = TrainingSet(Folder(tmp_path / "workspace"), TrainingSetSettings(), labelled)
+    stage.prepare()
+    (key,) = stage.keys()
+    assert stage.execute(key).counts == {"done": 5, "nothing": 1, "rejected": 0, "failed": 1}
+    assert sorted(training_index(stage.workspace, [key])["tic_id"].unique()) == [1, 2, 3, 6, 7]
+    outcomes = write.read(stage.workspace, outcome_path("training", key)).to_pylist()
+    assert outcomes[4]["state"] == "failed" and "ValueError" in outcomes[4]["message"]
+    assert labelled.negatives == [3, 5, 6, 7] and labelled.tic_ids == [*LABELS]
 
 
 def test_simulated_segments_are_labelled_by_what_they_show(tmp_path):
