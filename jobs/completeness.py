@@ -36,8 +36,8 @@ def main(
     Simulated eclipsing binaries in the light curves of quiet stars tell how many are found, by magnitude, period and
     depth; light curves upside down and stars that vary without eclipses, how many rows are false, by class, period and
     depth. Tables and a summary are written beside the catalogue, and the report draws them. Trials are done once:
-    run again, with more of them or after a kill, it does the others. Labelled stars that the model learnt from
-    flatter it.
+    run again, with more of them or after a kill, it does the others. Of labelled stars those are tried that the model
+    did not learn from.
     """
     settings = CompletenessSettings.load(config, "completeness", **values)
     with options.ray_session(workers, ray_address, workspace) as pool:

@@ -6,8 +6,9 @@ from catalogs import write
 from catalogs.folder import Folder
 from catalogs.recovery import INJECTIONS
 from models import predict
+from models.ancestry import learnt, saw_real_stars, trainings
 from models.injections import Injections
-from models.registry import Registry
+from models.registry import Entry, Registry
 from pipeline.errors import UsageError
 from pipeline.lightcurves import recovery, sensitivity
 from pipeline.lightcurves.labelled import Labelled
@@ -39,7 +40,8 @@ def measure(
     settings : CompletenessSettings
         How many trials, seed, runtime.
     labelled : str, optional
-        Parquet file of labelled light curves, see `pipeline.lightcurves.labelled`.
+        Parquet file of labelled light curves, see `pipeline.lightcurves.labelled`; the stars that the model did not
+        learn from are tried.
     pool : tuple
         Number of actors, GPUs each.
 
@@ -52,16 +54,20 @@ def measure(
     ------
     Missing
         If there is no catalogue, or no quiet star in it.
+    UsageError
+        If there are labelled stars, and the model's card does not tell whom it held out.
     """
     entry = Registry(workspace).resolve(model)
     workspace.sweep()
     sky = survey(workspace, entry.id, sectors, settings.quiet_power)
     if not len(sky.stars):
         raise UsageError(f"{workspace}: no star of the catalogue was observed in these sectors")
-    file = None if labelled is None else Labelled(labelled)
+    file = None if labelled is None else _held_out(workspace, entry, labelled)
     stage = Injections(workspace, entry, sky, settings, file, "cuda" if pool[1] else "cpu")
     report = predict.run(stage, *pool)
     report.label = f"{entry.id}, {len(sky.quiet)} quiet stars of {len(sky.stars)}"
+    if file is not None:
+        report.notes.append(f"{len(file.left_out)} labelled stars are not tried: the model may have learnt from them")
     yield report
     if report.failures:
         return
@@ -70,6 +76,12 @@ def measure(
     last.add(tables.replace())
     last.notes += _summary(workspace, entry.id)
     yield last
+
+
+def _held_out(workspace: Folder, entry: Entry, path: str) -> Labelled:
+    """Return the labelled stars that no training of a model on real stars learnt from."""
+    every = [card for card in trainings(Registry(workspace), entry.card) if saw_real_stars(card)]
+    return Labelled(path, left_out=learnt(every, Labelled(path).tic_ids))
 
 
 def _summary(workspace: Folder, model_id: str) -> list[str]:

@@ -14,11 +14,12 @@ from catalogs import schema, write
 from catalogs.folder import Folder
 from catalogs.recovery import COMPLETENESS, INJECTIONS, RELIABILITY
 from models import completeness, eb, injections, spec
+from models.data import side
 from models.injections import Injections
 from models.registry import Registry
 from models.score import Score
 from pipeline import manifest
-from pipeline.errors import Missing
+from pipeline.errors import Missing, UsageError
 from pipeline.lightcurves import combine, page, plan, recovery, trials
 from pipeline.lightcurves.ephemeris import Ephemeris
 from pipeline.lightcurves.evidence import Calibration
@@ -29,7 +30,7 @@ from pipeline.lightcurves.star import Observation, StarCurves, load
 from pipeline.lightcurves.trials import survey
 from pipeline.lightcurves.views import FACTS
 from pipeline.partition import Key
-from pipeline.settings import CompletenessSettings, IngestSettings, PreprocessSettings, ScoreSettings
+from pipeline.settings import CompletenessSettings, IngestSettings, PreprocessSettings, ScoreSettings, TrainSettings
 from pipeline.simulate.lightcurves import observe
 from pipeline.simulate.spoc import archive_path, write_spoc
 from pipeline.simulate.stars import draw_star, simulated_tic_id
@@ -248,6 +249,23 @@ def test_labelled_stars_that_vary_are_tried_and_no_others(catalogued, tmp_path):
     rows = write.read(workspace, recovery.trials_path(key), INJECTIONS).to_pandas()
     assert rows["kind"].tolist() == ["DSCT", "RRL_or_DSCT"] and list(rows["sectors"][0]) == [14]
     assert (rows["klass_found"][rows["tier"] == "high"] == "EW").all()
+    file.rename(tmp_path / "renamed.parquet")
+    assert stage_of(workspace, entry, labelled=Labelled(tmp_path / "renamed.parquet")).execute(key).skipped
+
+
+def test_labelled_stars_that_the_model_learnt_from_are_left_out(workspace, catalogued, tmp_path):
+    file, stars = tmp_path / "labelled.parquet", range(400)
+    empty = {"label": "DSCT", "time": [], "flux": [], "quality": []}
+    pd.DataFrame([empty | {"tic_id": star} for star in stars]).to_parquet(file)
+    simulated = {"sets": [{"simulated_with_seed": 7}]}
+    first = {"settings": TrainSettings(seed=1).model_dump(), "data": simulated}
+    last = {"settings": TrainSettings(start_from="eb-00000000").model_dump(), "rehearsal": first}
+    entry = replace(catalogued[1], card=last | {"data": {"sets": [*simulated["sets"], {"file": "x"}]}})
+    found = completeness._held_out(workspace, entry, str(file))
+    assert found.tic_ids == [star for star in stars if side(star, TrainSettings()) != "train"]
+    assert len(completeness._held_out(workspace, replace(entry, card=first), str(file))) == 400  # it saw no real star
+    with pytest.raises(UsageError, match="does not say how it was trained"):
+        completeness._held_out(workspace, catalogued[1], str(file))
 
 
 def test_one_trial_that_fails_spoils_no_other(catalogued, workspace, monkeypatch):
