@@ -16,6 +16,7 @@ from models.lessons import Sources, learn
 from models.registry import Registry
 from models.verdict import compare, judge
 from models.verdict_page import page
+from pipeline.errors import UsageError
 from pipeline.lightcurves.clean import prepare
 from pipeline.lightcurves.evidence import evidence
 from pipeline.lightcurves.labelled import Labelled
@@ -60,7 +61,16 @@ def crossvalidate(
         label is in doubt), fold, score; dip_snr, signal to noise of the best box in the light curve of an eclipsing
         binary of unknown class; p_ea, p_beta, p_ew, p_ell, morph, null if the model does not give them; prsa_morph and
         vsx, what others say; sorted by tic_id.
+
+    Raises
+    ------
+    UsageError
+        If no labelled star gives the threshold of `models.verdict`.
     """
+    labelled = sources.labelled_stars()
+    if not labelled.negatives:
+        raise UsageError(f"{labelled.path}: no star that does not eclipse, but those in doubt: the threshold is the "
+                         "score that 1% of these reach; give a file that has some")  # fmt: skip
     real = store_path(_real(sources.sets(workspace, name, config)).where)
     tables = []
     for fold in range(folds):
@@ -71,7 +81,6 @@ def crossvalidate(
         classes = evidence(tested, None).set_index("tic_id")[_CLASSES]
         tables.append(by_star(tested).join(facts, on="tic_id").join(classes, on="tic_id").assign(fold=fold))
     stars = pd.concat(tables, ignore_index=True).sort_values("tic_id", ignore_index=True)
-    labelled = sources.labelled_stars()
     stars = stars.join(labelled.published, on="tic_id")
     return stars.assign(dip_snr=stars["tic_id"].map(_dips(labelled, stars)).astype(float))
 

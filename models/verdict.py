@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from models import classes
+from pipeline.errors import UsageError
 from pipeline.metrics import wilson
 
 __all__ = ["compare", "judge", "markdown", "mistakes", "threshold"]
@@ -25,8 +26,16 @@ _KNOWN = ("EA", "EB", "EW")
 
 
 def threshold(stars: pd.DataFrame) -> float:
-    """Return the score that 1% of the stars that do not eclipse reach; stars of weight 0 do not count."""
+    """Return the score that 1% of the stars that do not eclipse reach; stars of weight 0 do not count.
+
+    Raises
+    ------
+    UsageError
+        If none counts.
+    """
     negative = np.sort(stars.loc[(stars["label"] == 0) & (stars["weight"] > 0), "score"])[::-1]
+    if not len(negative):
+        raise UsageError("no star that does not eclipse counts: give some whose label is not in doubt")
     allowed = int(_FALSE_POSITIVES * len(negative))
     return float(np.nextafter(negative[allowed], np.inf))
 
@@ -69,7 +78,7 @@ def judge(stars: pd.DataFrame) -> dict[str, Any]:
 def _classes(found: pd.DataFrame) -> dict[str, Any]:
     """Return how the classes of eclipsing binaries that were found compare with what others call them."""
     said = classes.said(found)
-    vsx = found["vsx"].fillna("").str.extract(r"^(EA|EB|EW|ELL)\b", expand=False).fillna("")
+    vsx = found["vsx"].astype(object).fillna("").astype(str).str.extract(r"^(EA|EB|EW|ELL)\b", expand=False).fillna("")
     morph = classes.shape(found["morph"], found["prsa_morph"])
     return {"classes": classes.confusion(found["klass"], said), "vsx": classes.confusion(vsx, said), "morph": morph}
 

@@ -10,6 +10,7 @@ import pytest
 
 from models.verdict import compare, judge, markdown, mistakes, threshold
 from models.verdict_page import page
+from pipeline.errors import UsageError
 from pipeline.lightcurves.labelled import Labelled
 
 
@@ -41,6 +42,11 @@ def test_one_in_a_hundred_of_the_others_passes() -> None:
     assert (others["score"] >= threshold(table)).sum() == 5
 
 
+def test_without_a_star_that_counts_there_is_no_threshold() -> None:
+    with pytest.raises(UsageError, match="does not eclipse"):
+        threshold(stars().assign(weight=0.0))
+
+
 def test_each_group_of_stars_is_judged_apart() -> None:
     verdict = judge(stars())
     assert verdict["kinds"]["EB:EA"] | {"interval": None} == {
@@ -65,6 +71,9 @@ def test_kinds_of_binaries_are_compared_with_what_others_say() -> None:
     assert verdict["vsx"]["matrix"][1] == [10, 6, 0, 0]  # "EB/RS" is an EB
     assert verdict["morph"] == {"stars": 36, "mae": pytest.approx(0.1), "spearman": pytest.approx(1.0)}
     assert "classes" not in judge(stars().assign(p_ea=np.nan))
+    for none_found in (stars(), stars(40).assign(label=0)):  # in a file without what others say
+        judged = judge(none_found.assign(vsx=np.nan, prsa_morph=np.nan))
+        assert np.sum(judged["vsx"]["matrix"]) == 0
 
 
 def test_half_the_misses_are_half_the_misses() -> None:
