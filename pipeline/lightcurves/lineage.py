@@ -160,8 +160,8 @@ def _systems(log: Log, tic_id: int, rows: Sequence[dict[str, Any]]) -> dict[str,
 
 
 #: What of a model's card leads on: the lists it learnt from with their checksums, and how it was trained and judged.
-_CARD = ("recipe", "split", "settings", "settings_hash", "best_epoch", "metrics", "provenance")
-_CARD_DATA = ("labels", "negatives", "labelled_stars", "counts")
+_CARD = ("recipe", "split", "settings", "settings_hash", "best_epoch", "metrics", "provenance", "rehearsal")
+_CARD_DATA = ("labels", "negatives", "sets", "labelled_stars", "counts")
 
 
 def _model(workspace: Folder, model_id: str, sha256: str) -> dict[str, Any]:

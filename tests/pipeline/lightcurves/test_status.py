@@ -58,7 +58,8 @@ def scored(made, tmp_path):
     stars = index.groupby("tic_id", as_index=False)[["ra", "dec", "tmag", "gls_period"]].first()
     stars = pd.DataFrame([row | star() | origin for row in stars.to_dict("records")])
     save(workspace, combine.CURRENT, stars.assign(manifest_key="combine/none"), schema.STARS)
-    card = {"data": {"labels": {"file": "eb.csv"}, "partitions": {}}, "settings": {"epochs": 2}}
+    data = {"labels": {"file": "eb.csv"}, "sets": [{"file": "x.parquet", "sha256": "7a"}], "partitions": {}}
+    card = {"data": data, "settings": {"epochs": 2}, "rehearsal": {"id": "calnet-1"}}
     workspace.write("models/calnet/0123abcd/card.json", json.dumps(card).encode())
     return workspace
 
@@ -125,7 +126,8 @@ def test_explain_leads_to_file_settings_scores_and_model(scored, made):
     assert found["row"]["tic_id"] == tic_id and json.dumps(found)
     model = found["model"]
     assert model["card"] == "models/calnet/0123abcd/card.json" and model["settings"] == {"epochs": 2}
-    assert model["data"] == {"labels": {"file": "eb.csv"}}
+    assert model["data"] == {"labels": {"file": "eb.csv"}, "sets": [{"file": "x.parquet", "sha256": "7a"}]}
+    assert model["rehearsal"] == {"id": "calnet-1"}
     (source,) = found["sources"]
     assert source["address"] == made[1].url(source["file"]) and len(source["sha256"]) == 64
     assert source["preprocess"]["manifest"] == curves_path() and not source["preprocess"]["stale"]
