@@ -105,12 +105,13 @@ def train(
     segments, facts = _training_set(workspace, name, labels, negatives, settings, sectors, sets)
     if facts["data"]["counts"]["train"]["segments"] < workers:
         raise UsageError(f"--workers {workers}: more than there are segments to train on")
-    identity = digest({"model": name, "settings": settings.model_dump(mode="json"), **facts})[:16]
+    about = {"model": name, "settings": settings.model_dump(mode="json"), **facts}
+    identity = digest(about)[:16]
     run = Run(name, settings, workspace, f"models/{name}/runs/{identity}")
     registry = Registry(workspace)
     if overwrite:
         workspace.remove_tree(run.path)
-    elif not run.folder.exists(loop.HISTORY) and (made := _made_by(registry, name, identity)):
+    elif not run.folder.exists(loop.HISTORY) and (made := _made_by(registry, name, about)):
         print(f"train {name}: {made} was made of the same curves, labels and settings; --overwrite trains anew")
         return made
     before = {} if settings.start_from is None else {"rehearsal": summary(registry, settings.start_from)}
@@ -187,10 +188,11 @@ def _make(stage: TrainingSet, workers: int, overwrite: bool) -> None:
                            "what is wrong with them is told above, run it again to make them")  # fmt: skip
 
 
-def _made_by(registry: Registry, name: str, identity: str) -> str | None:
-    """Return the id of the model that the same run has made, if there is one."""
+def _made_by(registry: Registry, name: str, about: dict[str, Any]) -> str | None:
+    """Return the id of the workspace's model that was made of the same, in the same way, as its card tells."""
     entries = (registry.resolve(f"{name}@{version}") for version in registry.own_versions(name))
-    return next((entry.id for entry in entries if entry.card.get("run") == identity), None)
+    wanted = digest(about)
+    return next((e.id for e in entries if digest({fact: e.card.get(fact) for fact in about}) == wanted), None)
 
 
 def _check_cluster(workers: int, gpu: bool) -> None:

@@ -142,10 +142,11 @@ class CalibrationSettings(Settings):
     """Scores of held-out stars → probabilities."""
 
     prior: float = Field(0.028, gt=0, lt=1, description="share of eclipsing binaries that probabilities hold for")
-    precision: float = Field(0.9, gt=0, lt=1, description="expected of the stars of tier high, at that prior")
-    low_precision: float = Field(0.5, gt=0, lt=1, description="the same of tier low")
+    precision: float = Field(0.9, gt=0, lt=1, description="expected at least of the stars of tier high, at that prior")
+    low_precision: float = Field(0.5, gt=0, lt=1, description="the same of tiers high and low together")
     stars: int = Field(512, ge=16, description="simulated stars, each in many sectors")
     sectors: int = Field(30, ge=1, le=64, description="sectors each of them is seen in")
+    once: int = Field(8192, ge=0, description="more simulated stars, each in one sector")
 
 
 class ScoreSettings(Settings):

@@ -34,7 +34,7 @@ __all__ = ["ORDER", "Calibration", "features", "fit"]
 Floats = NDArray[np.float64]
 Bounds = Sequence[tuple[float | None, float | None]]
 
-#: Stars with so many segments, and more, are judged as one group when false alarms are counted.
+#: Stars seen in so many sectors, and more, are judged as one group when false alarms are counted.
 _EDGES = (1, 2, 4, 9, 21)
 
 #: Strength of the ridge that keeps separable stars' coefficients finite.
@@ -42,6 +42,9 @@ _RIDGE = 1e-4
 
 #: Bends of the line from z to log-odds, and the least it rises: no two scores become one.
 _KNOTS, _FLATTEST = 8, 0.02
+
+#: Samples of the stars by which a threshold is tried, and the share of them that it must stand.
+_DRAWS, _CONFIDENCE = 200, 0.95
 
 #: What orders the segments of a star, where it is there.
 ORDER = ("tic_id", "sector", "cadence_s", "segment", "score")
@@ -121,11 +124,13 @@ def fit(segments: pd.DataFrame, prior: float, precision: float = 0.9, low_precis
         Of stars that the network was not trained on, seen in 1 to 30 sectors: tic_id, score, is_eb (of the star: an
         EB's segment without an eclipse is one of an EB) and, if known, sector and segment, which give the order, and
         share, the weight of the star among its kind (1 if absent).
-        Every star is also looked at as if only its first 1, 2, 4, … segments were there.
+        Every star is also looked at as if only its first 1, 2, 4, … sectors (segments, if no sector is given) were
+        there.
     prior : float
-        Share of eclipsing binaries for which probabilities shall hold; stars are weighted to it.
+        Share of eclipsing binaries for which probabilities shall hold.
     precision, low_precision : float
-        Expected share of eclipsing binaries among the stars at or above `threshold`, and `low_threshold`.
+        Share of eclipsing binaries among the stars at or above `threshold`, and `low_threshold`, that is at least
+        expected: by the lower end of a 95% interval from a bootstrap over stars.
 
     Raises
     ------
@@ -140,16 +145,49 @@ def fit(segments: pd.DataFrame, prior: float, precision: float = 0.9, low_precis
     alone = np.c_[np.ones(len(x)), x]
     intercept, slope = _logistic(alone, truth, _weights(truth, 0.5, _shares(ordered)), [(None, None), (0, None)])
     nested, labels = _nested(ordered, slope, intercept)
+    looks = _Looks(nested, labels, prior)
     log_n = np.log(nested["n"].to_numpy(float))
     mean, top = nested["mean"].to_numpy(), nested["top"].to_numpy()
     design = np.c_[np.ones(len(nested)), mean, mean * log_n, top, top * log_n, log_n]
-    weights = _weights(labels, prior, nested["weight"].to_numpy())
     bounds: Bounds = [(None, None), *[(0, None)] * 4, (None, None)]
     names = ("constant", "mean", "mean_log", "top", "top_log", "number")
-    values = dict(zip(names, map(float, _logistic(design, labels, weights, bounds)), strict=True))
+    values = dict(zip(names, map(float, _logistic(design, labels, looks.fitted, bounds)), strict=True))
     limits = {"prior": prior, "threshold": 0.5, "low_threshold": 0.5}
     begun = Calibration.model_validate(limits | {"intercept": float(intercept), "slope": float(slope)} | values)
-    return _settled(begun, nested, labels, weights, (precision, low_precision))
+    return _settled(begun, looks, (precision, low_precision))
+
+
+class _Looks:
+    """Stars as they look after some of their segments, and what each of the looks weighs.
+
+    Coefficients are fitted as if binaries were less rare, half way in log-odds from the prior to even numbers, and the
+    constant is moved to the prior afterwards (Prentice & Pyke 1979, Biometrika 66, 403). At the prior itself the few
+    others that resemble binaries would decide alone, and by chance; at even numbers little would be asked of the tail
+    of others that high probabilities rest on. Thresholds are of stars as rare as they are (``weights``).
+    """
+
+    def __init__(self, nested: pd.DataFrame, labels: NDArray[np.bool_], prior: float) -> None:
+        self.nested, self.labels = nested, labels
+        share = nested["weight"].to_numpy()
+        self.shift = float(logit(prior)) / 2
+        self.fitted, self.weights = _weights(labels, float(expit(self.shift)), share), _weights(labels, prior, share)
+        # Bayesian bootstrap (Rubin 1981, Ann. Stat. 9, 130), by star, not by look.
+        _, star = np.unique(nested.index.to_numpy(), return_inverse=True)
+        chance = np.random.default_rng(0).standard_exponential((_DRAWS, star.max() + 1), np.float32)[:, star]
+        drawn = chance * self.weights.astype(np.float32)
+        for kind, total in ((labels, prior), (~labels, 1 - prior)):
+            drawn[:, kind] *= total / drawn[:, kind].sum(axis=1, keepdims=True)
+        self._drawn = drawn
+
+    def lowest(self, p: Floats, wanted: Sequence[float]) -> list[float]:
+        """Return the lowest thresholds above which the share of binaries is as wanted, by all but few of the draws."""
+        order = np.argsort(-p, kind="stable")
+        drawn = self._drawn[:, order]
+        share = np.cumsum(drawn * self.labels[order], axis=1) / np.cumsum(drawn, axis=1)
+        few = int((1 - _CONFIDENCE) * _DRAWS)
+        least = np.partition(share, few, axis=0)[few]
+        good = [np.flatnonzero(least >= precision) for precision in wanted]
+        return [float(p[order[rows[-1]]]) if len(rows) else float(p.max()) for rows in good]
 
 
 def _ramps(z: Floats, knots: Floats) -> Floats:
@@ -160,49 +198,40 @@ def _ramps(z: Floats, knots: Floats) -> Floats:
     return np.c_[np.minimum(z - knots[0], 0), inner, np.maximum(z - knots[-1], 0)]
 
 
-def _bent(begun: Calibration, nested: pd.DataFrame, labels: NDArray[np.bool_], weights: Floats) -> Calibration:
+def _bent(begun: Calibration, looks: _Looks) -> Calibration:
     """Return a calibration whose line bends where the stars, as many of each kind, want it to."""
-    z = begun._line(nested)
-    kinds = [np.quantile(z[labels == kind], np.linspace(0.02, 0.98, _KNOTS)) for kind in (False, True)]
+    z = begun._line(looks.nested)
+    kinds = [np.quantile(z[looks.labels == kind], np.linspace(0.02, 0.98, _KNOTS)) for kind in (False, True)]
     knots = np.unique(np.quantile(np.concatenate(kinds), np.linspace(0, 1, _KNOTS)))
     ramps = _ramps(z, knots)
     design = np.c_[np.ones(len(z)), ramps]
-    constant, *rises = _logistic(design, labels, weights, [(None, None), *[(_FLATTEST, None)] * ramps.shape[1]])
-    line = {"constant": float(constant), "knots": tuple(knots.tolist()), "rises": tuple(map(float, rises))}
+    constant, *rises = _logistic(
+        design, looks.labels, looks.fitted, [(None, None), *[(_FLATTEST, None)] * ramps.shape[1]]
+    )
+    line = {"constant": constant + looks.shift, "knots": tuple(knots.tolist()), "rises": tuple(map(float, rises))}
     return Calibration(**(begun.model_dump() | line))
 
 
-def _settled(
-    begun: Calibration, nested: pd.DataFrame, labels: NDArray[np.bool_], weights: Floats, wanted: tuple[float, float]
-) -> Calibration:
+def _settled(begun: Calibration, looks: _Looks, wanted: tuple[float, float]) -> Calibration:
     """Return a calibration with its thresholds, and with as many false alarms among stars seen often as seldom.
 
     Likelihood alone lets false alarms grow with n up to what binaries found are worth; a catalogue's reader compares
-    stars. So ``number`` is lowered until no group of n has a higher rate at the threshold than the first.
+    stars. So ``number`` is lowered until no group of stars seen more often has a higher rate at the threshold.
     """
+    group = np.searchsorted(_EDGES, looks.nested["seen"].to_numpy(), side="right") - 1
+    sets = [~looks.labels & (group == g) for g in np.unique(group[~looks.labels])]
     calibration = begun
     for _ in range(40):
-        calibration = _bent(calibration, nested, labels, weights)
-        p = calibration.probability(nested)
-        high, low = (_lowest(p, labels, weights, share) for share in wanted)
+        calibration = _bent(calibration, looks)
+        p = calibration.probability(looks.nested)
+        high, low = looks.lowest(p, wanted)
         calibration = calibration.model_copy(update={"threshold": high, "low_threshold": min(low, high)})
-        group = np.searchsorted(_EDGES, nested["n"].to_numpy(), side="right") - 1
-        alarm = weights * (p >= high)
-        sets = [~labels & (group == g) for g in np.unique(group[~labels])]
-        rates = [float(alarm[rows].sum() / weights[rows].sum()) for rows in sets]
+        alarm = looks.weights * (p >= high)
+        rates = [float(alarm[rows].sum() / looks.weights[rows].sum()) for rows in sets]
         if max(rates) <= max(1.2 * rates[0], 1e-4):
             return calibration
         calibration = calibration.model_copy(update={"number": calibration.number - 0.1})
     return calibration
-
-
-def _lowest(p: Floats, labels: NDArray[np.bool_], weights: Floats, precision: float) -> float:
-    """Return the lowest threshold above which the weighted share of binaries is as wanted."""
-    order = np.argsort(-p, kind="stable")
-    right = np.cumsum((weights * labels)[order])
-    share = right / np.cumsum(weights[order])
-    good = np.flatnonzero(share >= precision)
-    return float(p[order[good[-1]]]) if len(good) else float(p.max())
 
 
 def _weights(truth: NDArray[np.bool_], prior: float, shares: Floats) -> Floats:
@@ -216,14 +245,18 @@ def _shares(ordered: pd.DataFrame) -> Floats:
 
 
 def _nested(ordered: pd.DataFrame, slope: float, intercept: float) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
-    """Return the features of each star and of its first 1, 2, 4, … segments; one star weighs one in all."""
-    place = ordered.groupby("tic_id").cumcount().to_numpy()
-    size = ordered.groupby("tic_id")["score"].transform("size").to_numpy()
+    """Return the features of each star and of its first 1, 2, 4, … sectors; one star weighs one in all.
+
+    A star is seen in whole sectors: looks at parts of one would be calibrated at the expense of those that there are.
+    """
+    stars = ordered.groupby("tic_id")
+    place = (stars["sector"].rank("dense") - 1 if "sector" in ordered else stars.cumcount()).to_numpy()
+    size = pd.Series(place).groupby(ordered["tic_id"].to_numpy()).transform("max").to_numpy() + 1
     frames, first = [], 1
     while first <= 2 * size.max():
         # The last look at a star, with all its segments, comes once.
         kept = (place < first) & (first < 2 * size)
-        frames.append(features(ordered[kept], slope, intercept))
+        frames.append(features(ordered[kept], slope, intercept).assign(seen=first))
         first *= 2
     nested = pd.concat(frames)
     share = pd.Series(_shares(ordered), ordered["tic_id"]).groupby(level=0).first()

@@ -7,10 +7,12 @@ import pandas as pd
 from pipeline.simulate.damaged import write_damaged
 from pipeline.simulate.spoc import write_archive
 
-__all__ = ["write_demo_archive"]
+__all__ = ["SEED", "write_demo_archive"]
 
 _TRUTH = "sky/truth.csv"
-_SEED = 900  # no shipped model learns from simulated stars of this seed
+
+#: No shipped model learns from simulated stars of this seed.
+SEED = 900
 
 
 def write_demo_archive(folder: str | Path, stars: int) -> pd.DataFrame:
@@ -30,6 +32,6 @@ def write_demo_archive(folder: str | Path, stars: int) -> pd.DataFrame:
     """
     folder = Path(folder)
     if not (folder / _TRUTH).exists():  # written last
-        write_archive(folder / "sky", [1, 2], stars, seed=_SEED)
-    write_damaged(folder / "damaged", 1, seed=_SEED + 1)
+        write_archive(folder / "sky", [1, 2], stars, seed=SEED)
+    write_damaged(folder / "damaged", 1, seed=SEED + 1)
     return pd.read_csv(folder / _TRUTH)

@@ -138,3 +138,15 @@ def test_what_ships_is_in_production_in_every_workspace(registry: Registry, tmp_
     entry = elsewhere.resolve("eb")
     assert entry.id == id and elsewhere.load_weights(entry).keys() == weights().keys()
     assert sorted(item.path for item in entry.folder.list()) == ["card.json", "loss.png", "weights.safetensors"]
+
+
+def test_facts_of_a_shipped_model_bring_it_into_the_workspace(registry: Registry, workspace: Folder, tmp_path) -> None:
+    elsewhere = Registry(Folder(tmp_path / "elsewhere"), shipped=tmp_path / "shipped")
+    id = elsewhere.save("eb", weights(), CARD, {"loss.png": b"png"})
+    elsewhere.set_alias("eb", "production", id)
+    elsewhere.ship(elsewhere.resolve("eb"))
+    registry.annotate(registry.resolve("eb"), {"calibration": {"prior": 0.1}})
+    entry = registry.resolve("eb")
+    assert entry.card["calibration"] == {"prior": 0.1} and entry.card["metrics"] == CARD["metrics"]
+    assert workspace.exists(f"models/eb/{entry.version}/weights.safetensors") and registry.load_weights(entry)
+    assert "calibration" not in elsewhere.resolve("eb").card
