@@ -40,9 +40,10 @@ def labels(tmp_path: Path) -> Path:
 
 def test_a_run_is_found_again_only_in_its_own_workspace(workspace: Folder, tmp_path: Path) -> None:
     other = Registry(Folder(tmp_path / "other"))
-    made = other.save("calnet", {"w": torch.zeros(1)}, {"run": "x"}, {})
-    assert _made_by(other, "calnet", "x") == made
-    assert _made_by(Registry(workspace, shipped=other.own), "calnet", "x") is None
+    about = {"settings": {"epochs": 2}}
+    made = other.save("calnet", {"w": torch.zeros(1)}, about, {})
+    assert _made_by(other, "calnet", about) == made
+    assert _made_by(Registry(workspace, shipped=other.own), "calnet", about) is None
 
 
 class Set(TrainingSet):
@@ -86,6 +87,14 @@ def test_a_training_set_that_cannot_be_made_stops_the_training(workspace: Folder
     monkeypatch.setattr(predict, "run", lambda stage, workers: report)
     with pytest.raises(SkysiftError, match=r"simulated-7x1-robust\.zarr: 1 partitions failed"):
         _make(Set(workspace, TrainingSetSettings(stars=1)), 1, overwrite=False)
+
+
+def test_the_same_training_is_known_by_its_card(workspace: Folder) -> None:
+    registry = Registry(workspace)
+    about = {"model": "calnet", "settings": SETTINGS.model_dump(mode="json"), "recipe": "calnet", "data": {"stars": 3}}
+    made = registry.save("calnet", {"w": torch.zeros(1)}, about | {"metrics": {}}, {})
+    assert _made_by(registry, "calnet", about) == made
+    assert _made_by(registry, "calnet", about | {"data": {"stars": 4}}) is None
 
 
 def run_files(workspace: Folder) -> dict[str, bytes]:
