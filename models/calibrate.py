@@ -14,6 +14,8 @@ from models.spec import get_spec
 from models.trust import check
 from pipeline import stores
 from pipeline.lightcurves.calibration import Calibration, fit
+from pipeline.lightcurves.evidence import CLASSES, evidence
+from pipeline.lightcurves.kinds import fit_kinds
 from pipeline.lightcurves.training import KLASSES, TrainingSet
 from pipeline.settings import CalibrationSettings, TrainingSetSettings, TrainSettings
 from pipeline.simulate import demo
@@ -71,11 +73,20 @@ def calibrate(
     stars = _counted(pd.concat(frames, ignore_index=True))
     fold = (stars["tic_id"] // 2) % _FOLDS  # simulated identifiers are consecutive, real ones as good as random
     wanted = settings.prior, settings.precision, settings.low_precision
-    judged = [(stars[fold == number], fit(stars[fold != number], *wanted)) for number in range(_FOLDS)]
-    calibration = fit(stars, *wanted)
+    judged = [(stars[fold == number], _fitted(stars[fold != number], *wanted)) for number in range(_FOLDS)]
+    calibration = _fitted(stars, *wanted)
     checked = {"folds": _FOLDS} | check(judged) | {"simulated_for_it": [stage.describe() for stage in made]}
     registry.annotate(entry, {"calibration": calibration.model_dump(mode="json"), "calibration_check": checked})
     return calibration
+
+
+def _fitted(segments: pd.DataFrame, prior: float, precision: float, low_precision: float) -> Calibration:
+    """Return the calibration of stars, and of the kinds of the binaries among them whose kind is simulated truth."""
+    calibration = fit(segments, prior, precision, low_precision)
+    stars = evidence(segments, calibration).join(segments.groupby("tic_id")["kind"].first(), on="tic_id")
+    found = stars[stars["tier"] != "none"]
+    slope, offsets = fit_kinds(found[list(CLASSES)].to_numpy(float), found["kind"].to_numpy(str))
+    return calibration.model_copy(update={"kind_slope": slope, "kind_offsets": offsets})
 
 
 def _fresh(workspace: Folder, known: TrainingSetSettings, settings: CalibrationSettings) -> list[TrainingSet]:
@@ -102,6 +113,7 @@ def _scored(workspace: Folder, predictor: Predictor, index: pd.DataFrame) -> pd.
         first = int(rows["row"].min())
         data = stores.read(workspace, str(path), names, slice(first, int(rows["row"].max()) + 1))
         places = rows["row"].to_numpy() - first
+        rows = rows.rename(columns={"morph": "true_morph"})
         frames.append(rows.assign(**predictor.columns(*(data[name][places] for name in names))))
     scored = pd.concat(frames, ignore_index=True)
     shown = ((scored["label"] == 1) & (scored["weight"] > 0)).groupby(scored["tic_id"]).transform("any")

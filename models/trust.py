@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from models import classes
 from pipeline.lightcurves.calibration import Calibration
 from pipeline.lightcurves.evidence import evidence, recalibrate
+from pipeline.lightcurves.kinds import KINDS
 from pipeline.metrics import wilson
 
 __all__ = ["PREVALENCES", "SECTOR_STARS", "SEEN", "check"]
@@ -34,7 +36,7 @@ def check(judged: Judged) -> dict[str, Any]:
     ----------
     judged : sequence of (pandas.DataFrame, Calibration)
         Segments of stars, and a calibration that was not fitted to these: tic_id, sector, segment, kind, is_eb, score
-        and the model's other columns; share, the weight of the star among its kind. No star is in two.
+        and the model's other columns; share, the weight of the star among its kind; true_morph. No star is in two.
 
     Returns
     -------
@@ -51,6 +53,9 @@ def check(judged: Judged) -> dict[str, Any]:
         by_sectors: how many are taken for binaries at the threshold, by the first sector of all stars, and by the
         first 1, 3, 10, 30 of those that are seen most often; Wilson's intervals of these numbers, and rates with kinds
         as common as in the sky.
+
+        classes: of simulated binaries of tier high, and of simulated ellipsoidal variables, the most probable class
+        against the true one; classes_of_binaries, the same without the latter; morph: that of the former against truth.
     """
     stars = _stars(judged)
     truth, share = stars["is_eb"].to_numpy(float), float(stars["is_eb"].mean())
@@ -72,6 +77,21 @@ def check(judged: Judged) -> dict[str, Any]:
         "ece_of_chance": [float(np.mean(chance)), *_interval(chance)],
         "by_prevalence": _by_prevalence(_first(judged, 1)),
         "by_sectors": _by_sectors(judged),
+        **_classes(stars),
+    }
+
+
+def _classes(stars: pd.DataFrame) -> dict[str, Any]:
+    """Return how well simulated binaries are told apart; a real one's kind is another catalogue's word, no truth."""
+    if stars["p_ea"].isna().all():
+        return {}
+    said = classes.said(stars)
+    found = stars["kind"].isin(KINDS) & (stars["tier"] == "high")
+    both = found | (stars["kind"] == "ELL")
+    return {
+        "classes": classes.confusion(stars["kind"][both], said[both]),
+        "classes_of_binaries": classes.confusion(stars["kind"][found], said[found], KINDS),
+        "morph": classes.shape(stars["morph"][found], stars["true_morph"][found]),
     }
 
 
@@ -79,7 +99,7 @@ def _stars(judged: Judged) -> pd.DataFrame:
     """Return what the segments say of each star, and the truth."""
     frames = []
     for segments, calibration in judged:
-        truth = segments.groupby("tic_id")[["is_eb", "share"]].first()
+        truth = segments.groupby("tic_id")[["is_eb", "share", "kind", "true_morph"]].first()
         frames.append(evidence(segments, calibration).join(truth, on="tic_id"))
     return pd.concat(frames, ignore_index=True)
 

@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 KINDS = ("EA", "EB", "EW")
 
 _LEAST = 1e-6  # share below which a network's word is not taken
-_RIDGE = 1e-3  # keeps the coefficients of separable stars finite
+_RIDGE = 1e-5  # keeps the coefficients of separable stars finite
 
 
 def share_out(shares: Floats, slope: float = 1.0, offsets: tuple[float, ...] = (0.0, 0.0, 0.0)) -> Floats:

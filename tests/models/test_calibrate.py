@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.special import expit, logit
 
-from models.calibrate import _fresh
+from models.calibrate import _fitted, _fresh
 from models.trust import _ece, check
 from pipeline.lightcurves.calibration import Calibration
 from pipeline.settings import CalibrationSettings, TrainingSetSettings
@@ -26,7 +26,7 @@ def stars(rng, count, first=0, sectors=1, bias=0.0):
     # the likelihood ratio of two normal distributions 4 apart
     odds = 4 * rng.normal(np.where(truth, 2, -2), 1) + bias
     table = pd.DataFrame({"tic_id": first + np.arange(count), "is_eb": truth, "score": expit(odds)})
-    table = table.loc[table.index.repeat(sectors)].assign(segment=0, kind="EA", share=1.0)
+    table = table.loc[table.index.repeat(sectors)].assign(segment=0, kind="EA", share=1.0, true_morph=0.3)
     return table.assign(sector=np.tile(np.arange(1, sectors + 1), count)).reset_index(drop=True)
 
 
@@ -92,3 +92,31 @@ def test_stars_made_for_it_are_nobody_elses(workspace, seed):
     assert (many.settings.stars, many.settings.sectors) == (32, 30)
     assert (once.settings.stars, once.settings.sectors) == (500, 1)
     assert len(_fresh(workspace, known, CalibrationSettings(once=0))) == 1
+
+
+def kinds(rng, count, first=0):
+    """Return segments like `stars`, of binaries of three kinds; the network calls every second EA an EB."""
+    table = stars(rng, count, first)
+    kind = np.where(table["is_eb"], rng.choice(["EA", "EB", "EW"], count), rng.choice(["ELL", "ROT"], count))
+    morph = pd.Series(kind).map({"EA": 0.3, "EB": 0.6, "EW": 0.8}).to_numpy() + rng.normal(0, 0.02, count)
+    x = pd.Series(kind).map({"EA": 0.0, "EB": 3.0, "EW": 6.0}).fillna(0.0).to_numpy() + rng.normal(0, 1, count)
+    shares = np.exp(-0.5 * (x[:, None] - [0.0, 3.0, 6.0]) ** 2) * [1, 100, 1]
+    names, told = ["p_ea", "p_beta", "p_ew"], table["score"].to_numpy()
+    table[names] = told[:, None] * shares / shares.sum(axis=1, keepdims=True)
+    ell = np.where(kind == "ELL", 0.9, 0.1) * (1 - told)
+    return table.assign(kind=kind, p_ell=ell, morph=morph, morph_err=0.02, true_morph=morph + 0.05)
+
+
+def test_kinds_are_told_apart_by_what_held_out_stars_say():
+    rng = np.random.default_rng(5)
+    learnt, judged = kinds(rng, 4000), kinds(rng, 4000, first=10_000)
+    fitted = _fitted(learnt, PRIOR, 0.9, 0.5)
+    assert fitted.kind_offsets[1] == pytest.approx(-np.log(100), abs=0.5)
+    before = check([(judged, fitted.model_copy(update={"kind_offsets": (0.0, 0.0, 0.0), "kind_slope": 1.0}))])
+    after = check([(judged, fitted)])
+    assert after["classes_of_binaries"]["balanced_accuracy"] > before["classes_of_binaries"]["balanced_accuracy"] + 0.1
+    # Two Gaussians 3 apart overlap so much: 0.933 of one are nearer to its middle, of the one in between 0.866.
+    assert after["classes_of_binaries"]["balanced_accuracy"] == pytest.approx(0.911, abs=0.02)
+    assert sum(after["classes"]["matrix"][3]) == (judged["kind"] == "ELL").sum()
+    assert after["morph"]["mae"] == pytest.approx(0.05) and after["morph"]["spearman"] == pytest.approx(1)
+    assert "classes" not in check([(judged.drop(columns=["p_ea", "p_beta", "p_ew", "p_ell"]), PLAIN)])
