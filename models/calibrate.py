@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from catalogs.folder import Folder
-from models import predict
+from models import tasks
 from models.ancestry import learnt, trainings
 from models.data import training_index
 from models.registry import Registry
@@ -52,7 +52,7 @@ def calibrate(
     settings : CalibrationSettings
         Prior, precision of the tiers, stars, sectors.
     workers : int
-        Actors that simulate.
+        Processes that simulate.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def calibrate(
     known = next(stage.settings for stage in sets if stage.labelled is None)
     for stage in (made := _fresh(workspace, known, settings)):
         stage.prepare()
-        print(predict.run(stage, workers))
+        print(tasks.run(stage, workers))
         frames.append(_scored(workspace, predictor, training_index(workspace, stage.keys())))
     stars = _counted(pd.concat(frames, ignore_index=True))
     fold = (stars["tic_id"] // 2) % _FOLDS  # simulated identifiers are consecutive, real ones as good as random

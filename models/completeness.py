@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from catalogs import write
 from catalogs.folder import Folder
 from catalogs.recovery import INJECTIONS
-from models import predict
+from models import pool as actors
 from models.ancestry import learnt, saw_real_stars, trainings
 from models.injections import Injections
 from models.registry import Entry, Registry
@@ -64,7 +64,7 @@ def measure(
         raise UsageError(f"{workspace}: no star of the catalogue was observed in these sectors")
     file = None if labelled is None else _held_out(workspace, entry, labelled)
     stage = Injections(workspace, entry, sky, settings, file, "cuda" if pool[1] else "cpu")
-    report = predict.run(stage, *pool)
+    report = actors.run(stage, *pool)
     report.label = f"{entry.id}, {len(sky.quiet)} quiet stars of {len(sky.stars)}"
     if file is not None:
         report.notes.append(f"{len(file.left_out)} labelled stars are not tried: the model may have learnt from them")

@@ -31,7 +31,7 @@ from tensorboardX import SummaryWriter
 
 from catalogs import write
 from catalogs.folder import Folder
-from models import checkpoint, loop, predict
+from models import checkpoint, loop, tasks
 from models.ancestry import summary
 from models.data import FOLDS, committed_curves, label_segments, segment_index, split, training_index
 from models.evaluate import best_epoch, evaluate, figures
@@ -181,7 +181,7 @@ def _make(stage: TrainingSet, workers: int, overwrite: bool) -> None:
         except Refused:
             manifest.discard(stage.workspace, stage.name, key)
     stage.prepare()
-    report = predict.run(stage, workers)
+    report = tasks.run(stage, workers)
     print(report)
     if report.failures:
         raise SkysiftError(f"{store_path(stage.where)}: {len(report.failures)} partitions failed, nothing was trained; "

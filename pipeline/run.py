@@ -1,4 +1,4 @@
-"""Map a stage's keys over Dask and report. The other runner, over Ray Data, is `models.predict`."""
+"""Map a stage's keys over Dask and report. The runners over Ray are `models.tasks` and `models.pool`."""
 
 import itertools
 import logging

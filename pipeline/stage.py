@@ -1,7 +1,7 @@
 """What a step is: inputs, settings, a version, and ``execute(key)``, which either commits or changes nothing.
 
-A stage knows no engine. Two thin runners map `Stage.execute` over keys: `pipeline.run` on Dask, `models.predict` on
-Ray. Engines execute at least once; the commit makes the effect exactly once.
+A stage knows no engine. Thin runners map `Stage.execute` over keys: `pipeline.run` on Dask, `models.tasks` and
+`models.pool` on Ray. Engines execute at least once; the commit makes the effect exactly once.
 """
 
 import time
@@ -153,6 +153,20 @@ class Stage(ABC):
         if changed:
             raise Stale(f"{key}: stale, its input has changed since: {', '.join(changed[:3])}; {cure}")
 
+    def settled(self, key: Key) -> Outcome | None:
+        """Return the outcome of a partition that is committed already, as `execute` would; else None.
+
+        Raises
+        ------
+        Mismatch, Stale
+            If it is not what this stage would make now.
+        """
+        done = manifest.read(self.workspace, self.name, key)
+        if done is None:
+            return None
+        self.compare(key, done)
+        return Outcome(str(key), done.rows, done.counts, 0.0, skipped=True)
+
     def execute(self, key: Key, skip: dict[str, InputOutcome] | None = None) -> Outcome:
         """Make and commit a partition, unless it is committed already.
 
@@ -162,10 +176,8 @@ class Stage(ABC):
             Rows and counts of the partition as committed.
         """
         started = time.time()
-        done = manifest.read(self.workspace, self.name, key)
-        if done is not None:
-            self.compare(key, done)
-            return Outcome(str(key), done.rows, done.counts, 0.0, skipped=True)
+        if (settled := self.settled(key)) is not None:
+            return settled
         upstream = self.upstream(key)
         product = self.run(key, skip or {})
         names = self.inputs(key)

@@ -53,6 +53,11 @@ def test_importing_prediction_loads_no_dask():
     assert not loaded_by("import models.predict", {"dask", "distributed"})
 
 
+def test_importing_the_runners_loads_no_network():
+    """What runs a partition on Ray imports its runner: light curves are searched without torch in memory."""
+    assert not loaded_by("import models.pool, models.tasks", {"torch", "openvino", "dask", "distributed"})
+
+
 def test_importing_the_pipeline_loads_neither_ray_nor_torch():
     modules = [module(path) for path in SOURCES if path.is_relative_to(TREE / "pipeline")]
     assert not loaded_by(f"import {', '.join(modules)}", {"ray", "torch"})

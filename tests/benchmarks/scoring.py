@@ -15,7 +15,7 @@ import torch
 from catalogs import schema, write
 from catalogs.folder import Folder
 from cluster.local import ray_session
-from models.predict import run
+from models.pool import run
 from models.registry import Registry
 from models.runtime import Predictor
 from models.score import Score

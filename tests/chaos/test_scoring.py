@@ -6,7 +6,6 @@ import torch
 
 from catalogs.folder import Folder
 from cluster.head import ray_head
-from cluster.local import dask_client
 from models.registry import Registry
 from models.spec import get_spec
 from pipeline import recipes
@@ -18,16 +17,16 @@ from tests.chaos.killing import Chaos, content, job
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("sectors", "stars", "drivers", "actors"),
+    ("sectors", "stars", "drivers", "workers"),
     [
         pytest.param(["1-2"], 5, 1, 1, id="fast"),
         # Several snapshots, each of them the same in every round.
         pytest.param(["1", "2", "1-3"], 512, 10, 30, id="full", marks=pytest.mark.chaos),
     ],
 )
-def test_catalogues_survive_kills(tmp_path, sectors, stars, drivers, actors):
+def test_catalogues_survive_kills(tmp_path, dask_client, sectors, stars, drivers, workers):
     workspace = Folder(tmp_path / "workspace")
-    prepare(tmp_path, workspace, parse_sectors(sectors[-1]), stars)
+    prepare(tmp_path, workspace, dask_client, parse_sectors(sectors[-1]), stars)
     with ray_head(cpus=2) as head:
         options = [
             "--workspace",
@@ -47,7 +46,7 @@ def test_catalogues_survive_kills(tmp_path, sectors, stars, drivers, actors):
                 start = [*options, "--sectors", sector]
                 Chaos(
                     lambda start=start: job("score_sectors", *start, env=head.environ),
-                    lambda driver: actor_pids(head.process.pid),
+                    lambda driver: worker_pids(head.process.pid),
                     left,
                     seed=sum(left.values()),
                 ).until_done(longest_s=3.0)
@@ -56,20 +55,19 @@ def test_catalogues_survive_kills(tmp_path, sectors, stars, drivers, actors):
             return found
 
         calm, rounds = run({"driver": 0, "worker": 0}), 0
-        left = {"driver": drivers, "worker": actors}
+        left = {"driver": drivers, "worker": workers}
         while any(left.values()):
             stormy, rounds = run(left), rounds + 1
             assert stormy.keys() == calm.keys()
             assert [path for path in calm if calm[path] != stormy[path]] == []
-    print(f"{drivers} drivers and {actors} actors killed in {rounds} rounds, {len(calm)} files each the same")
+    print(f"{drivers} drivers and {workers} workers killed in {rounds} rounds, {len(calm)} files each the same")
 
 
-def prepare(folder, workspace, sectors, stars):
+def prepare(folder, workspace, client, sectors, stars):
     """Preprocess simulated sectors and put random weights into production."""
     write_archive(folder / "archive", sectors, stars, seed=8)
-    with dask_client(2) as client:
-        list(recipes.ingest_sectors(client, workspace, Folder(folder / "archive"), None, IngestSettings()))
-        list(recipes.preprocess_sectors(client, workspace, None, PreprocessSettings(recipe="calnet")))
+    list(recipes.ingest_sectors(client, workspace, Folder(folder / "archive"), None, IngestSettings()))
+    list(recipes.preprocess_sectors(client, workspace, None, PreprocessSettings(recipe="calnet")))
     torch.manual_seed(1)
     registry = Registry(workspace)
     registry.set_alias(
@@ -77,10 +75,10 @@ def prepare(folder, workspace, sectors, stars):
     )
 
 
-def actor_pids(head):
-    """Return the pids of the processes that run Ray Data's map actors."""
+def worker_pids(head):
+    """Return the pids of the processes that run Ray Data's map actors, or a partition in a plain task."""
     children = psutil.Process(head).children(recursive=True)
-    return [child.pid for child in children if "MapWorker" in name_of(child)]
+    return [child.pid for child in children if any(name in name_of(child) for name in ("MapWorker", "ray::_execute"))]
 
 
 def name_of(process):

@@ -9,7 +9,7 @@ import torch
 
 from catalogs.folder import Folder
 from catalogs.query import query
-from models import predict
+from models import pool, predict
 from models.registry import Registry
 from models.score import Score, score_files
 from models.spec import get_spec
@@ -46,8 +46,25 @@ def save(workspace, seed, alias):
 @pytest.fixture
 def workspace(prepared, tmp_path):
     """Return a copy of the prepared workspace."""
-    shutil.copytree(prepared.root, tmp_path / "workspace")
-    return Folder(tmp_path / "workspace")
+    return copied(prepared, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def scored_once(prepared, ray_cluster, tmp_path_factory):
+    """Return a workspace whose two sectors were scored together, and the report of that."""
+    workspace = copied(prepared, tmp_path_factory.mktemp("scored"))
+    return workspace, score(workspace)
+
+
+@pytest.fixture
+def scored(scored_once, tmp_path):
+    """Return a copy of the scored workspace."""
+    return copied(scored_once[0], tmp_path / "scored")
+
+
+def copied(workspace, folder):
+    shutil.copytree(workspace.root, folder / "workspace")
+    return Folder(folder / "workspace")
 
 
 def catalogs(workspace):
@@ -64,8 +81,8 @@ def all_of(workspace, sectors=None, model="calnet", settings=FP32, **options):
     return list(predict.score_sectors(workspace, model, sectors, settings, POOL, wanted=wanted, **options))
 
 
-def test_one_row_a_segment_one_row_a_star(ray_cluster, workspace):
-    report = score(workspace)
+def test_one_row_a_segment_one_row_a_star(scored_once):
+    workspace, report = scored_once
     assert report.exit_status == 0 and report.partitions == 2
     stars = pd.read_parquet(workspace.url(combine.CURRENT))
     scores = query(workspace, "eclipsing_binary_scores")
@@ -80,11 +97,10 @@ def test_one_row_a_segment_one_row_a_star(ray_cluster, workspace):
     assert manifest.read(workspace, *key.split("/", 1)).objects[0].path.endswith("snapshot-000001.parquet")
 
 
-def test_any_order_gives_the_same_table(ray_cluster, workspace, tmp_path):
-    made = []
-    for order in ([None], [[1], [2]], [[2], [1]]):
-        copy = Folder(tmp_path / f"copy-{len(made)}")
-        shutil.copytree(workspace.root, copy.root)
+def test_any_order_gives_the_same_table(ray_cluster, scored, prepared, tmp_path):
+    made = [scored]
+    for order in ([[1], [2]], [[2], [1]]):
+        copy = copied(prepared, tmp_path / f"copy-{len(made)}")
         for sectors in order:
             score(copy, sectors)
         made.append(copy)
@@ -97,19 +113,20 @@ def test_any_order_gives_the_same_table(ray_cluster, workspace, tmp_path):
     assert all(list(sectors) == [1] for sectors in earlier["sectors"])
 
 
-def test_scored_once(ray_cluster, workspace):
-    score(workspace)
-    before = catalogs(workspace)
-    report = score(workspace)
-    assert report.skipped == report.partitions == 2 and catalogs(workspace) == before
-    with pytest.raises(Mismatch, match="precision was 'fp32', is 'auto'"):
-        score(workspace, settings=ScoreSettings())
-    report = score(workspace, overwrite=True)
-    assert report.skipped == 0 and catalogs(workspace) == before
+def test_scored_once(scored, monkeypatch):
+    before = catalogs(scored)
+    with monkeypatch.context() as patch:
+        patch.setattr(pool, "_ledger", lambda: pytest.fail("actors are started for what is done"))
+        report = score(scored)
+        assert report.skipped == report.partitions == 2 and catalogs(scored) == before
+        with pytest.raises(Mismatch, match="precision was 'fp32', is 'auto'"):
+            score(scored, settings=ScoreSettings())
+    report = score(scored, overwrite=True)
+    assert report.skipped == 0 and catalogs(scored) == before
 
 
-def test_a_candidate_is_scored_beside_and_published_by_promotion(ray_cluster, workspace):
-    score(workspace)
+def test_a_candidate_is_scored_beside_and_published_by_promotion(scored):
+    workspace = scored
     production = workspace.read(combine.CURRENT)
     candidate = save(workspace, 2, "candidate")
     score(workspace, model="calnet@candidate")
@@ -139,16 +156,16 @@ def test_a_partition_that_fails_is_reported_and_the_rest_goes_on(ray_cluster, wo
     workspace.write(path, bytes(data))
     stage = Score(workspace, entry, ["s0001", "s0002"], FP32, "cpu")
     (good, bad) = stage.keys()
-    report = predict.run(stage, *POOL)
+    report = pool.run(stage, *POOL)
     assert report.exit_status == 1 and list(report.failures) == [str(bad)]
     assert manifest.read(workspace, "score", good) is not None
     workspace.remove("curves/s0002.segments/part-00000.parquet")
     with pytest.raises(Corrupt, match="--sectors 2 --overwrite"):
-        predict.run(stage, *POOL)
+        pool.run(stage, *POOL)
 
 
-def test_files_without_a_workspace_score_alike(ray_cluster, workspace, prepared, tmp_path):
-    score(workspace)
+def test_files_without_a_workspace_score_alike(scored, prepared, tmp_path):
+    workspace = scored
     files = sorted((tmp_path / "../" / prepared.root).parent.glob("archive/s001/*.fits"))[:2]
     broken = tmp_path / "broken.fits"
     broken.write_bytes(b"nothing")
