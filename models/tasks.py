@@ -59,7 +59,8 @@ def run(stage: Stage, workers: int, keys: Sequence[Key] | None = None) -> Report
         If a committed partition was made with other inputs or settings; what has begun is cancelled.
     """
     with tally(stage, keys) as counted:
-        isolate(counted, _spread(counted, counted.unsettled(), workers))
+        if left := counted.unsettled():
+            isolate(counted, _spread(counted, left, workers))
     return counted.report
 
 
@@ -161,7 +162,7 @@ def _spread(counted: Tally, keys: Sequence[Key], workers: int) -> list[Key]:
             counted.take(key, answer)
     finally:
         for begun in running:
-            ray.cancel(begun)
+            ray.cancel(begun, force=True)  # a gentle one is lost on a task that is just starting
     return deadly
 
 
