@@ -11,18 +11,18 @@ from jobs.demo import main
 @pytest.mark.slow
 def test_demo_makes_catalogue_and_report_and_repeats_nothing(tmp_path, monkeypatch, dask_client, ray_cluster):
     monkeypatch.setenv(DASK_ADDRESS, dask_client.scheduler.address)
-    arguments = ["--workspace", str(tmp_path / "demo"), "--stars", "30", "--workers", "1"]
+    arguments = ["--workspace", str(tmp_path / "demo"), "--stars", "12", "--workers", "1"]
     first = CliRunner().invoke(main, arguments)
     assert first.exit_code == 0, first.output
     assert "8 rejected" in first.output
     catalogue = tmp_path / "demo/catalogs/eclipsing_binaries.parquet"
     stars = pd.read_parquet(catalogue)
-    assert stars["tic_id"].nunique() == 31  # and a good one among the damaged files
+    assert stars["tic_id"].nunique() == 13  # and a good one among the damaged files
     assert str(stars.nlargest(1, "p_eb")["tic_id"].iloc[0]) in first.output
     assert str(catalogue) in first.output
     report = tmp_path / "demo/reports/eclipsing_binaries.html"
     assert f"report: {report}" in first.output
-    assert "Only the 30 stars count" in report.read_text()
+    assert "Only the 12 stars count" in report.read_text()
 
     before = catalogue.read_bytes()
     second = CliRunner().invoke(main, arguments)

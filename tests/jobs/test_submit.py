@@ -1,4 +1,7 @@
-"""The three jobs on a real Ray cluster through ``ray job submit``, on real files, on disk and on S3."""
+"""The three jobs on a real Ray cluster through ``ray job submit``, on real files, on disk and on S3.
+
+On disk they start a Dask each, with S3 they find one that runs.
+"""
 
 import subprocess
 import sys
@@ -39,15 +42,17 @@ def submit(head, tree, *command):
 @pytest.mark.parametrize("where", ["disk", "s3"])
 def test_all_real_files_go_through(head, tree, shared_data, where, request, tmp_path):
     source = shared_data / "lightcurves" / "tess_2min"
+    dask = []
     if where == "disk":
         archive, workspace = Folder(source), Folder(tmp_path / "workspace")
     else:
+        dask = ["--dask-address", request.getfixturevalue("dask_client").scheduler.address]
         bucket = request.getfixturevalue("s3_folder")
         archive, workspace = bucket.child("archive"), bucket.child("workspace")
         for path in sorted(source.rglob("*.fits")):
             archive.write(str(path.relative_to(source)), path.read_bytes())
-    submit(head, tree, "jobs.ingest_sectors", "--archive", archive.root, "--workspace", workspace.root)
-    submit(head, tree, "jobs.preprocess_sectors", "--workspace", workspace.root)
+    submit(head, tree, "jobs.ingest_sectors", "--archive", archive.root, "--workspace", workspace.root, *dask)
+    submit(head, tree, "jobs.preprocess_sectors", "--workspace", workspace.root, *dask)
     submit(head, tree, "jobs.score_sectors", "--workspace", workspace.root)
     table = status.status(workspace)
     assert table[table["stage"] == "ingest"]["done"].sum() == 27
