@@ -15,7 +15,7 @@ import torch
 
 from catalogs import write
 from catalogs.folder import Entry, Folder
-from models import checkpoint, loop, predict
+from models import checkpoint, loop, tasks
 from models.loop import rate
 from models.registry import Registry
 from models.train import _made_by, _make, train
@@ -60,7 +60,7 @@ class Set(TrainingSet):
 
 
 def here(stage: Set, workers: int) -> Report:
-    """Stand in for `models.predict.run`."""
+    """Stand in for `models.tasks.run`."""
     report = Report(stage.name)
     for key in stage.keys():  # noqa: SIM118 — no dict
         report.add(stage.execute(key))
@@ -68,7 +68,7 @@ def here(stage: Set, workers: int) -> Report:
 
 
 def test_a_stale_training_set_is_made_anew_only_to_overwrite_it(workspace: Folder, monkeypatch: Any) -> None:
-    monkeypatch.setattr(predict, "run", here)
+    monkeypatch.setattr(tasks, "run", here)
     stage = Set(workspace, TrainingSetSettings(stars=1))
     _make(stage, 1, overwrite=False)
     before = manifest.read(workspace, "training", stage.keys()[0])
@@ -84,7 +84,7 @@ def test_a_stale_training_set_is_made_anew_only_to_overwrite_it(workspace: Folde
 
 def test_a_training_set_that_cannot_be_made_stops_the_training(workspace: Folder, monkeypatch: Any) -> None:
     report = Report("training", failures={"training/x/part-00000": "MemoryError"})
-    monkeypatch.setattr(predict, "run", lambda stage, workers: report)
+    monkeypatch.setattr(tasks, "run", lambda stage, workers: report)
     with pytest.raises(SkysiftError, match=r"simulated-7x1-robust\.zarr: 1 partitions failed"):
         _make(Set(workspace, TrainingSetSettings(stars=1)), 1, overwrite=False)
 
