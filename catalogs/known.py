@@ -11,11 +11,9 @@ from scipy.spatial import cKDTree
 
 from catalogs.folder import Folder
 from catalogs.lists import KnownError, parse
+from catalogs.variability import parse as parse_type
 
-__all__ = ["ECLIPSING", "KnownError", "KnownList", "is_new", "known_in", "read"]
-
-#: Classes of eclipsing binaries, the VSX's types among them.
-ECLIPSING = frozenset({"EB", "EA", "EW", "E", "EC", "ED", "ESD", "ECL"})
+__all__ = ["KnownError", "KnownList", "is_new", "known_in", "read"]
 
 #: Largest distance of one star in two catalogues that share no identifier: Kepler's positions are given to 0.36
 #: arcsec, and proper motions between the epochs seldom exceed the rest.
@@ -40,9 +38,8 @@ class KnownList:
 
     @property
     def is_eclipsing(self) -> NDArray[np.bool_]:
-        """Which rows are eclipsing binaries, or may be: any piece of a class such as ``ELL|EW`` or ``EA+DSCT``."""
-        pieces = self.stars["klass"].str.upper().str.split(r"[:/|+,\s]+", regex=True)
-        return np.array([not ECLIPSING.isdisjoint(own) for own in pieces], bool)
+        """Which rows are eclipsing binaries, or may be: ``EA?``, and any piece of ``ELL|EW`` or ``EA+DSCT``."""
+        return np.array([parse_type(klass).may_eclipse for klass in self.stars["klass"]], bool)
 
     @property
     def labels(self) -> list[str]:

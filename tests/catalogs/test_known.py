@@ -63,7 +63,11 @@ def test_stars_are_found_by_identifier_or_by_place(lists):
 
 
 @pytest.mark.parametrize(
-    ("klass", "new"), [("EB", False), ("ELL|EW", False), ("GDOR+EA", False), ("ELL", True), ("VAR", True), ("", True)]
+    ("klass", "new"),
+    [
+        *((eclipsing, False) for eclipsing in ("EB", "ELL|EW", "GDOR+EA", "EA?", "EA:", "ea/sd")),
+        *((other, True) for other in ("ELL", "VAR", "DSCT?", "")),
+    ],
 )
 def test_a_class_that_may_be_eclipsing_is_not_new(lists, klass, new):
     skarka = [lists(SKARKA.format(klass=klass))]
