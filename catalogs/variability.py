@@ -10,12 +10,12 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
+from catalogs.binaries import KINDS
+
 __all__ = ["Variability", "parse"]
 
-_CLASSES = ("EA", "EB", "EW")
-
 #: Types of eclipsing binaries: those named by the shape of the light curve, by how close the stars are, or by neither.
-_ECLIPSING = {*_CLASSES, "E", "EC", "ED", "ESD", "ECL"}
+_ECLIPSING = {*KINDS, "E", "EC", "ED", "ESD", "ECL"}
 
 _YES, _NO = {"1", "TRUE", "YES"}, {"0", "FALSE", "NO", "NOT EB", "NEGATIVE", "UNLISTED", "OTHER", "QUIET"}
 
@@ -109,4 +109,4 @@ def _klass(text: str, main: str) -> str:
     """Return the class of an eclipsing binary: behind the colon of ``EB:``, else what its type says."""
     head, colon, tail = text.partition(":")
     named = tail if head == "EB" and colon else main
-    return named if named in _CLASSES else "E"
+    return named if named in KINDS else "E"

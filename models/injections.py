@@ -5,7 +5,6 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from catalogs import write
 from catalogs.folder import Folder
@@ -165,8 +164,7 @@ class Injections(Stage):
             if number == numbers[-1] or sum(len(one.segments) for one in ready.values()) >= _TOGETHER:
                 rows += self._judge(sort, ready, outcomes)
                 ready = {}
-        table = pa.Table.from_pylist(rows, schema=INJECTIONS.arrow_schema())
-        written = Object(*write.write(self.workspace, recovery.trials_path(key), table, INJECTIONS))
+        written = Object(*write.write(self.workspace, recovery.trials_path(key), INJECTIONS.of(rows), INJECTIONS))
         final = [outcomes.get(name, InputOutcome(name, State.DONE)) for name in self.inputs(key)]
         return Product([written], len(rows), final, {"runtime": self.predictor.describe()})
 
@@ -222,7 +220,7 @@ class Injections(Stage):
                 if found is None:
                     continue
                 row |= found
-            rows.append(_known(row))
+            rows.append(row)
         return rows
 
     def _ephemeris(self, sort: str, number: int, star: dict[str, Any]) -> dict[str, float]:
@@ -240,9 +238,3 @@ def _tried(outcomes: dict[str, InputOutcome], name: str, work: Callable[..., _Re
     except Exception as error:  # noqa: BLE001 — whatever it was, it was this trial's
         outcomes[name] = InputOutcome(name, State.FAILED, "exception", f"{type(error).__name__}: {error}")
         return None
-
-
-def _known(values: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: None if isinstance(value, float) and not np.isfinite(value) else value for name, value in values.items()
-    }

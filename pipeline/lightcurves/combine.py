@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 
 from catalogs import schema, write
+from catalogs.binaries import Flag
 from catalogs.folder import Folder
 from catalogs.known import KnownList, is_new, known_in
 from pipeline import manifest
@@ -26,7 +27,6 @@ from pipeline.lightcurves.evidence import Calibration, evidence
 from pipeline.lightcurves.scored import Scored
 from pipeline.lightcurves.search import Systems
 from pipeline.lightcurves.snapshot import CURRENT, Snapshot, current_model, publish, snapshots
-from pipeline.lightcurves.vetting import Flag
 from pipeline.partition import CADENCES, where_cadence, where_sector
 from pipeline.settings import SystemsSettings, digest
 

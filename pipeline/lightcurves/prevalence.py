@@ -8,6 +8,7 @@ import pandas as pd
 import pyarrow as pa
 
 from catalogs import schema, write
+from catalogs.binaries import KINDS
 from catalogs.folder import Folder
 from pipeline import manifest
 from pipeline.errors import Mismatch, UsageError
@@ -19,8 +20,6 @@ from pipeline.settings import digest
 __all__ = ["VERSION", "Moved", "move"]
 
 VERSION = 1
-
-_BINARY = ["p_ea", "p_beta", "p_ew"]
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,7 @@ def _moved(stars: pd.DataFrame, held: float, prior: float, low_threshold: float)
     before = stars["p_eb"].to_numpy(float)
     after = recalibrate(before, held, prior)
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = {name: np.where(before > 0, stars[name] * after / before, 0.0) for name in _BINARY}
+        found = {name: np.where(before > 0, stars[name] * after / before, 0.0) for name in KINDS.values()}
         ell = np.where(before < 1, stars["p_ell"] * (1 - after) / (1 - before), 0.0)
     unknown = stars["p_ea"].isna().to_numpy()
     found = {name: np.where(unknown, np.nan, np.minimum(values, 1)) for name, values in found.items()}

@@ -6,7 +6,6 @@ partitions beside the old ones, on which older snapshots rest.
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -169,8 +168,8 @@ class Systems(Stage):
         rows = []
         for system in found:
             verdict = vet(curves, system, [other for other in found if other is not system])
-            rows.append({"tic_id": star.tic_id} | _known(asdict(system)) | _known(asdict(verdict)))
-        table = pa.Table.from_pylist(rows, schema=schema.SYSTEMS.arrow_schema())
+            rows.append({"tic_id": star.tic_id} | asdict(system) | asdict(verdict))
+        table = schema.SYSTEMS.of(rows)
         schema.SYSTEMS.check(table)
         return table
 
@@ -194,14 +193,6 @@ class Systems(Stage):
         table = pa.concat_tables(tables)
         written = Object(*write.write(self.workspace, path(key), table, schema.SYSTEMS))
         return Product([written], len(table), outcomes)
-
-
-def _known(values: dict[str, Any]) -> dict[str, Any]:
-    """Return values with None for what is no finite number."""
-    return {
-        name: None if isinstance(value, float | np.floating) and not np.isfinite(value) else value
-        for name, value in values.items()
-    }
 
 
 def _identities(workspace: Folder, names: set[str]) -> dict[str, str]:

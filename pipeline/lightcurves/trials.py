@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 
 from catalogs import schema, write
+from catalogs.binaries import KINDS
 from catalogs.folder import Folder
 from pipeline import manifest
 from pipeline.errors import Missing
@@ -42,7 +43,6 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 
-_BINARY = {"p_ea": "EA", "p_beta": "EB", "p_ew": "EW"}
 # How labels of what varies all the time begin.
 _WAVES = ("GDOR", "DSCT", "SCT", "HADS", "SPB", "RR", "CEP", "DCEP", "ROT", "BY", "ACV")
 _AROUND = 43_200.0  # seconds
@@ -189,8 +189,8 @@ def _varies(star: LabelledStar) -> bool:
 
 def class_found(stars: pd.DataFrame) -> list[str]:
     """Return the likeliest class of eclipsing binary of each row (p_ea, p_beta, p_ew); 'E' where none is given."""
-    shares = stars.reindex(columns=list(_BINARY)).astype(float).to_numpy()
-    names = np.array([*_BINARY.values()])
+    shares = stars.reindex(columns=[*KINDS.values()]).astype(float).to_numpy()
+    names = np.array([*KINDS])
     best = np.nan_to_num(shares, nan=-1.0).argmax(axis=1)
     return np.where(np.isfinite(shares).all(axis=1), names[best], "E").tolist()
 

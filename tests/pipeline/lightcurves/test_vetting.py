@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from catalogs.binaries import is_clean
+from catalogs.binaries import Flag, is_clean, meanings
 from pipeline.lightcurves.dips import are_unequal, coherence, dips
 from pipeline.lightcurves.events import depths, events, fold, minima
 from pipeline.lightcurves.shape import ellipsoidal, flat_bottom, secondary
 from pipeline.lightcurves.systematics import coincident
-from pipeline.lightcurves.vetting import Flag, is_planet_like, meanings, vet
+from pipeline.lightcurves.vetting import is_planet_like, vet
 from pipeline.simulate.eclipses import hidden_fraction
 
 PLAIN = {"period": 3.1, "epoch": 1327.2}
