@@ -84,12 +84,7 @@ class Flag(IntFlag):
 #: Bits that say that the dips are no eclipses of two stars, or not of this star. The others say that the period may be
 #: another, or that there are few data; others' light in the aperture spoils a row unless it cannot be what is lost.
 SPOILED = (
-    Flag.SYSTEMATIC_TIME
-    | Flag.CENTROID_SHIFT
-    | Flag.PLANET_LIKE
-    | Flag.IRREGULAR_DIPS
-    | Flag.BLENDED
-    | Flag.NOISE_LIKE
+    Flag.SYSTEMATIC_TIME | Flag.CENTROID_SHIFT | Flag.PLANET_LIKE | Flag.IRREGULAR_DIPS | Flag.BLENDED | Flag.NOISE_LIKE
 )
 
 #: Value → meaning of ``period_flag``.
@@ -239,9 +234,28 @@ _SEEN = (
     Column("duty_cycle", FLOAT, "", "arith.factor;time.interval", "Share of t_start to t_end with good data", (0, 1)),
 )
 
+_SHOWN = (
+    "Meant are those that show eclipses in these data: a binary whose eclipses are all lost in the noise or fall "
+    "outside the data counts neither way"
+)
+
 _VERDICT = (
-    Column("p_eb", FLOAT, "", "stat.probability", "Probability of an eclipsing binary: p_ea + p_beta + p_ew", (0, 1)),
-    _number("p_prior", "", "stat.probability", "Share of eclipsing binaries among stars that p_eb holds for", 0, 1),
+    Column(
+        "p_eb",
+        FLOAT,
+        "",
+        "stat.probability",
+        f"Probability of an eclipsing binary: p_ea + p_beta + p_ew. {_SHOWN}",
+        (0, 1),
+    ),
+    _number(
+        "p_prior",
+        "",
+        "stat.probability",
+        f"Share of eclipsing binaries among stars that p_eb holds for. {_SHOWN}",
+        0,
+        1,
+    ),
     Column("threshold", FLOAT, "", "stat.param", "p_eb from which tier is high", (0, 1)),
     Column("tier", TEXT, "", "meta.code.class", _words(TIERS), pattern="|".join(TIERS)),
     Column("score_max", FLOAT, "", "stat.probability;stat.max", "Highest score of a segment", (0, 1)),
@@ -253,11 +267,28 @@ def _star_of_group(name: str, meaning: str) -> Column:
     return Column(name, LONG, "", "meta.id.assoc", meaning, (0, None), True)
 
 
+_UNREVIEWED = "null throughout as long as there are no reviews"
+
 _CONTEXT = (
     _star_of_group("blend_group", "Smallest TIC among the stars that share this ephemeris; null if it is alone"),
     _star_of_group("source_tic_id", "Star of the blend group that the eclipses are likely of"),
-    _number("completeness", "", "stat.probability", "Share of injected eclipses like these that are found", 0, 1),
-    _number("reliability", "", "stat.probability", "Share of such detections that are no false alarm", 0, 1),
+    _number(
+        "completeness",
+        "",
+        "stat.probability",
+        "Share of injected eclipses like these that are found with tier high, whatever the tier of the row; null where "
+        "period is a lower limit",
+        0,
+        1,
+    ),
+    _number(
+        "reliability",
+        "",
+        "stat.probability",
+        "Share of such detections that are no false alarm, in the sectors that it was measured in",
+        0,
+        1,
+    ),
     Column(
         "known_in",
         TEXT,
@@ -271,13 +302,15 @@ _CONTEXT = (
         pa.bool_(),
         "",
         "meta.code",
-        "No list given calls it an eclipsing binary; null if none was given",
+        "No list given calls it an eclipsing binary; null if none was given, and where tier is none",
         nullable=True,
     ),
     _FLAG,
-    Column("review_label", TEXT, "", "meta.code.class", "What a person called it", nullable=True),
-    Column("reviewed_by", TEXT, "", "meta.id;meta.curation", "Who", nullable=True),
-    Column("reviewed_at", TEXT, "", "time.creation;meta.curation", "When, ISO 8601, UTC", nullable=True),
+    Column("review_label", TEXT, "", "meta.code.class", f"What a person called it; {_UNREVIEWED}", nullable=True),
+    Column("reviewed_by", TEXT, "", "meta.id;meta.curation", f"Who; {_UNREVIEWED}", nullable=True),
+    Column(
+        "reviewed_at", TEXT, "", "time.creation;meta.curation", f"When, ISO 8601, UTC; {_UNREVIEWED}", nullable=True
+    ),
     Column("n_segments", INT, "", "meta.number;obs", "Segments combined, of one cadence a sector", (1, None)),
     GLS_PERIOD,
 )

@@ -18,7 +18,7 @@ import pyarrow as pa
 from catalogs import schema, write
 from catalogs.binaries import Flag
 from catalogs.folder import Folder
-from catalogs.known import KnownList, is_new, known_in
+from catalogs.known import JOINT, KnownList, is_new, known_in
 from pipeline import manifest
 from pipeline.errors import Missing
 from pipeline.lightcurves import recovery, scored, search, snapshot
@@ -219,13 +219,14 @@ def _with_blends(stars: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_lists(stars: pd.DataFrame, known: Sequence[KnownList]) -> pd.DataFrame:
-    """Return the rows with the lists that have the star, and whether none calls it an eclipsing binary."""
+    """Return the rows with the lists that have the star, and of likely binaries whether none calls them one."""
     if not known:
         return stars
     tic_id, ra, dec = stars["tic_id"].to_numpy(), stars["ra"].to_numpy(float), stars["dec"].to_numpy(float)
     lists = sorted(known, key=lambda one: one.name)
-    named = ["; ".join(names) or None for names in known_in(tic_id, ra, dec, lists)]
-    return stars.assign(known_in=pd.Series(named, stars.index, object), is_new=is_new(tic_id, ra, dec, lists))
+    named = [JOINT.join(names) or None for names in known_in(tic_id, ra, dec, lists)]
+    fresh = pd.Series(is_new(named, stars["tier"]), stars.index, object)
+    return stars.assign(known_in=pd.Series(named, stars.index, object), is_new=fresh)
 
 
 def _digest(known: KnownList) -> str:

@@ -234,7 +234,8 @@ def test_known_lists_say_what_is_new(workspace):
     *_, same = make(workspace, known=[other, one])
     stars = table(workspace, listed).drop_duplicates("tic_id").set_index("tic_id")
     assert same == listed and listed.number == plain.number + 1
-    assert stars.loc[tics[0], "known_in"] == "more; prsa2022" and stars["is_new"].sum() == 4
+    assert stars.loc[tics[0], "known_in"] == "more; prsa2022" and stars["is_new"].sum() == 3
+    assert stars["is_new"].isna().equals(stars["tier"] == "none") and stars["is_new"].isna().sum() == 1
     assert stars.loc[tics[1], "known_in"] == "prsa2022: ELL" and pd.isna(stars.loc[tics[2], "known_in"])
 
 
