@@ -166,7 +166,8 @@ def _is_irregular(star: StarCurves, ephemeris: Ephemeris, others: Sequence[Ephem
     if 2 * minima(ephemeris)[0].half > WIDE * ephemeris.period and coherence(star, ephemeris) < INCOHERENT:
         return True
     left = [dip for dip in dips(star, [ephemeris, *others]) if dip.depth > 0.5 * ephemeris.depth_1]
-    sectors = [next(o.sector for o in star.observations if o.time[-1] >= dip.time) for dip in left]
+    filled = [one for one in star.observations if len(one.time)]
+    sectors = [next(one.sector for one in filled if one.time[-1] >= dip.time) for dip in left]
     as_events = [
         Event(Minimum(1, dip.time, np.inf, max(dip.width / 2, 0.02), dip.depth), 0, sector, dip.time)
         for dip, sector in zip(left, sectors, strict=True)
