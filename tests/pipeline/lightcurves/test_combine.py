@@ -28,6 +28,7 @@ from pipeline.run import run
 from pipeline.settings import IngestSettings, PreprocessSettings, SystemsSettings
 from pipeline.simulate.spoc import write_archive
 from pipeline.stage import State
+from tests.properties import mutate
 
 MODEL, SHA = "eb-0123abcd", "0123abcd" * 8
 CALIBRATION = Calibration(
@@ -41,6 +42,11 @@ def curves(tmp_path_factory):
     """Return a workspace with five stars in sectors 1 and 2, preprocessed."""
     top = tmp_path_factory.mktemp("combine")
     write_archive(top / "archive", [1, 2], 5, seed=6)
+    return prepared(top)
+
+
+def prepared(top):
+    """Return a workspace with the light curves of an archive, preprocessed."""
     workspace, archive = Folder(top / "workspace"), Folder(top / "archive")
     settings = IngestSettings()
     for sector, found in plan.find(archive, None, settings.pattern).items():
@@ -237,6 +243,32 @@ def test_known_lists_say_what_is_new(workspace):
     assert stars.loc[tics[0], "known_in"] == "more; prsa2022" and stars["is_new"].sum() == 3
     assert stars["is_new"].isna().equals(stars["tier"] == "none") and stars["is_new"].isna().sum() == 1
     assert stars.loc[tics[1], "known_in"] == "prsa2022: ELL" and pd.isna(stars.loc[tics[2], "known_in"])
+
+
+def test_an_odd_header_spoils_neither_partition_nor_catalogue(tmp_path):
+    write_archive(tmp_path / "archive", [1], 5, seed=6)
+    path = sorted((tmp_path / "archive").rglob("*.fits"))[0]
+    data = path.read_bytes()
+    for card, value in (
+        ("TESSMAG", "99.0"),
+        ("TEFF", "-1"),
+        ("RADIUS", "-9E9"),
+        ("CROWDSAP", "-0.5"),
+        ("PMRA", "1E39"),
+    ):
+        changed = mutate.set_card(data, card, value)
+        assert changed != data, card
+        data = changed
+    path.write_bytes(data)
+    workspace = prepared(tmp_path)
+    score(workspace, [1])
+    stars = table(workspace, make(workspace)[2]).set_index("tic_id")
+    outcomes = write.read(workspace, "outcomes/ingest/s0001/part-00000.parquet").to_pandas()
+    odd = outcomes.set_index("input").loc[path.relative_to(tmp_path / "archive").as_posix()]
+    assert odd["state"] == "done" and "TESSMAG 99 is not from -5 to 40, and taken as unknown; TEFF" in odd["message"]
+    tic_id = min(stars.index)
+    unknown = ["tmag", "teff", "radius", "crowdsap_min", "pmra"]
+    assert stars.loc[tic_id, unknown].isna().all() and stars.drop(tic_id)[unknown].notna().all(axis=None)
 
 
 def test_blends_are_flagged_but_at_their_source(workspace, monkeypatch):
