@@ -108,7 +108,7 @@ def draft(
     settings = settings or SystemsSettings.load(None, "systems")
     found = scored.read(workspace, model_id)
     stars = evidence(found.segments, calibration)
-    rows = _one_a_sector(scored.rows(workspace, found.curves))
+    rows = scored.one_a_sector(scored.rows(workspace, found.curves), found.segments)
     chosen = search.choose(stars, rows, found, settings.min_p, listed)
     systems = Systems(workspace, model_id, chosen, settings)
     unscored = tuple(sorted(set(map(int, listed)) - set(stars["tic_id"])))
@@ -165,14 +165,6 @@ def _nullable(dtype: pa.DataType) -> Any:
     return {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype()}.get(dtype)
 
 
-def _one_a_sector(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the light curves without those whose photons another cadence of the sector has too."""
-    order = {cadence: rank for rank, cadence in enumerate(CADENCES)}
-    rank = rows["store"].map(lambda store: order[where_cadence(store)])
-    sector = rows["store"].map(where_sector)
-    return rows[rank == rank.groupby([rows["tic_id"], sector]).transform("min")].reset_index(drop=True)
-
-
 def _stars(made: Draft, systems: pd.DataFrame) -> pd.DataFrame:
     """Return one row a system: the star's facts, when it was seen, the verdict and the system's ephemeris."""
     stars = made.stars.merge(_seen(made.scored.segments), on="tic_id", validate="one_to_one")
@@ -203,8 +195,7 @@ def _seen(segments: pd.DataFrame) -> pd.DataFrame:
 
 def _facts(rows: pd.DataFrame) -> pd.DataFrame:
     """Return what headers say of each star, the last sector that knows it first, and its lowest CROWDSAP."""
-    by_sector = rows.assign(sector=rows["store"].map(where_sector)).sort_values(["tic_id", "sector"], kind="stable")
-    grouped = by_sector.groupby("tic_id", sort=True)
+    grouped = rows.sort_values(["tic_id", "sector"], kind="stable").groupby("tic_id", sort=True)
     columns = {name: grouped[name].last() for name in _FACTS} | {"crowdsap_min": grouped["crowdsap"].min()}
     return pd.DataFrame(columns).reset_index()
 

@@ -112,7 +112,7 @@ def survey(workspace: Folder, model_id: str, sectors: Sequence[int] | None, quie
     path, upstream = _newest(workspace, model_id)
     table = write.read(workspace, path, schema.STARS).to_pandas()
     found = scored.read(workspace, model_id)
-    rows = scored.rows(workspace, found.curves)
+    rows = scored.one_a_sector(scored.rows(workspace, found.curves), found.segments)
     if sectors is not None:
         rows = rows[rows["store"].map(where_sector).isin(list(sectors))]
     power = found.segments.groupby("tic_id")["gls_power"].median()
