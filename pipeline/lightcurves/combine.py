@@ -26,13 +26,20 @@ from pipeline.lightcurves.blends import blend_groups
 from pipeline.lightcurves.evidence import Calibration, evidence
 from pipeline.lightcurves.scored import Scored
 from pipeline.lightcurves.search import Systems
-from pipeline.lightcurves.snapshot import CURRENT, Snapshot, current_model, publish, snapshots
-from pipeline.partition import CADENCES, where_cadence, where_sector
+from pipeline.lightcurves.snapshot import CURRENT, VERSION, Snapshot, current_model, newest, publish, snapshots
 from pipeline.settings import SystemsSettings, digest
 
-__all__ = ["CURRENT", "VERSION", "Draft", "Snapshot", "combine", "current_model", "draft", "publish", "snapshots"]
-
-VERSION = 2
+__all__ = [
+    "CURRENT",
+    "Draft",
+    "Snapshot",
+    "combine",
+    "current_model",
+    "draft",
+    "newest",
+    "publish",
+    "snapshots",
+]
 
 _FACTS = ["pmra", "pmdec", "teff", "radius"]
 
@@ -146,17 +153,17 @@ def combine(made: Draft, known: Sequence[KnownList] = ()) -> Snapshot:
         "known": sorted(map(_digest, known)),
     }
     release = digest([upstream, VERSION, settings])[:16]
-    if (done := snapshot.find(workspace, made.model_id, release)) is not None:
+    if (done := snapshot.renewed(workspace, made.model_id, release)) is not None:
         return done
     tables = [write.read(workspace, search.path(record.key), schema.SYSTEMS) for record in found]
     systems = pa.concat_tables([schema.SYSTEMS.empty(), *tables]).to_pandas(types_mapper=_nullable)
     stars = _with_lists(_with_blends(_stars(made, systems)), known)
     stars = stars if measured is None else measured.joined(stars)
-    origin = snapshot.provenance(made.model_id, made.model_sha256, release, VERSION, settings)
+    origin = snapshot.provenance(made.model_id, made.model_sha256, release, settings)
     wanted = stars.assign(**origin).drop(columns=["low_threshold"])
     return snapshot.commit(
         workspace, made.model_id, release, pa.Table.from_pandas(wanted, preserve_index=False),
-        version=VERSION, settings=settings, upstream=upstream, inputs=len(made.scored.segments), started=started,
+        settings=settings, upstream=upstream, inputs=len(made.scored.segments), started=started,
     )  # fmt: skip
 
 

@@ -17,7 +17,6 @@ from scipy.ndimage import median_filter
 from catalogs import schema, write
 from catalogs.binaries import KINDS
 from catalogs.folder import Folder
-from pipeline import manifest
 from pipeline.errors import Missing
 from pipeline.lightcurves import scored, search, snapshot
 from pipeline.lightcurves.clean import Segment, prepare
@@ -135,12 +134,11 @@ def survey(workspace: Folder, model_id: str, sectors: Sequence[int] | None, quie
 
 def _newest(workspace: Folder, model_id: str) -> tuple[str, dict[str, str]]:
     """Return the model's newest catalogue at its own prior, and what it was made from but for older trials."""
-    for one in reversed(snapshot.snapshots(workspace, model_id)):
-        record = manifest.read(workspace, snapshot.STAGE, snapshot.key_of(model_id, one.release))
-        if record is not None and "moved_from" not in record.details:
-            kept = {name: id for name, id in record.upstream.items() if "/completeness/" not in name}
-            return one.path, kept
-    raise Missing(f"{workspace}: no catalogue of {model_id}; run score_sectors")
+    record = snapshot.origin(workspace, model_id)
+    if record is None:
+        raise Missing(f"{workspace}: no catalogue of {model_id}; run score_sectors")
+    kept = {name: id for name, id in record.upstream.items() if "/completeness/" not in name}
+    return str(record.details["snapshot"]["path"]), kept
 
 
 def choose_stars(

@@ -3,6 +3,8 @@
 import importlib
 import json
 import shutil
+import time
+from datetime import UTC, datetime
 
 import numpy as np
 import pandas as pd
@@ -14,9 +16,10 @@ from catalogs import schema, write
 from catalogs.binaries import Flag, meanings
 from catalogs.folder import Folder
 from catalogs.known import KnownList
+from catalogs.query import query
 from pipeline import manifest, stores
 from pipeline.errors import Mismatch, Missing, Stale, UsageError
-from pipeline.lightcurves import combine, ingest, lineage, plan, preprocess, prevalence, search
+from pipeline.lightcurves import combine, ingest, lineage, plan, preprocess, prevalence, search, trials
 from pipeline.lightcurves.ephemeris import Ephemeris
 from pipeline.lightcurves.evidence import Calibration
 from pipeline.lightcurves.ingest import Ingest
@@ -304,13 +307,54 @@ def test_a_catalogue_is_moved_to_another_prior_and_back(workspace):
     assert prevalence.move(workspace, MODEL, 0.01, CALIBRATION.low_threshold).after == moved.after
     assert prevalence.move(workspace, MODEL, 0.1, CALIBRATION.low_threshold).after == base
     more = prevalence.move(workspace, MODEL, 0.9, CALIBRATION.low_threshold)
-    assert more.without == 1 and more.prior_before == 0.01
+    assert more.without == 1 and more.prior_before == 0.1
     assert lineage.explain(workspace, int(after["tic_id"][0]))["row"] is None  # nothing was published
     with pytest.raises(UsageError, match="not a share"):
         prevalence.move(workspace, MODEL, 1.0, 0.3)
 
 
 PROVENANCE = [column.name for column in schema.PROVENANCE]
+
+
+def test_every_way_to_ask_tells_the_catalogue_that_was_made_last(workspace):
+    score(workspace, [1], chances=(0.9, 0.6, 0.95, 0.05, 0.8))
+    card = {"weights_sha256": SHA, "calibration": CALIBRATION.model_dump()}
+    workspace.write("models/eb/0123abcd/card.json", json.dumps(card).encode())
+    promote = importlib.import_module("jobs.promote").main
+    for prior, path in ((0.1, "score"), (0.01, "recalibrate"), (0.1, "score"), (0.01, "recalibrate"), (0.1, "score")):
+        if path == "score":
+            *_, made = make(workspace)
+        else:
+            made = prevalence.move(workspace, MODEL, prior, CALIBRATION.low_threshold).after
+        time.sleep(0.002)
+        now = datetime.now(UTC)
+        combine.publish(workspace, made)
+        for asked in ({}, {"model": MODEL}, {"as_of": now}, {"as_of": made.number}, {"as_of": made.release}):
+            assert set(query(workspace, **asked)["p_prior"]) == {prior}, asked
+        workspace.remove(combine.CURRENT)
+        assert CliRunner().invoke(promote, ["--workspace", workspace.root, f"eb@{MODEL}"]).exit_code == 0
+        assert workspace.read(combine.CURRENT) == workspace.read(made.path)
+        again = prevalence.move(workspace, MODEL, prior, CALIBRATION.low_threshold)
+        assert again.prior_before == prior and again.before == again.after == made
+        assert trials.survey(workspace, MODEL, None, 1.0).stars["p_eb"].max() == pytest.approx(0.95)
+    assert [one.number for one in combine.snapshots(workspace, MODEL)] == [1, 2]
+    assert len(workspace.list("manifest/again")) == 3
+    score(workspace, [2])
+    *_, third = make(workspace)
+    assert third.number == 3 and set(query(workspace, model=MODEL)["catalog_release"]) == {third.release}
+
+
+def test_a_moved_catalogue_is_of_the_same_stage_and_asks_anew_who_is_new(workspace):
+    score(workspace, [1])
+    frame = {"tic_id": pd.array([1], "Int64"), "ra": np.nan, "dec": np.nan, "klass": "EA", "period": 1.0, "morph": 0.5}
+    *_, base = make(workspace, known=[KnownList("one", pd.DataFrame(frame))])
+    for prior, unlikely in ((0.9, 0), (0.1, 1), (0.001, 5)):
+        moved = prevalence.move(workspace, MODEL, prior, CALIBRATION.low_threshold)
+        stars = table(workspace, moved.after)
+        record = manifest.read(workspace, *stars["manifest_key"][0].split("/", 1))
+        assert set(stars["stage_version"]) == {record.version} == set(table(workspace, base)["stage_version"])
+        assert stars["is_new"].isna().equals(stars["tier"] == "none")
+        assert stars.loc[stars["tier"] == "none", "tic_id"].nunique() == unlikely
 
 
 def test_without_a_calibration_there_is_no_prior_to_move(workspace):
