@@ -59,6 +59,8 @@ def main(
         cores = workers or os.cpu_count() or 1
         click.echo(estimate.segments(workspace, sectors, "score", set() if overwrite else scored, cores, partial))
     else:
+        if overwrite:
+            score.discard_systems(workspace, model, sectors)
         with options.ray_session(workers, ray_address, workspace) as pool:
             options.finish(predict.score_sectors(workspace, model, sectors, settings, pool, overwrite, partial, wanted))
 

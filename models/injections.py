@@ -13,7 +13,7 @@ from models import predict
 from models.registry import Entry, Registry
 from models.runtime import Predictor
 from models.spec import get_spec
-from pipeline.errors import SkysiftError
+from pipeline.errors import FATAL
 from pipeline.lightcurves import recovery, trials
 from pipeline.lightcurves.ephemeris import find
 from pipeline.lightcurves.evidence import evidence
@@ -233,7 +233,7 @@ def _tried(outcomes: dict[str, InputOutcome], name: str, work: Callable[..., _Re
     """Return what some work gives, or None and an outcome: what one trial does must not spoil the others'."""
     try:
         return work(*args)
-    except SkysiftError:
+    except FATAL:
         raise
     except Exception as error:  # noqa: BLE001 — whatever it was, it was this trial's
         outcomes[name] = InputOutcome(name, State.FAILED, "exception", f"{type(error).__name__}: {error}")

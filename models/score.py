@@ -14,13 +14,13 @@ from models.runtime import Predictor
 from models.spec import get_spec
 from pipeline import manifest, stores
 from pipeline.errors import Corrupt, Mismatch
-from pipeline.lightcurves import preprocess, status
+from pipeline.lightcurves import combine, preprocess, status
 from pipeline.manifest import Object
 from pipeline.partition import Key, where_sector
 from pipeline.settings import ScoreSettings
 from pipeline.stage import InputOutcome, Product, Stage, State
 
-__all__ = ["PRODUCT", "Score", "committed_parts", "load_predictor", "score_key"]
+__all__ = ["PRODUCT", "Score", "committed_parts", "discard_systems", "load_predictor", "score_key"]
 
 PRODUCT = "eclipsing_binary_scores"
 
@@ -179,6 +179,11 @@ def load_predictor(workspace: Folder, entry: Entry, settings: ScoreSettings, dev
         batch_size=settings.batch_size,
         device=device,
     )
+
+
+def discard_systems(workspace: Folder, model: str, sectors: Sequence[int] | None) -> None:
+    """Undo the ephemerides of a model's newest catalogue that rest on some sectors; see `combine.discard`."""
+    combine.discard(workspace, Registry(workspace).resolve(model).id, status.planned(workspace, sectors))
 
 
 def committed_parts(workspace: Folder, model: str) -> set[str]:

@@ -35,6 +35,7 @@ __all__ = [
     "Snapshot",
     "combine",
     "current_model",
+    "discard",
     "draft",
     "newest",
     "publish",
@@ -165,6 +166,32 @@ def combine(made: Draft, known: Sequence[KnownList] = ()) -> Snapshot:
         workspace, made.model_id, release, pa.Table.from_pandas(wanted, preserve_index=False),
         settings=settings, upstream=upstream, inputs=len(made.scored.segments), started=started,
     )  # fmt: skip
+
+
+def discard(workspace: Folder, model_id: str, stores: Collection[str]) -> None:
+    """Undo the systems of a model's newest catalogue, so that those of stars that failed are looked for once more.
+
+    Parameters
+    ----------
+    workspace : Folder
+        Holds them.
+    model_id : str
+        The model.
+    stores : collection of str
+        Only partitions that rest on light curves of these, ``s0001``. Those of older catalogues alone are kept.
+    """
+    shown = snapshot.origin(workspace, model_id)
+    records = [
+        manifest.read(workspace, snapshot.STAGE, key)
+        for key in manifest.committed(workspace, snapshot.STAGE, snapshot.folder(model_id))
+    ]
+    older = {path for one in records if one for path in one.upstream} - set(shown.upstream if shown else ())
+    for key, path in manifest.committed(workspace, Systems.name, f"{Systems.name}/model={model_id}").items():
+        record = None if path in older else manifest.read(workspace, Systems.name, key)
+        rests_on = {name.split("/")[-2].rpartition("=")[2] for name in record.upstream} if record else set()
+        # Of scores the folder is sector=0001, of light curves s0001.
+        if rests_on & {*stores, *(store[1:] for store in stores)}:
+            manifest.discard(workspace, Systems.name, key)
 
 
 def _nullable(dtype: pa.DataType) -> Any:

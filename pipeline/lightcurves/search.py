@@ -15,7 +15,7 @@ from catalogs import schema, write
 from catalogs.folder import Folder
 from pipeline import manifest
 from pipeline.commits import each
-from pipeline.errors import Corrupt, Missing, SkysiftError, Stale
+from pipeline.errors import FATAL, Corrupt, Missing, Stale
 from pipeline.lightcurves.ephemeris import find
 from pipeline.lightcurves.scored import Scored
 from pipeline.lightcurves.star import load
@@ -111,7 +111,7 @@ class Systems(Stage):
     """
 
     name = "systems"
-    version = 1
+    version = 2
 
     def __init__(
         self, workspace: Folder, model_id: str, candidates: Sequence[Candidate], settings: SystemsSettings
@@ -174,7 +174,7 @@ class Systems(Stage):
         return table
 
     def run(self, key: Key, skip: dict[str, InputOutcome]) -> Product:
-        """Find and vet the systems of a bucket's stars; one that raises an error is failed, the others go on."""
+        """Find and vet the systems of a bucket's stars; one that raises an error of its own is failed."""
         tables, outcomes = [schema.SYSTEMS.empty()], []
         for name, star in zip(self.inputs(key), self._stars[key], strict=True):
             if name in skip:
@@ -182,7 +182,7 @@ class Systems(Stage):
                 continue
             try:
                 tables.append(self._solve(star))
-            except SkysiftError:
+            except FATAL:
                 raise
             except Exception as error:  # noqa: BLE001 — whatever it was, it was this star's
                 outcomes.append(InputOutcome(name, State.FAILED, "exception", f"{type(error).__name__}: {error}"))

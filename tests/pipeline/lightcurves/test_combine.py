@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from click.testing import CliRunner
+from obstore.exceptions import BaseError as StoreError
 
 from catalogs import schema, write
 from catalogs.binaries import Flag, meanings
@@ -210,6 +211,39 @@ def test_a_star_that_fails_is_one_outcome_and_is_told(workspace):
     assert told["systems"]["state"] == "failed" and told["systems"]["ephemerides"] == []
     good = int(stars.loc[stars["tic_id"] % 5 == 2, "tic_id"].iloc[0])
     assert [one["eb_id"] for one in lineage.explain(workspace, good)["systems"]["ephemerides"]] == [1, 2]
+
+
+@pytest.mark.parametrize("error", [OSError(5, "I/O error"), StoreError("no bucket"), MemoryError()])
+def test_what_is_the_machines_fault_is_committed_for_no_star(workspace, monkeypatch, error):
+    score(workspace, [1], chances=(0.9,) * 5)
+    made = combine.draft(workspace, MODEL, SHA, CALIBRATION)
+    with monkeypatch.context() as patch:
+
+        def load(workspace, sources):
+            raise error
+
+        patch.setattr(search, "load", load)
+        for key in made.systems.keys():  # noqa: SIM118 — no dict
+            with pytest.raises(type(error)):
+                made.systems.execute(key)
+    assert not manifest.committed(workspace, "systems")
+    assert len(make(workspace)[1]) == len(made.systems.keys())
+
+
+def test_systems_that_failed_are_looked_for_again_where_that_is_asked_for(workspace, monkeypatch):
+    score(workspace, [1], chances=(0.9,) * 5)
+    make(workspace)
+    before = set(manifest.committed(workspace, "systems"))
+    score(workspace, [2], chances=(0.9,) * 5)
+    combine.discard(workspace, MODEL, ["s0002"])
+    assert set(manifest.committed(workspace, "systems")) == before  # they rest on sector 1 alone
+    assert sum(outcome.counts["failed"] for outcome in make(workspace)[1]) == 1
+    prevalence.move(workspace, MODEL, 0.01, CALIBRATION.low_threshold)
+    combine.discard(workspace, MODEL, ["s0001", "s0002"])
+    assert set(manifest.committed(workspace, "systems")) == before  # on which the older catalogue rests
+    monkeypatch.setattr(search, "find", lambda star, p_contact: [])
+    outcomes = make(workspace)[1]
+    assert not any(outcome.skipped or outcome.counts["failed"] for outcome in outcomes)
 
 
 def test_candidates_are_those_above_a_probability_and_those_listed(workspace):
