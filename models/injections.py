@@ -92,6 +92,8 @@ class Injections(Stage):
         scores = {name: identity for name, identity in sky.upstream.items() if name.startswith("manifest/score/")}
         content = [self.version, settings.model_dump(mode="json"), scores, sky.quiet.tolist(), sky.others.tolist()]
         content += [None if self.calibration is None else self.calibration.model_dump(mode="json")]
+        if not set(sky.scores.segments["sector"]) <= set(sky.sectors):
+            content.append(sky.sectors)
         self._inputs = {sort: digest([*content, self._file if sort == "labelled" else ""])[:16] for sort in SORTS}
 
     def __getstate__(self) -> dict[str, Any]:

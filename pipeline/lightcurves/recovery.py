@@ -65,7 +65,7 @@ class Tables(Stage):
     """
 
     name = "completeness"
-    version = 1
+    version = 2
 
     def __init__(self, workspace: Folder, model_id: str, sky: Sky, trials: Sequence[Key], settings: Settings) -> None:
         super().__init__(workspace, settings)
@@ -111,7 +111,8 @@ class Tables(Stage):
             Object(*write.write(self.workspace, path(self.model_id, table), rows, table))
             for table, rows in made.items()
         ]
-        return Product(written, len(every), [InputOutcome(name, State.DONE) for name in self.inputs(key)])
+        outcomes = [InputOutcome(name, State.DONE) for name in self.inputs(key)]
+        return Product(written, len(every), outcomes, {"sectors": self.sky.sectors})
 
 
 def _arrow(table: pd.DataFrame) -> pa.Table:
@@ -140,12 +141,14 @@ class Recovery:
         Parameters
         ----------
         systems : pandas.DataFrame
-            tmag, period, depth_1, tier, p_ea, p_beta, p_ew.
+            tmag, period, period_flag, depth_1, tier, p_ea, p_beta, p_ew. A period that is a lower limit has no
+            completeness: whose share that would be is not known.
         """
         own = pd.DataFrame({name: systems[name].astype(float) for name in ("tmag", "period", "depth_1")})
         own = own.assign(tier=systems["tier"], klass=class_found(systems))
+        known = own["period"].where(systems["period_flag"] != "lower_limit")
         return systems.assign(
-            completeness=completeness.at(self.completeness, own["tmag"], own["period"], own["depth_1"]),
+            completeness=completeness.at(self.completeness, own["tmag"], known, own["depth_1"]),
             reliability=reliability.at(self.reliability, own),
         )
 

@@ -24,7 +24,6 @@ from pipeline.lightcurves.completeness import TMAG_EDGES, place
 from pipeline.lightcurves.labelled import Labelled, LabelledStar
 from pipeline.lightcurves.search import Candidate
 from pipeline.lightcurves.star import Observation, StarCurves, good
-from pipeline.partition import where_sector
 from pipeline.settings import CompletenessSettings
 from pipeline.simulate.injection import Injection
 
@@ -59,7 +58,7 @@ class Sky:
     Attributes
     ----------
     systems : pandas.DataFrame
-        Rows of the catalogue: tic_id, tier, klass (as found), period, depth_1.
+        Rows of the catalogue, of the same stars: tic_id, tier, klass (as found), period, depth_1.
     stars : pandas.DataFrame
         One row a star with a light curve in the sectors wanted, by tic_id: tic_id, tmag, p_eb, tier, varies.
     quiet : numpy.ndarray
@@ -73,6 +72,8 @@ class Sky:
         `pipeline.lightcurves.scored.rows` of the sectors wanted.
     scores : Scored
         What the model has scored.
+    sectors : list of int
+        Sectors of these light curves, ascending.
     """
 
     systems: pd.DataFrame
@@ -82,6 +83,7 @@ class Sky:
     upstream: dict[str, str]
     rows: pd.DataFrame
     scores: scored.Scored
+    sectors: list[int]
 
     def sources(self, wanted: Collection[int]) -> dict[int, Candidate]:
         """Return where the light curves of some stars are, and the manifests they rest on."""
@@ -113,10 +115,11 @@ def survey(workspace: Folder, model_id: str, sectors: Sequence[int] | None, quie
     found = scored.read(workspace, model_id)
     rows = scored.one_a_sector(scored.rows(workspace, found.curves), found.segments)
     if sectors is not None:
-        rows = rows[rows["store"].map(where_sector).isin(list(sectors))]
+        rows = rows[rows["sector"].isin(list(sectors))]
+    # What is found and what could be must be of the same stars, or a false alarm would count for too little.
+    table = table[table["tic_id"].isin(rows["tic_id"])]
     power = found.segments.groupby("tic_id")["gls_power"].median()
     stars = table.drop_duplicates("tic_id").sort_values("tic_id")
-    stars = stars[stars["tic_id"].isin(rows["tic_id"])]
     stars = stars.assign(varies=~(stars["tic_id"].map(power).astype(float) < quiet_power))
     none = stars["tier"] == "none"
     usual = stars["p_prior"].astype(float).fillna(stars["threshold"] / 2)
@@ -129,7 +132,7 @@ def survey(workspace: Folder, model_id: str, sectors: Sequence[int] | None, quie
     systems = table.assign(klass=class_found(table))[["tic_id", "tier", "klass", "period", "depth_1"]]
     kept = stars[[*_FIXED, "varies"]].reset_index(drop=True)
     hosts, others = (one["tic_id"].to_numpy(np.int64) for one in (quiet, stars[none]))
-    return Sky(systems, kept, hosts, others, upstream, rows, found)
+    return Sky(systems, kept, hosts, others, upstream, rows, found, sorted(rows["sector"].unique().tolist()))
 
 
 def _newest(workspace: Folder, model_id: str) -> tuple[str, dict[str, str]]:
