@@ -154,10 +154,16 @@ class Recovery:
 
 
 def read(workspace: Folder, model_id: str) -> Recovery | None:
-    """Return the tables of a model; None where there are none, or what they were made from has changed since."""
+    """Return the tables of a model; None where there are none, or they or their inputs would be others by now."""
     key = _key(model_id)
     record = manifest.read(workspace, Tables.name, key)
     if record is None:
+        return None
+    if record.version != Tables.version:
+        log.warning(
+            "completeness of %s left out: its tables are of version %d, this is %d; run jobs.completeness again, which "
+            "keeps the trials", model_id, record.version, Tables.version,
+        )  # fmt: skip
         return None
     if (changed := manifest.stale(workspace, record)) is not None:
         log.warning(

@@ -146,6 +146,9 @@ def test_trials_on_quiet_stars_give_tables_that_the_catalogue_carries(catalogued
     assert tables.replace().rows == 40 and tables.replace().skipped
     assert len(write.read(workspace, recovery.path(entry.id, COMPLETENESS), COMPLETENESS)) == 7 * 8 * 7
     write.read(workspace, recovery.path(entry.id, RELIABILITY), RELIABILITY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recovery.Tables, "version", recovery.Tables.version + 1)
+        assert recovery.read(workspace, entry.id) is None
     before = combine.snapshots(workspace, entry.id)
     made = combine.draft(workspace, entry.id, entry.sha256, CALIBRATION)
     after = combine.combine(made)
