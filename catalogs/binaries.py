@@ -4,6 +4,8 @@
 stand in the columns' meanings, so that every export and the written documentation quote them.
 """
 
+from enum import IntFlag
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
@@ -11,38 +13,79 @@ from numpy.typing import ArrayLike, NDArray
 from catalogs.columns import DEC, END, FLOAT, GLS_PERIOD, INT, LONG, PROVENANCE, RA, START, TEXT, TIC, TMAG
 from catalogs.table import Column, Table
 
-__all__ = ["BRIEF", "CLASSES", "FLAGS", "PERIOD_FLAGS", "SPOILED", "STARS", "SYSTEMS", "TIERS", "classes", "is_clean"]
+__all__ = [
+    "BRIEF",
+    "CLASSES",
+    "KINDS",
+    "PERIOD_FLAGS",
+    "PROBABILITIES",
+    "SPOILED",
+    "STARS",
+    "SYSTEMS",
+    "TIERS",
+    "Flag",
+    "classes",
+    "is_clean",
+    "meanings",
+]
 
-#: Column → what its class means. The first three are eclipsing binaries, the last is not.
+#: Class → what it means. The first three are eclipsing binaries, the last is not.
 CLASSES = {
-    "p_ea": "EA: detached; light nearly constant between eclipses whose beginning and end can be told",
-    "p_beta": "EB (beta Lyrae): light changes all the time, eclipses run into each other, minima of unequal depth",
-    "p_ew": "EW (W Ursae Majoris): in contact or nearly so, minima of nearly equal depth, no time of constant light",
-    "p_ell": "ELL: tidally distorted stars without an eclipse; not an eclipsing binary and no part of p_eb",
+    "EA": "EA: detached; light nearly constant between eclipses whose beginning and end can be told",
+    "EB": "EB (beta Lyrae): light changes all the time, eclipses run into each other, minima of unequal depth",
+    "EW": "EW (W Ursae Majoris): in contact or nearly so, minima of nearly equal depth, no time of constant light",
+    "ELL": "ELL: tidally distorted stars without an eclipse; not an eclipsing binary and no part of p_eb",
 }
 
-#: Bit → what it says against the row, as `pipeline.lightcurves.vetting.Flag` sets them.
-FLAGS = {
-    1: "odd and even primary eclipses differ by more than 3 sigma and 2%: the period may be twice as long",
-    2: "more than half of the eclipses lie at a momentum dump, an edge of the data, or an excursion of "
-    "background or pointing",
-    4: "the light is lost beside the star: the photocentre says so at more than 3 sigma, and by more than 0.2 pixels",
-    8: "may be a transiting planet: shallow, flat-bottomed, without a secondary eclipse or tides",
-    16: "less than 80% of the light in the aperture is the star's",
-    32: "in its favour, all others in the aperture together have less light than is lost",
-    64: "dips of unequal depth or without a strict period",
-    128: "one eclipse seen: the period is a lower limit",
-    256: "a neighbour has the same ephemeris and is the likelier source",
-    512: "less than ten days of good data",
-    1024: "folded eclipses are not five times deeper than what the light curve does at other phases",
-}
+#: Class of eclipsing binary → column of its probability; together they make p_eb.
+KINDS = {"EA": "p_ea", "EB": "p_beta", "EW": "p_ew"}
 
-#: Bits that say that the dips are no eclipses of two stars, or not of this star. The others (1, 128, 512) say that
-#: the period may be another, or that there are few data.
-SPOILED = 2 | 4 | 8 | 64 | 256 | 1024
+#: Class → column of its probability, of those that do not eclipse too.
+PROBABILITIES = KINDS | {"ELL": "p_ell"}
 
-#: Others' light in the aperture, and that it cannot be what is lost: the first spoils a row without the second.
-_CROWDED, _EXCLUDED = 16, 32
+
+class Flag(IntFlag):
+    """Reasons to distrust a row, as bits of ``flags``; `text` says each in words."""
+
+    text: str
+
+    def __new__(cls, value: int, text: str = "") -> "Flag":
+        """Return the bit that has a value and a text."""
+        flag = int.__new__(cls, value)
+        flag._value_ = value
+        flag.text = text
+        return flag
+
+    ODD_EVEN = 1, "odd and even primary eclipses differ by more than 3 sigma and 2%: the period may be twice as long"
+    SYSTEMATIC_TIME = (
+        2,
+        "more than half of the eclipses lie at a momentum dump, an edge of the data, or an excursion of background or "
+        "pointing",
+    )
+    CENTROID_SHIFT = (
+        4,
+        "the light is lost beside the star: the photocentre puts its source more than 0.2 pixels away, at more than 3 "
+        "sigma; not looked for in stars brighter than Tmag 6.8, which bleed",
+    )
+    PLANET_LIKE = 8, "may be a transiting planet: shallow, flat-bottomed, without a secondary eclipse or tides"
+    LOW_CROWDSAP = 16, "less than 80% of the light in the aperture is the star's"
+    CONTAMINANT_EXCLUDED = 32, "in its favour, all others in the aperture together have less light than is lost"
+    IRREGULAR_DIPS = 64, "dips of unequal depth or without a strict period"
+    SINGLE_ECLIPSE = 128, "one eclipse seen: the period is a lower limit"
+    BLENDED = 256, "a neighbour has the same ephemeris and is the likelier source"
+    SHORT_DATA = 512, "less than ten days of good data"
+    NOISE_LIKE = (
+        1024,
+        "folded eclipses are not five times deeper than what the light curve does at other phases, and no more than "
+        "90% of its variance repeats with the period",
+    )
+
+
+#: Bits that say that the dips are no eclipses of two stars, or not of this star. The others say that the period may be
+#: another, or that there are few data; others' light in the aperture spoils a row unless it cannot be what is lost.
+SPOILED = (
+    Flag.SYSTEMATIC_TIME | Flag.CENTROID_SHIFT | Flag.PLANET_LIKE | Flag.IRREGULAR_DIPS | Flag.BLENDED | Flag.NOISE_LIKE
+)
 
 #: Value → meaning of ``period_flag``.
 PERIOD_FLAGS = {
@@ -62,8 +105,8 @@ TIERS = {
 def classes() -> tuple[Column, ...]:
     """Return the columns of what a model says of class and shape, null for models that give a score alone."""
     probabilities = (
-        Column(name, FLOAT, "", "stat.probability;src.class", f"Probability of class {text}", (0, 1), True)
-        for name, text in CLASSES.items()
+        Column(name, FLOAT, "", "stat.probability;src.class", f"Probability of class {CLASSES[klass]}", (0, 1), True)
+        for klass, name in PROBABILITIES.items()
     )
     scale = "Morphology on the scale of Prsa et al. 2022: 0 widely detached, 1 ellipsoidal"
     return (
@@ -85,13 +128,14 @@ def is_clean(tier: ArrayLike, flags: ArrayLike) -> NDArray[np.bool_]:
         `SPOILED`, and, if the aperture is crowded (16), others in it are excluded as the source (32).
     """
     values = np.asarray(flags, float)
-    bits = np.nan_to_num(values, nan=SPOILED).astype(np.int64)
-    crowded = (bits & (_CROWDED | _EXCLUDED)) == _CROWDED
-    return np.asarray((np.asarray(tier, object) == "high") & ((bits & SPOILED) == 0) & ~crowded)
+    bits = np.nan_to_num(values, nan=int(SPOILED)).astype(np.int64)
+    crowded = (bits & int(Flag.LOW_CROWDSAP | Flag.CONTAMINANT_EXCLUDED)) == int(Flag.LOW_CROWDSAP)
+    return np.asarray((np.asarray(tier, object) == "high") & ((bits & int(SPOILED)) == 0) & ~crowded)
 
 
-def _bits(flags: int) -> str:
-    return ", ".join(str(bit) for bit in FLAGS if flags & bit)
+def meanings(flags: int) -> list[str]:
+    """Return the bits of `flags` in words, lowest bit first."""
+    return [flag.text for flag in Flag if flags & flag]
 
 
 def _words(values: dict[str, str]) -> str:
@@ -99,8 +143,9 @@ def _words(values: dict[str, str]) -> str:
 
 
 def _flags() -> str:
-    bits = "; ".join(f"{bit} {text}" for bit, text in FLAGS.items())
-    clean = f"none of {_bits(SPOILED)}, and {_CROWDED} only with {_EXCLUDED}"
+    bits = "; ".join(f"{int(flag)} {flag.text}" for flag in Flag)
+    spoiled = ", ".join(str(int(flag)) for flag in Flag if flag & SPOILED)
+    clean = f"none of {spoiled}, and {int(Flag.LOW_CROWDSAP)} only with {int(Flag.CONTAMINANT_EXCLUDED)}"
     return f"Reasons to distrust the row, sum of bits: {bits}. A clean eclipsing binary has tier high, {clean}"
 
 
@@ -189,9 +234,28 @@ _SEEN = (
     Column("duty_cycle", FLOAT, "", "arith.factor;time.interval", "Share of t_start to t_end with good data", (0, 1)),
 )
 
+_SHOWN = (
+    "Meant are those that show eclipses in these data: a binary whose eclipses are all lost in the noise or fall "
+    "outside the data counts neither way"
+)
+
 _VERDICT = (
-    Column("p_eb", FLOAT, "", "stat.probability", "Probability of an eclipsing binary: p_ea + p_beta + p_ew", (0, 1)),
-    _number("p_prior", "", "stat.probability", "Share of eclipsing binaries among stars that p_eb holds for", 0, 1),
+    Column(
+        "p_eb",
+        FLOAT,
+        "",
+        "stat.probability",
+        f"Probability of an eclipsing binary: p_ea + p_beta + p_ew. {_SHOWN}",
+        (0, 1),
+    ),
+    _number(
+        "p_prior",
+        "",
+        "stat.probability",
+        f"Share of eclipsing binaries among stars that p_eb holds for. {_SHOWN}",
+        0,
+        1,
+    ),
     Column("threshold", FLOAT, "", "stat.param", "p_eb from which tier is high", (0, 1)),
     Column("tier", TEXT, "", "meta.code.class", _words(TIERS), pattern="|".join(TIERS)),
     Column("score_max", FLOAT, "", "stat.probability;stat.max", "Highest score of a segment", (0, 1)),
@@ -203,11 +267,28 @@ def _star_of_group(name: str, meaning: str) -> Column:
     return Column(name, LONG, "", "meta.id.assoc", meaning, (0, None), True)
 
 
+_UNREVIEWED = "null throughout as long as there are no reviews"
+
 _CONTEXT = (
     _star_of_group("blend_group", "Smallest TIC among the stars that share this ephemeris; null if it is alone"),
     _star_of_group("source_tic_id", "Star of the blend group that the eclipses are likely of"),
-    _number("completeness", "", "stat.probability", "Share of injected eclipses like these that are found", 0, 1),
-    _number("reliability", "", "stat.probability", "Share of such detections that are no false alarm", 0, 1),
+    _number(
+        "completeness",
+        "",
+        "stat.probability",
+        "Share of injected eclipses like these that are found with tier high, whatever the tier of the row; null where "
+        "period is a lower limit",
+        0,
+        1,
+    ),
+    _number(
+        "reliability",
+        "",
+        "stat.probability",
+        "Share of such detections that are no false alarm, in the sectors that it was measured in",
+        0,
+        1,
+    ),
     Column(
         "known_in",
         TEXT,
@@ -221,13 +302,15 @@ _CONTEXT = (
         pa.bool_(),
         "",
         "meta.code",
-        "No list given calls it an eclipsing binary; null if none was given",
+        "No list given calls it an eclipsing binary; null if none was given, and where tier is none",
         nullable=True,
     ),
     _FLAG,
-    Column("review_label", TEXT, "", "meta.code.class", "What a person called it", nullable=True),
-    Column("reviewed_by", TEXT, "", "meta.id;meta.curation", "Who", nullable=True),
-    Column("reviewed_at", TEXT, "", "time.creation;meta.curation", "When, ISO 8601, UTC", nullable=True),
+    Column("review_label", TEXT, "", "meta.code.class", f"What a person called it; {_UNREVIEWED}", nullable=True),
+    Column("reviewed_by", TEXT, "", "meta.id;meta.curation", f"Who; {_UNREVIEWED}", nullable=True),
+    Column(
+        "reviewed_at", TEXT, "", "time.creation;meta.curation", f"When, ISO 8601, UTC; {_UNREVIEWED}", nullable=True
+    ),
     Column("n_segments", INT, "", "meta.number;obs", "Segments combined, of one cadence a sector", (1, None)),
     GLS_PERIOD,
 )

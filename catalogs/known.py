@@ -11,11 +11,14 @@ from scipy.spatial import cKDTree
 
 from catalogs.folder import Folder
 from catalogs.lists import KnownError, parse
+from catalogs.variability import parse as parse_type
 
-__all__ = ["ECLIPSING", "KnownError", "KnownList", "is_new", "known_in", "read"]
+__all__ = ["JOINT", "KnownError", "KnownList", "is_new", "known_in", "read"]
 
-#: Classes of eclipsing binaries, the VSX's types among them.
-ECLIPSING = frozenset({"EB", "EA", "EW", "E", "EC", "ED", "ESD", "ECL"})
+#: Between the names in a row.
+JOINT = "; "
+
+_CALLED = ": "  # between a name and the class of what is no eclipsing binary
 
 #: Largest distance of one star in two catalogues that share no identifier: Kepler's positions are given to 0.36
 #: arcsec, and proper motions between the epochs seldom exceed the rest.
@@ -40,9 +43,8 @@ class KnownList:
 
     @property
     def is_eclipsing(self) -> NDArray[np.bool_]:
-        """Which rows are eclipsing binaries, or may be: any piece of a class such as ``ELL|EW`` or ``EA+DSCT``."""
-        pieces = self.stars["klass"].str.upper().str.split(r"[:/|+,\s]+", regex=True)
-        return np.array([not ECLIPSING.isdisjoint(own) for own in pieces], bool)
+        """Which rows are eclipsing binaries, or may be: ``EA?``, and any piece of ``ELL|EW`` or ``EA+DSCT``."""
+        return np.array([parse_type(klass).may_eclipse for klass in self.stars["klass"]], bool)
 
     @property
     def labels(self) -> list[str]:
@@ -50,7 +52,7 @@ class KnownList:
         eclipsing = self.is_eclipsing
         classes = self.stars["klass"]
         return [
-            self.name if is_eb else f"{self.name}: {klass}" if klass else ""
+            self.name if is_eb else f"{self.name}{_CALLED}{klass}" if klass else ""
             for is_eb, klass in zip(eclipsing, classes, strict=True)
         ]
 
@@ -75,7 +77,7 @@ def read(path: str | Path) -> KnownList:
     except (FileNotFoundError, IsADirectoryError) as error:
         raise KnownError(f"{path}: no such list; give its full path") from error
     name, stars = parse(text, content)
-    return KnownList(name, stars)
+    return KnownList(name.replace(JOINT, " ").replace(_CALLED, " "), stars)
 
 
 def known_in(
@@ -111,16 +113,20 @@ def known_in(
     return names
 
 
-def is_new(
-    tic_id: Sequence[int] | NDArray[np.int64],
-    ra: ArrayLike,
-    dec: ArrayLike,
-    lists: Sequence[KnownList],
-    radius_arcsec: float = RADIUS_ARCSEC,
-) -> NDArray[np.bool_]:
-    """Return which stars no list calls an eclipsing binary, shape (n,); parameters as for `known_in`."""
-    titles = {known.name for known in lists}
-    return np.array([titles.isdisjoint(own) for own in known_in(tic_id, ra, dec, lists, radius_arcsec)], bool)
+def is_new(named: Iterable[str | None], tiers: Iterable[str]) -> list[bool | None]:
+    """Return of each row whether no list calls its star an eclipsing binary.
+
+    Parameters
+    ----------
+    named : iterable of str or None
+        Column ``known_in``: what `known_in` says, joined by `JOINT`; missing if no list has the star.
+    tiers : iterable of str
+        Column ``tier``. Where that is none the answer is None: the star is no binary that could be a new one.
+    """
+    return [
+        None if tier == "none" else not isinstance(text, str) or all(_CALLED in name for name in text.split(JOINT))
+        for text, tier in zip(named, tiers, strict=True)
+    ]
 
 
 def _found(

@@ -1,11 +1,13 @@
 """Which files make up a catalogue, now or as of an earlier snapshot, release or time.
 
-Only what is committed exists: a partition or snapshot without its manifest is left out.
+Only what is committed exists: a partition or snapshot without its manifest is left out. The state of a model's
+catalogue is the snapshot that was made last. One that is made once more, as when a catalogue goes back to its former
+prior, is not written again: ``manifest/again/`` remembers that it has become the newest.
 """
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time
 
 from catalogs.folder import Folder
@@ -13,9 +15,9 @@ from catalogs.schema import TABLES, CatalogError
 from catalogs.table import Table
 from catalogs.write import read
 
-__all__ = ["CatalogNotFound", "QueryError", "Release", "releases", "sources"]
+__all__ = ["CatalogNotFound", "QueryError", "Release", "releases", "renew", "sources"]
 
-_COMBINED, _SCORED = "manifest/combine", "manifest/score"
+_COMBINED, _SCORED, _AGAIN = "manifest/combine", "manifest/score", "manifest/again"
 
 
 class QueryError(CatalogError):
@@ -81,14 +83,55 @@ def sources(
 
 
 def releases(folder: Folder, catalog: str, model: str | None = None) -> list[Release]:
-    """Return the committed snapshots of a catalogue, oldest first.
+    """Return the states of a catalogue, one after the other: its committed snapshots, the newest last.
+
+    A snapshot that became the newest once more stands there once more, finished when it did.
 
     Raises
     ------
     QueryError
         If there are snapshots of several models and none is named, or a manifest does not parse.
     """
-    return sorted(_release(folder, key) for key in _keys(folder, _COMBINED, catalog, model))
+    made = {one.name: one for one in (_release(folder, key) for key in _keys(folder, _COMBINED, catalog, model))}
+    states = [((one.number, 0), one) for one in made.values()]
+    for key in _keys(folder, _AGAIN, catalog, model) if made else []:
+        number, _, count = key.rpartition("/")[2].partition("-")
+        name, finished = _again(folder, key)
+        if name in made:
+            states.append(((int(number), int(count)), replace(made[name], finished=finished)))
+    return [release for _, release in sorted(states, key=lambda state: state[0])]
+
+
+def renew(folder: Folder, catalog: str, model: str, name: str) -> None:
+    """Make a committed snapshot the newest state of a model's catalogue, unless it is.
+
+    Parameters
+    ----------
+    folder : Folder
+        The workspace.
+    catalog, model : str
+        Whose snapshot it is.
+    name : str
+        Its release.
+    """
+    states = releases(folder, catalog, model)
+    if states[-1].name == name:
+        return
+    content = json.dumps({"release": name, "finished": datetime.now(UTC).isoformat(timespec="milliseconds")})
+    # Named by the snapshot that it comes after: no clock decides what is newest.
+    where, count = f"{_AGAIN}/{catalog}/model={model}/{max(state.number for state in states):06d}", 1
+    while not folder.create(f"{where}-{count:06d}.json", content.encode()):
+        count += 1
+
+
+def _again(folder: Folder, key: str) -> tuple[str, datetime]:
+    """Return which release became the newest once more, and when."""
+    name = f"{_AGAIN}/{key}.json"
+    try:
+        content = json.loads(folder.read(name))
+        return str(content["release"]), _utc(datetime.fromisoformat(content["finished"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise QueryError(f"{folder.url(name)}: does not name a release ({error!r}); delete it") from error
 
 
 def _release(folder: Folder, key: str) -> Release:
@@ -133,11 +176,11 @@ def _as_of(known: list[Release], when: int | str | datetime) -> Release:
     number = re.fullmatch(r"(?:snapshot-)?(\d{1,6})", text)
     moment = None if number else _moment(when)
     found = [release for release in known if release.name == text]
-    span = ", ".join(f"{release.number} ({release.name})" for release in known[-5:])
+    span = ", ".join(dict.fromkeys(f"{release.number} ({release.name})" for release in known[-5:]))
     if not found and number:
         found = [release for release in known if release.number == int(number[1])]
     elif not found and moment is not None:
-        found = sorted((r for r in known if r.finished <= moment), key=lambda r: (r.finished, r.number))
+        found = [release for release in known if release.finished <= moment]
         span = f"the first was finished {min(release.finished for release in known).isoformat()}"
     if not found:
         raise QueryError(f"as_of: there is no state {text!r} of {known[0].path.rpartition('/')[0]}; known: {span}")

@@ -4,9 +4,11 @@ Missing values are null; NaN and infinity are never stored.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -157,6 +159,11 @@ class Table:
         """Return a table of no rows."""
         return self.arrow_schema().empty_table()
 
+    def of(self, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
+        """Return rows as a table of this table's types; what they lack, and numbers that are not finite, are null."""
+        known = [{name: None if _is_unknown(value) else value for name, value in row.items()} for row in rows]
+        return pa.Table.from_pylist(known, schema=self.arrow_schema())
+
     def conform(self, data: pa.Table) -> pa.Table:
         """Return `data` with this table's columns, types and order; NaN becomes null where that is allowed.
 
@@ -260,6 +267,10 @@ class Table:
             ]
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
         return "\n".join(lines) + "\n"
+
+
+def _is_unknown(value: Any) -> bool:
+    return isinstance(value, float | np.floating) and not np.isfinite(value)
 
 
 def _kind(dtype: pa.DataType) -> str:

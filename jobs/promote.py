@@ -33,9 +33,9 @@ def main(workspace: Folder, model: str, ship: bool) -> None:
     if ship:
         registry.ship(entry)
         click.echo(f"shipped: {registry.shipped.url(entry.name)}")
-    if found := combine.snapshots(workspace, entry.id):
-        combine.publish(workspace, found[-1])
-        click.echo(f"{workspace.url(combine.CURRENT)}: {found[-1].rows} rows")
+    if found := combine.newest(workspace, entry.id):
+        combine.publish(workspace, found)
+        click.echo(f"{workspace.url(combine.CURRENT)}: {found.rows} rows")
         return
     shown = combine.current_model(workspace)
     state = f"still shows {shown}" if shown else "is not there yet"

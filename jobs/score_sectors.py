@@ -14,6 +14,7 @@ from catalogs.folder import Folder
 from catalogs.known import read
 from jobs import options
 from models import predict, score
+from models.files import score_files
 from models.labels import read_negatives
 from pipeline.errors import UsageError
 from pipeline.lightcurves import estimate
@@ -44,7 +45,7 @@ def main(
 
     Scores are written once: a partition that is scored is not scored again by the same model. At the end all
     sectors scored so far are combined, one row a system: each star's probability, and for candidates ephemerides
-    from all sectors together. With --files, scores of the files' segments are printed.
+    from all sectors together. With --files, what the files alone say of their stars is printed.
     """
     if files != bool(paths) or (files and dry_run):
         raise UsageError("--files and the paths of FITS files go together, without --dry-run: --files a.fits b.fits")
@@ -52,12 +53,14 @@ def main(
     listed = read_negatives(stars)["tic_id"].tolist() if stars else []
     wanted = predict.Wanted(SystemsSettings.load(config, "systems"), listed, [read(path) for path in known])
     if files:
-        click.echo(score.score_files(workspace, model, list(paths), settings).to_string(index=False))
+        click.echo(score_files(workspace, model, list(paths), settings).to_string(index=False))
     elif dry_run:
         scored = score.committed_parts(workspace, model)
         cores = workers or os.cpu_count() or 1
         click.echo(estimate.segments(workspace, sectors, "score", set() if overwrite else scored, cores, partial))
     else:
+        if overwrite:
+            score.discard_systems(workspace, model, sectors)
         with options.ray_session(workers, ray_address, workspace) as pool:
             options.finish(predict.score_sectors(workspace, model, sectors, settings, pool, overwrite, partial, wanted))
 

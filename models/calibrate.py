@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from catalogs.binaries import KINDS
 from catalogs.folder import Folder
 from models import tasks
 from models.ancestry import learnt, trainings
@@ -14,7 +15,7 @@ from models.spec import get_spec
 from models.trust import check
 from pipeline import stores
 from pipeline.lightcurves.calibration import Calibration, fit
-from pipeline.lightcurves.evidence import CLASSES, evidence
+from pipeline.lightcurves.evidence import evidence
 from pipeline.lightcurves.kinds import fit_kinds
 from pipeline.lightcurves.training import KLASSES, TrainingSet
 from pipeline.settings import CalibrationSettings, TrainingSetSettings, TrainSettings
@@ -85,7 +86,7 @@ def _fitted(segments: pd.DataFrame, prior: float, precision: float, low_precisio
     calibration = fit(segments, prior, precision, low_precision)
     stars = evidence(segments, calibration).join(segments.groupby("tic_id")["kind"].first(), on="tic_id")
     found = stars[stars["tier"] != "none"]
-    slope, offsets = fit_kinds(found[list(CLASSES)].to_numpy(float), found["kind"].to_numpy(str))
+    slope, offsets = fit_kinds(found[list(KINDS.values())].to_numpy(float), found["kind"].to_numpy(str))
     return calibration.model_copy(update={"kind_slope": slope, "kind_offsets": offsets})
 
 

@@ -7,15 +7,16 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.stats import spearmanr
 
-__all__ = ["NAMES", "confusion", "said", "shape"]
+from catalogs.binaries import PROBABILITIES
 
-#: Column of a probability → the class it is of.
-NAMES = {"p_ea": "EA", "p_beta": "EB", "p_ew": "EW", "p_ell": "ELL"}
+__all__ = ["confusion", "said", "shape"]
+
+_NAMES = {column: klass for klass, column in PROBABILITIES.items()}
 
 
 def said(stars: pd.DataFrame) -> pd.Series:
     """Return the most probable class of each star, from its columns p_ea, p_beta, p_ew, p_ell."""
-    return stars[list(NAMES)].idxmax(axis=1).map(NAMES)
+    return stars[list(_NAMES)].idxmax(axis=1).map(_NAMES)
 
 
 def confusion(

@@ -36,7 +36,7 @@ def measure(
     model : str
         As in `Registry.resolve`.
     sectors : sequence of int, optional
-        Sectors whose light curves are taken; default all that are scored.
+        Sectors whose light curves are taken, and to whose stars the catalogue is cut; default all that are scored.
     settings : CompletenessSettings
         How many trials, seed, runtime.
     labelled : str, optional
@@ -74,6 +74,7 @@ def measure(
     tables = recovery.Tables(workspace, entry.id, sky, stage.keys(), settings)
     last = Report(tables.name, entry.id)
     last.add(tables.replace())
+    last.notes.append(f"light curves of sectors {', '.join(map(str, sky.sectors))}, and the catalogue's stars there")
     last.notes += _summary(workspace, entry.id)
     yield last
 

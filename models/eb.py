@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from catalogs.binaries import PROBABILITIES
 from pipeline.lightcurves.clean import SOFTENING
 from pipeline.lightcurves.training import ECLIPSING
 from pipeline.lightcurves.views import FACTS, PHASES
@@ -23,7 +24,6 @@ __all__ = ["CLASSES", "EBNet", "augment", "loss", "read"]
 CLASSES = ("other", "ELL", "EA", "EB", "EW")
 _EB = slice(2, 5)  # those that eclipse
 
-_COLUMNS = {"p_ea": "EA", "p_beta": "EB", "p_ew": "EW", "p_ell": "ELL"}
 _LOG_SPREAD = (-4.6, 0.0)  # of morphology: 0.01 to 1
 _MORPH_WEIGHT = 0.3
 _TURN = 6  # bins of phase
@@ -150,7 +150,7 @@ def read(outputs: NDArray[np.floating]) -> dict[str, NDArray[np.float64]]:
     logits, raw = np.asarray(outputs[:, : len(CLASSES)], np.float64), np.asarray(outputs, np.float64)
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))
     odds /= odds.sum(axis=1, keepdims=True)
-    columns = {name: odds[:, CLASSES.index(klass)] for name, klass in _COLUMNS.items()}
+    columns = {name: odds[:, CLASSES.index(klass)] for klass, name in PROBABILITIES.items()}
     morph, spread = raw[:, -2], np.exp(np.clip(raw[:, -1], *_LOG_SPREAD))
     return (
         {"score": np.minimum(odds[:, _EB].sum(axis=1), 1.0)}

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from catalogs import write
 from catalogs.folder import Folder
@@ -14,7 +13,7 @@ from models import predict
 from models.registry import Entry, Registry
 from models.runtime import Predictor
 from models.spec import get_spec
-from pipeline.errors import SkysiftError
+from pipeline.errors import FATAL
 from pipeline.lightcurves import recovery, trials
 from pipeline.lightcurves.ephemeris import find
 from pipeline.lightcurves.evidence import evidence
@@ -93,6 +92,8 @@ class Injections(Stage):
         scores = {name: identity for name, identity in sky.upstream.items() if name.startswith("manifest/score/")}
         content = [self.version, settings.model_dump(mode="json"), scores, sky.quiet.tolist(), sky.others.tolist()]
         content += [None if self.calibration is None else self.calibration.model_dump(mode="json")]
+        if not set(sky.scores.segments["sector"]) <= set(sky.sectors):
+            content.append(sky.sectors)
         self._inputs = {sort: digest([*content, self._file if sort == "labelled" else ""])[:16] for sort in SORTS}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -169,8 +170,7 @@ class Injections(Stage):
             if number == numbers[-1] or sum(len(one.segments) for one in ready.values()) >= _TOGETHER:
                 rows += self._judge(sort, ready, outcomes)
                 ready = {}
-        table = pa.Table.from_pylist(rows, schema=INJECTIONS.arrow_schema())
-        written = Object(*write.write(self.workspace, recovery.trials_path(key), table, INJECTIONS))
+        written = Object(*write.write(self.workspace, recovery.trials_path(key), INJECTIONS.of(rows), INJECTIONS))
         final = [outcomes.get(name, InputOutcome(name, State.DONE)) for name in self.inputs(key)]
         return Product([written], len(rows), final, {"runtime": self.predictor.describe()})
 
@@ -226,7 +226,7 @@ class Injections(Stage):
                 if found is None:
                     continue
                 row |= found
-            rows.append(_known(row))
+            rows.append(row)
         return rows
 
     def _ephemeris(self, sort: str, number: int, star: dict[str, Any]) -> dict[str, float]:
@@ -239,14 +239,8 @@ def _tried(outcomes: dict[str, InputOutcome], name: str, work: Callable[..., _Re
     """Return what some work gives, or None and an outcome: what one trial does must not spoil the others'."""
     try:
         return work(*args)
-    except SkysiftError:
+    except FATAL:
         raise
     except Exception as error:  # noqa: BLE001 — whatever it was, it was this trial's
         outcomes[name] = InputOutcome(name, State.FAILED, "exception", f"{type(error).__name__}: {error}")
         return None
-
-
-def _known(values: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: None if isinstance(value, float) and not np.isfinite(value) else value for name, value in values.items()
-    }

@@ -16,13 +16,12 @@ import pandas as pd
 
 from catalogs import write
 from catalogs.folder import Folder
-from catalogs.known import ECLIPSING
 from catalogs.published import two_lines
 from catalogs.schema import SchemaError
+from catalogs.variability import parse
 from pipeline.errors import UsageError
 
 __all__ = [
-    "POSITIVE",
     "check_conflicts",
     "draw_unlisted",
     "file_digest",
@@ -33,14 +32,13 @@ __all__ = [
     "unlisted",
 ]
 
-#: Labels of eclipsing binaries, the VSX's types among them; any other label is a negative. Case does not
-#: matter, and of ``EB:KEBC`` or ``EA/SD`` the first piece counts.
-POSITIVE = ECLIPSING | {"1", "TRUE"}
+# What a label says of the star → its value in the table.
+_VALUES = {True: 1, False: 0, None: -1}
 
 _NAMES = {"tic_id": ("tic_id", "tic", "ticid"), "label": ("label", "class", "klass"), "sector": ("sector",)}
 
 
-def read_labels(path: str | Path) -> pd.DataFrame:
+def read_labels(path: str | Path, doubtful: bool = False) -> pd.DataFrame:
     """Return the labelled stars of a file.
 
     Parameters
@@ -49,12 +47,14 @@ def read_labels(path: str | Path) -> pd.DataFrame:
         ``.csv`` or ``.parquet`` with columns tic_id (or TIC), label (or class) and, if a label holds in one
         sector only, sector; any other name is read as ``fixed_width_two_line``, as the list of CALNet is.
         Local or ``s3://``.
+    doubtful : bool
+        Whether to return stars, too, whose label leaves open whether they eclipse, or is not known.
 
     Returns
     -------
     pandas.DataFrame
-        tic_id (int64), label (int8: 1 eclipsing binary, 0 not, see `POSITIVE`), klass (str, the label as
-        given), sector (Int64; null where the label holds in all sectors); sorted, without repeats.
+        tic_id (int64), label (int8: 1 eclipsing binary, 0 not, -1 in doubt; see `catalogs.variability`), klass (str,
+        the label as given), sector (Int64; null where the label holds in all sectors); sorted, without repeats.
 
     Raises
     ------
@@ -75,13 +75,14 @@ def read_labels(path: str | Path) -> pd.DataFrame:
     labels = pd.DataFrame(
         {
             "tic_id": _integers(columns["tic_id"], path, "tic_id"),
-            "label": klass.str.upper().str.split(r"[:/|+]", regex=True).str[0].isin(POSITIVE).astype("int8"),
+            "label": np.array([_VALUES[parse(one).eclipses] for one in klass], np.int8),
             "klass": klass,
             "sector": pd.NA if sector is None else _sectors(sector, path),
         }
     ).astype({"sector": "Int64"})
-    check_conflicts(labels, str(path))
-    return _tidy(labels)
+    told = labels[labels["label"] >= 0]
+    check_conflicts(told, str(path))
+    return _tidy(labels if doubtful else told)
 
 
 def read_negatives(path: str | Path) -> pd.DataFrame:
@@ -155,13 +156,17 @@ def gather(
     number, seed : int
         How many of them that are on no list to draw as negatives, and the generator's seed.
     """
-    found = read_labels(labels)
+    listed = read_labels(labels, doubtful=True)
+    found = listed[listed["label"] >= 0]
     sources: dict[str, Any] = {"labels": file_digest(labels)}
+    if len(found) < len(listed):
+        sources["labels_in_doubt"] = len(listed) - len(found)
     if negatives is not None:
         found = merge(found, read_negatives(negatives))
         sources["negatives"] = file_digest(negatives)
     if number:
-        drawn = draw_unlisted(stars, found["tic_id"], number, seed)
+        # Of a star whose label is in doubt nothing is learnt, least of all that it is a negative.
+        drawn = draw_unlisted(stars, {*listed["tic_id"], *found["tic_id"]}, number, seed)
         found = merge(found, unlisted(drawn))
         sources["unlisted_as_negative"] = {"seed": seed, "tic_id": drawn}
     return found, sources

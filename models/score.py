@@ -1,11 +1,9 @@
 """Segments → scores: the stage that runs a network over a partition of curves."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
@@ -15,15 +13,14 @@ from models.registry import Entry, Registry
 from models.runtime import Predictor
 from models.spec import get_spec
 from pipeline import manifest, stores
-from pipeline.errors import ArchiveUnreachable, Corrupt, Mismatch, Rejected
-from pipeline.lightcurves import preprocess, status, tess
-from pipeline.lightcurves.clean import prepare
+from pipeline.errors import Corrupt, Mismatch
+from pipeline.lightcurves import combine, preprocess, status
 from pipeline.manifest import Object
 from pipeline.partition import Key, where_sector
 from pipeline.settings import ScoreSettings
 from pipeline.stage import InputOutcome, Product, Stage, State
 
-__all__ = ["PRODUCT", "Score", "committed_parts", "score_files", "score_key"]
+__all__ = ["PRODUCT", "Score", "committed_parts", "discard_systems", "load_predictor", "score_key"]
 
 PRODUCT = "eclipsing_binary_scores"
 
@@ -77,7 +74,7 @@ class Score(Stage):
     def predictor(self) -> Predictor:
         """The network, loaded at first use and kept: once per actor."""
         if self._predictor is None:
-            self._predictor = _load(self.workspace, self.entry, self.settings, self.device)
+            self._predictor = load_predictor(self.workspace, self.entry, self.settings, self.device)
         return self._predictor
 
     def keys(self) -> list[Key]:
@@ -172,7 +169,8 @@ def _outcome(name: str, finite: bool) -> InputOutcome:
     return InputOutcome(name, State.FAILED, "not_finite", "the network gave no number; report this as a bug")
 
 
-def _load(workspace: Folder, entry: Entry, settings: ScoreSettings, device: str) -> Predictor:
+def load_predictor(workspace: Folder, entry: Entry, settings: ScoreSettings, device: str) -> Predictor:
+    """Return a model, ready to score on a device: ``cpu``, ``cuda`` or ``auto``."""
     return Predictor(
         get_spec(entry.name),
         Registry(workspace).load_weights(entry),
@@ -183,57 +181,12 @@ def _load(workspace: Folder, entry: Entry, settings: ScoreSettings, device: str)
     )
 
 
+def discard_systems(workspace: Folder, model: str, sectors: Sequence[int] | None) -> None:
+    """Undo the ephemerides of a model's newest catalogue that rest on some sectors; see `combine.discard`."""
+    combine.discard(workspace, Registry(workspace).resolve(model).id, status.planned(workspace, sectors))
+
+
 def committed_parts(workspace: Folder, model: str) -> set[str]:
     """Return ``s0001/part-00007`` of every partition that a model has scored."""
     entry = Registry(workspace).resolve(model)
     return status.committed_parts(workspace, Score.name, f"{PRODUCT}/model={entry.id}")
-
-
-def score_files(workspace: Folder, model: str, files: Sequence[Path], settings: ScoreSettings) -> pd.DataFrame:
-    """Score light-curve files as they are, without a store.
-
-    Parameters
-    ----------
-    workspace : Folder
-        Where models are looked for, before those that ship.
-    model : str
-        As in `Registry.resolve`.
-    files : sequence of Path
-        FITS files.
-    settings : ScoreSettings
-        Runtime, precision, batch.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row per segment: file, tic_id, sector, segment, t_start, t_end, gls_period, score, and note, which says
-        why a file has no score.
-    """
-    entry = Registry(workspace).resolve(model)
-    predictor = _load(workspace, entry, settings, "auto")
-    recipe = get_spec(entry.name).recipe
-    rows = [row for path in files for row in _score_file(path, predictor, recipe)]
-    columns = ["file", "tic_id", "sector", "segment", "t_start", "t_end", "gls_period", "score", "note"]
-    numbers = dict.fromkeys(("tic_id", "sector", "segment"), "Int64")
-    return pd.DataFrame(rows, columns=columns).astype(numbers)
-
-
-def _score_file(path: Path, predictor: Predictor, recipe: str) -> list[dict[str, Any]]:
-    row: dict[str, Any] = {"file": path.name, "note": ""}
-    try:
-        curve = tess.read(Folder(path.parent), path.name)
-    except (Rejected, ArchiveUnreachable) as error:
-        return [row | {"note": str(error)}]
-    row |= {"tic_id": curve.facts.tic_id, "sector": curve.facts.sector}
-    time, flux, quality = (curve.columns[name] for name in ("time", "flux", "quality"))
-    cadence, errors = float(curve.facts.cadence_s), curve.columns["flux_err"]
-    segments = prepare(time, flux, quality, recipe=recipe, cadence_s=cadence, flux_err=errors)
-    if not segments:
-        return [row | {"note": "no segment of good data as long as 2.8 d"}]
-    inputs = (np.stack([getattr(segment, name) for segment in segments]) for name in predictor.spec.inputs)
-    scores = predictor.predict(*inputs)
-    names = ("t_start", "t_end", "gls_period")
-    return [
-        row | {"segment": number, "score": float(score)} | {name: getattr(segment, name) for name in names}
-        for number, (segment, score) in enumerate(zip(segments, scores, strict=True))
-    ]

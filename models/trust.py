@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from catalogs.binaries import KINDS
 from models import classes
 from pipeline.lightcurves.calibration import Calibration
 from pipeline.lightcurves.evidence import evidence, recalibrate
-from pipeline.lightcurves.kinds import KINDS
 from pipeline.metrics import wilson
 
 __all__ = ["PREVALENCES", "SECTOR_STARS", "SEEN", "check"]
@@ -90,7 +90,7 @@ def _classes(stars: pd.DataFrame) -> dict[str, Any]:
     both = found | (stars["kind"] == "ELL")
     return {
         "classes": classes.confusion(stars["kind"][both], said[both]),
-        "classes_of_binaries": classes.confusion(stars["kind"][found], said[found], KINDS),
+        "classes_of_binaries": classes.confusion(stars["kind"][found], said[found], tuple(KINDS)),
         "morph": classes.shape(stars["morph"][found], stars["true_morph"][found]),
     }
 

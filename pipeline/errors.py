@@ -19,7 +19,10 @@ A `Rejected` becomes a row of the outcome table; every other error stops the job
 
 from enum import StrEnum
 
+from obstore.exceptions import BaseError as StoreError
+
 __all__ = [
+    "FATAL",
     "ArchiveUnreachable",
     "Corrupt",
     "CorruptModel",
@@ -62,6 +65,11 @@ class SkysiftError(Exception):
     """Root of all errors raised by skysift on purpose; the message names file, value and cure."""
 
     exit_status = 1
+
+
+#: What tells nothing of the input in hand, but of the partition, the store or the machine: where one input's errors
+#: are its own failure, these fail the partition, so that nothing of it is committed and it is done again.
+FATAL: tuple[type[BaseException], ...] = (SkysiftError, StoreError, OSError, MemoryError)
 
 
 class UsageError(SkysiftError):

@@ -9,6 +9,8 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from catalogs.binaries import Flag
+
 __all__ = ["blend_groups"]
 
 Floats = NDArray[np.float64]
@@ -19,6 +21,8 @@ SIGMAS = 3.0
 RELATIVE = 3e-4  # least difference of periods that is told: errors of two apertures share one systematics
 PHASE = 0.02  # likewise of phases; two random stars agree by chance in 1 of 12
 _MOST = 0.1  # phase beyond which epochs say nothing any more
+SINGLE_EPOCH = 0.25  # of the longer of two eclipses: how far apart their middles are where one of them was seen once
+SINGLE_DURATION = 1.5  # ratio of their lengths, likewise
 
 
 def blend_groups(rows: pd.DataFrame, radius_arcmin: float = RADIUS_ARCMIN) -> pd.DataFrame:
@@ -27,8 +31,9 @@ def blend_groups(rows: pd.DataFrame, radius_arcmin: float = RADIUS_ARCMIN) -> pd
     Parameters
     ----------
     rows : pandas.DataFrame
-        One row a system: tic_id, ra, dec (deg), tmag, period, period_err, epoch (d), depth_1, crowdsap; with
-        centroid_shift_sigma, if there, stars whose light is lost elsewhere stand back. Missing values are NaN.
+        One row a system: tic_id, ra, dec (deg), tmag, period, period_err, epoch (d), depth_1, crowdsap; with flags,
+        if there, stars whose light is lost elsewhere (`Flag.CENTROID_SHIFT`) stand back; with period_flag and
+        duration_1_h (h), if there, lower limits are no periods. Missing values are NaN.
     radius_arcmin : float
         Largest distance of two neighbours.
 
@@ -41,7 +46,8 @@ def blend_groups(rows: pd.DataFrame, radius_arcmin: float = RADIUS_ARCMIN) -> pd
     Notes
     -----
     Periods match if their ratio is 1, 2, 3, 4 or 3/2, or the inverse, within errors, and the epochs are a whole
-    number of (half) cycles apart. The source is the star that itself loses most light, depth × flux: in the
+    number of (half) cycles apart. Where one of them is a lower limit its only eclipse must be one of the other's, by
+    epoch and duration. The source is the star that itself loses most light, depth × flux: in the
     apertures of others only the wings of its image are seen. Where two share an aperture both see all of it, and
     the larger CROWDSAP decides. A star that would have to lose more light than it has is not the source.
     """
@@ -69,9 +75,9 @@ def blend_groups(rows: pd.DataFrame, radius_arcmin: float = RADIUS_ARCMIN) -> pd
 def _evidence(table: pd.DataFrame) -> list[tuple[bool, bool, float]]:
     """Return for each row: it can be the source, its light is not lost elsewhere, how much light it loses."""
     depth, share = table["depth_1"].to_numpy(float), table["crowdsap"].to_numpy(float)
-    shifted = table["centroid_shift_sigma"].to_numpy(float) > SIGMAS if "centroid_shift_sigma" in table else False
     lost = depth * 10 ** (-0.4 * table["tmag"].to_numpy(float)) * np.sqrt(np.nan_to_num(share, nan=1.0))
-    at_home = ~np.broadcast_to(shifted, depth.shape)
+    flags = table["flags"].astype(float).fillna(0).to_numpy(np.int64) if "flags" in table else np.zeros(len(table), int)
+    at_home = (flags & int(Flag.CENTROID_SHIFT)) == 0
     return list(zip((depth <= 1).tolist(), at_home.tolist(), np.nan_to_num(lost, nan=-1.0).tolist(), strict=True))
 
 
@@ -87,10 +93,35 @@ def _matches(table: pd.DataFrame, radius_arcmin: float) -> tuple[NDArray[np.int6
     pairs = usable[cKDTree(sky).query_pairs(reach, output_type="ndarray")]
     first, second = pairs[:, 0], pairs[:, 1]
     tic_id, error = table["tic_id"].to_numpy(np.int64), np.nan_to_num(table["period_err"].to_numpy(float))
-    one = (tic_id[first] != tic_id[second]) & _agree(
-        period[first], error[first], epoch[first], period[second], error[second], epoch[second]
-    )
+    one = _agree(period[first], error[first], epoch[first], period[second], error[second], epoch[second])
+    if "period_flag" in table:
+        single = (table["period_flag"] == "lower_limit").to_numpy(bool)
+        known = np.where(single, np.inf, period)
+        hours = table["duration_1_h"].to_numpy(float)
+        alike = _same_eclipse(
+            *(known[first], error[first], epoch[first], hours[first]),
+            *(known[second], error[second], epoch[second], hours[second]),
+        )
+        one = np.where(single[first] | single[second], alike, one)
+    one &= tic_id[first] != tic_id[second]
     return first[one], second[one]
+
+
+def _same_eclipse(
+    p: Floats, p_err: Floats, t: Floats, t_hours: Floats, q: Floats, q_err: Floats, u: Floats, u_hours: Floats
+) -> NDArray[np.bool_]:
+    """Return whether eclipses (period, infinite if it is not known, its error, epoch, duration) are one of a binary.
+
+    At least one of the periods is not known: that eclipse is one of the other's, or both are the same.
+    """
+    shorter, error = np.minimum(p, q), np.where(p <= q, p_err, q_err)
+    repeats = np.isfinite(shorter)
+    cycles = np.rint((t - u) / shorter)
+    away = np.abs(t - u - np.where(repeats, cycles * np.where(repeats, shorter, 0), 0))
+    longest = np.maximum(t_hours, u_hours)
+    drift = np.where(repeats, np.abs(cycles) * SIGMAS * error, 0)
+    in_time = away <= SINGLE_EPOCH * longest / 24 + np.minimum(drift, _MOST * longest / 24)
+    return np.asarray(in_time & (longest <= SINGLE_DURATION * np.minimum(t_hours, u_hours)))
 
 
 def _agree(p: Floats, p_err: Floats, t: Floats, q: Floats, q_err: Floats, u: Floats) -> NDArray[np.bool_]:

@@ -6,13 +6,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from catalogs.binaries import is_clean
+from catalogs.binaries import PROBABILITIES, Flag, is_clean, meanings
 from catalogs.folder import Folder
 from catalogs.pages import Link, Page, Section
 from pipeline.lightcurves import panels, sheet
 from pipeline.lightcurves.ephemeris import Ephemeris
 from pipeline.lightcurves.star import StarCurves
-from pipeline.lightcurves.vetting import Flag, meanings
 
 __all__ = ["ROWS", "index_path", "page_path", "write_candidate", "write_failure", "write_index"]
 
@@ -22,7 +21,6 @@ ROWS = 500
 #: Flags that speak for a candidate.
 FAVOURABLE = Flag.CONTAMINANT_EXCLUDED
 
-_CLASSES = {"EA": "p_ea", "EB": "p_beta", "EW": "p_ew", "ELL": "p_ell"}
 _SAME = 0.01  # share by which periods differ that are drawn apart
 
 
@@ -147,7 +145,7 @@ def _value(row: Mapping[str, Any], name: str, default: Any = None) -> Any:
 
 def _class(row: Mapping[str, Any]) -> str:
     """Return the most probable class, empty if none is known."""
-    chances = {name: float(_value(row, column, np.nan)) for name, column in _CLASSES.items()}
+    chances = {name: float(_value(row, column, np.nan)) for name, column in PROBABILITIES.items()}
     known = {name: chance for name, chance in chances.items() if np.isfinite(chance)}
     return max(known, key=known.__getitem__) if known else str(_value(row, "klass", ""))
 

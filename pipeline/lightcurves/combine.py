@@ -16,8 +16,9 @@ import pandas as pd
 import pyarrow as pa
 
 from catalogs import schema, write
+from catalogs.binaries import Flag
 from catalogs.folder import Folder
-from catalogs.known import KnownList, is_new, known_in
+from catalogs.known import JOINT, KnownList, is_new, known_in
 from pipeline import manifest
 from pipeline.errors import Missing
 from pipeline.lightcurves import recovery, scored, search, snapshot
@@ -25,14 +26,21 @@ from pipeline.lightcurves.blends import blend_groups
 from pipeline.lightcurves.evidence import Calibration, evidence
 from pipeline.lightcurves.scored import Scored
 from pipeline.lightcurves.search import Systems
-from pipeline.lightcurves.snapshot import CURRENT, Snapshot, current_model, publish, snapshots
-from pipeline.lightcurves.vetting import Flag
-from pipeline.partition import CADENCES, where_cadence, where_sector
+from pipeline.lightcurves.snapshot import CURRENT, VERSION, Snapshot, current_model, newest, publish, snapshots
 from pipeline.settings import SystemsSettings, digest
 
-__all__ = ["CURRENT", "VERSION", "Draft", "Snapshot", "combine", "current_model", "draft", "publish", "snapshots"]
-
-VERSION = 2
+__all__ = [
+    "CURRENT",
+    "Draft",
+    "Snapshot",
+    "combine",
+    "current_model",
+    "discard",
+    "draft",
+    "newest",
+    "publish",
+    "snapshots",
+]
 
 _FACTS = ["pmra", "pmdec", "teff", "radius"]
 
@@ -108,7 +116,7 @@ def draft(
     settings = settings or SystemsSettings.load(None, "systems")
     found = scored.read(workspace, model_id)
     stars = evidence(found.segments, calibration)
-    rows = _one_a_sector(scored.rows(workspace, found.curves))
+    rows = scored.one_a_sector(scored.rows(workspace, found.curves), found.segments)
     chosen = search.choose(stars, rows, found, settings.min_p, listed)
     systems = Systems(workspace, model_id, chosen, settings)
     unscored = tuple(sorted(set(map(int, listed)) - set(stars["tic_id"])))
@@ -146,31 +154,49 @@ def combine(made: Draft, known: Sequence[KnownList] = ()) -> Snapshot:
         "known": sorted(map(_digest, known)),
     }
     release = digest([upstream, VERSION, settings])[:16]
-    if (done := snapshot.find(workspace, made.model_id, release)) is not None:
+    if (done := snapshot.renewed(workspace, made.model_id, release)) is not None:
         return done
     tables = [write.read(workspace, search.path(record.key), schema.SYSTEMS) for record in found]
     systems = pa.concat_tables([schema.SYSTEMS.empty(), *tables]).to_pandas(types_mapper=_nullable)
     stars = _with_lists(_with_blends(_stars(made, systems)), known)
     stars = stars if measured is None else measured.joined(stars)
-    origin = snapshot.provenance(made.model_id, made.model_sha256, release, VERSION, settings)
+    origin = snapshot.provenance(made.model_id, made.model_sha256, release, settings)
     wanted = stars.assign(**origin).drop(columns=["low_threshold"])
     return snapshot.commit(
         workspace, made.model_id, release, pa.Table.from_pandas(wanted, preserve_index=False),
-        version=VERSION, settings=settings, upstream=upstream, inputs=len(made.scored.segments), started=started,
+        settings=settings, upstream=upstream, inputs=len(made.scored.segments), started=started,
     )  # fmt: skip
+
+
+def discard(workspace: Folder, model_id: str, stores: Collection[str]) -> None:
+    """Undo the systems of a model's newest catalogue, so that those of stars that failed are looked for once more.
+
+    Parameters
+    ----------
+    workspace : Folder
+        Holds them.
+    model_id : str
+        The model.
+    stores : collection of str
+        Only partitions that rest on light curves of these, ``s0001``. Those of older catalogues alone are kept.
+    """
+    shown = snapshot.origin(workspace, model_id)
+    records = [
+        manifest.read(workspace, snapshot.STAGE, key)
+        for key in manifest.committed(workspace, snapshot.STAGE, snapshot.folder(model_id))
+    ]
+    older = {path for one in records if one for path in one.upstream} - set(shown.upstream if shown else ())
+    for key, path in manifest.committed(workspace, Systems.name, f"{Systems.name}/model={model_id}").items():
+        record = None if path in older else manifest.read(workspace, Systems.name, key)
+        rests_on = {name.split("/")[-2].rpartition("=")[2] for name in record.upstream} if record else set()
+        # Of scores the folder is sector=0001, of light curves s0001.
+        if rests_on & {*stores, *(store[1:] for store in stores)}:
+            manifest.discard(workspace, Systems.name, key)
 
 
 def _nullable(dtype: pa.DataType) -> Any:
     # A column of integers with holes stays one.
     return {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype()}.get(dtype)
-
-
-def _one_a_sector(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the light curves without those whose photons another cadence of the sector has too."""
-    order = {cadence: rank for rank, cadence in enumerate(CADENCES)}
-    rank = rows["store"].map(lambda store: order[where_cadence(store)])
-    sector = rows["store"].map(where_sector)
-    return rows[rank == rank.groupby([rows["tic_id"], sector]).transform("min")].reset_index(drop=True)
 
 
 def _stars(made: Draft, systems: pd.DataFrame) -> pd.DataFrame:
@@ -203,8 +229,7 @@ def _seen(segments: pd.DataFrame) -> pd.DataFrame:
 
 def _facts(rows: pd.DataFrame) -> pd.DataFrame:
     """Return what headers say of each star, the last sector that knows it first, and its lowest CROWDSAP."""
-    by_sector = rows.assign(sector=rows["store"].map(where_sector)).sort_values(["tic_id", "sector"], kind="stable")
-    grouped = by_sector.groupby("tic_id", sort=True)
+    grouped = rows.sort_values(["tic_id", "sector"], kind="stable").groupby("tic_id", sort=True)
     columns = {name: grouped[name].last() for name in _FACTS} | {"crowdsap_min": grouped["crowdsap"].min()}
     return pd.DataFrame(columns).reset_index()
 
@@ -219,13 +244,14 @@ def _with_blends(stars: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_lists(stars: pd.DataFrame, known: Sequence[KnownList]) -> pd.DataFrame:
-    """Return the rows with the lists that have the star, and whether none calls it an eclipsing binary."""
+    """Return the rows with the lists that have the star, and of likely binaries whether none calls them one."""
     if not known:
         return stars
     tic_id, ra, dec = stars["tic_id"].to_numpy(), stars["ra"].to_numpy(float), stars["dec"].to_numpy(float)
     lists = sorted(known, key=lambda one: one.name)
-    named = ["; ".join(names) or None for names in known_in(tic_id, ra, dec, lists)]
-    return stars.assign(known_in=pd.Series(named, stars.index, object), is_new=is_new(tic_id, ra, dec, lists))
+    named = [JOINT.join(names) or None for names in known_in(tic_id, ra, dec, lists)]
+    fresh = pd.Series(is_new(named, stars["tier"]), stars.index, object)
+    return stars.assign(known_in=pd.Series(named, stars.index, object), is_new=fresh)
 
 
 def _digest(known: KnownList) -> str:

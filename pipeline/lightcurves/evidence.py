@@ -5,6 +5,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
+from catalogs.binaries import KINDS
 from pipeline.lightcurves.calibration import ORDER, Calibration, features, fit
 from pipeline.lightcurves.kinds import share_out
 
@@ -15,8 +16,8 @@ Floats = NDArray[np.float64]
 #: p_eb from which a star counts as found where a model has no calibration.
 THRESHOLD = 0.5
 
-#: Columns of a segment that share out the probability of an eclipsing binary, if the model gives them.
-CLASSES = ("p_ea", "p_beta", "p_ew")
+# Columns of a segment that share out the probability of an eclipsing binary, if the model gives them.
+_SHARES = tuple(KINDS.values())
 
 
 def evidence(segments: pd.DataFrame, calibration: Calibration | None) -> pd.DataFrame:
@@ -94,12 +95,12 @@ def _column(ordered: pd.DataFrame, name: str) -> Floats:
 
 def _classes(ordered: pd.DataFrame, p_eb: Floats, calibration: Calibration | None) -> dict[str, Floats]:
     """Return p_ea, p_beta, p_ew, which share out p_eb, and p_ell, which is part of the rest."""
-    shares = np.column_stack([_sums(ordered, _column(ordered, name)) for name in CLASSES])
+    shares = np.column_stack([_sums(ordered, _column(ordered, name)) for name in _SHARES])
     known = _sums(ordered, np.isfinite(_column(ordered, "p_ea")).astype(float)) > 0
     weighed = share_out(shares, *(() if calibration is None else (calibration.kind_slope, calibration.kind_offsets)))
-    found = dict(zip(CLASSES, (p_eb[:, None] * weighed).T, strict=True))
+    found = dict(zip(_SHARES, (p_eb[:, None] * weighed).T, strict=True))
     with np.errstate(divide="ignore", invalid="ignore"):
-        rest = _sums(ordered, 1 - sum((_column(ordered, name) for name in CLASSES), np.zeros(len(ordered))))
+        rest = _sums(ordered, 1 - sum((_column(ordered, name) for name in _SHARES), np.zeros(len(ordered))))
         ell = _sums(ordered, _column(ordered, "p_ell"))
         found["p_ell"] = (1 - p_eb) * np.clip(np.where(rest > 0, ell / rest, 0), 0, 1)
     # What is shared out must add up to the last bit.

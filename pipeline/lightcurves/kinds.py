@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
-__all__ = ["KINDS", "fit_kinds", "share_out"]
+from catalogs.binaries import KINDS
+
+__all__ = ["fit_kinds", "share_out"]
 
 Floats = NDArray[np.float64]
 
-#: Kinds in the order of the columns of shares.
-KINDS = ("EA", "EB", "EW")
+_KINDS = tuple(KINDS)  # in the order of the columns of shares
 
 _LEAST = 1e-6  # share below which a network's word is not taken
 _RIDGE = 1e-5  # keeps the coefficients of separable stars finite
@@ -40,7 +41,7 @@ def share_out(shares: Floats, slope: float = 1.0, offsets: tuple[float, ...] = (
 def _logs(shares: Floats) -> Floats:
     total = shares.sum(axis=1, keepdims=True)
     # Without any probability of an eclipse its kinds are equally unlikely.
-    even = np.full_like(shares, 1 / len(KINDS))
+    even = np.full_like(shares, 1 / len(_KINDS))
     relative = np.divide(shares, total, out=even, where=total > 0)
     return np.asarray(np.log(relative.clip(_LEAST)))
 
@@ -53,7 +54,7 @@ def fit_kinds(shares: Floats, kinds: NDArray[np.str_]) -> tuple[float, tuple[flo
     shares : (n, 3) float64
         As for `share_out`.
     kinds : (n,) array of str
-        True kinds; stars of other kinds than `KINDS` do not count.
+        True kinds; stars of other kinds than EA, EB and EW do not count.
 
     Returns
     -------
@@ -62,13 +63,13 @@ def fit_kinds(shares: Floats, kinds: NDArray[np.str_]) -> tuple[float, tuple[flo
     offsets : tuple of float
         Zeros where not every kind is there.
     """
-    codes = {kind: code for code, kind in enumerate(KINDS)}
-    known = np.isin(kinds, KINDS)
+    codes = {kind: code for code, kind in enumerate(_KINDS)}
+    known = np.isin(kinds, _KINDS)
     truth = np.array([codes[str(kind)] for kind in kinds[known]], dtype=int)
-    counts = np.bincount(truth, minlength=len(KINDS))
+    counts = np.bincount(truth, minlength=len(_KINDS))
     if not counts.all():
-        return 1.0, (0.0,) * len(KINDS)
-    logs, weights = _logs(shares[known]), 1 / counts[truth] / len(KINDS)
+        return 1.0, (0.0,) * len(_KINDS)
+    logs, weights = _logs(shares[known]), 1 / counts[truth] / len(_KINDS)
 
     def loss(values: Floats) -> float:
         """Return the mean of -ln likelihood, kinds equally common."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from catalogs import write
 from catalogs.folder import Folder
+from catalogs.variability import parse
 from pipeline.errors import UsageError
 from pipeline.manifest import Record
 
@@ -23,7 +24,6 @@ Floats = NDArray[np.float64]
 
 _NEEDED = ("tic_id", "label", "time", "flux", "quality")
 _PUBLISHED = ["prsa_morph", "vsx"]
-_KLASSES = ("EA", "EB", "EW", "ELL")
 _RARE = 3.0  # weight of an eclipsing binary of known class: there are few
 _UNSURE = 0.0  # weight of a star that is an eclipsing binary in other data: of half of them TESS shows nothing
 
@@ -67,9 +67,9 @@ class LabelledStar:
 class Labelled:
     """A Parquet file of labelled light curves.
 
-    A label ``EB:EA`` names the class behind the colon; ``EB:`` and anything else, an eclipsing binary of unknown class,
-    by other data than these; that, and a label that ends in ``?``, teaches nothing (weight 0); every other label is a
-    star that does not eclipse.
+    Labels are read by `catalogs.variability`: ``EB:EA`` names the class behind the colon, ``EA/SD`` before the stroke.
+    Nothing (weight 0) teaches ``EB:`` with anything else, an eclipsing binary of unknown class by other data than
+    these, and a label that is not known, in doubt (``?``), or leaves open whether the star eclipses (``ELL|EW``).
 
     Parameters
     ----------
@@ -190,9 +190,9 @@ def _cadence(given: float | None, time: Floats) -> float:
 
 def _meaning(label: str) -> tuple[str, float]:
     """Class and weight of a label."""
-    head, _, tail = label.partition(":")
-    if label.endswith("?"):
-        return "other", 0.0
-    if head == "EB" and tail:
-        return (tail, _RARE) if tail in _KLASSES else ("E", _UNSURE)
-    return (label, _RARE) if label in _KLASSES else ("other", 1.0)
+    found = parse(label)
+    if not found.klass:
+        return "E" if found.may_eclipse else "other", 0.0
+    if found.klass == "other":
+        return "other", 1.0
+    return found.klass, _UNSURE if found.klass == "E" and ":" in label else _RARE

@@ -8,19 +8,17 @@ import pandas as pd
 import pyarrow as pa
 
 from catalogs import schema, write
+from catalogs.binaries import KINDS
 from catalogs.folder import Folder
+from catalogs.known import is_new
 from pipeline import manifest
 from pipeline.errors import Mismatch, UsageError
 from pipeline.lightcurves import snapshot
 from pipeline.lightcurves.evidence import recalibrate, tiers
-from pipeline.lightcurves.snapshot import STAGE, Snapshot
+from pipeline.lightcurves.snapshot import STAGE, VERSION, Snapshot
 from pipeline.settings import digest
 
-__all__ = ["VERSION", "Moved", "move"]
-
-VERSION = 1
-
-_BINARY = ["p_ea", "p_beta", "p_ew"]
+__all__ = ["Moved", "move"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class Moved:
     Parameters
     ----------
     before, after : Snapshot
-        The catalogue as readers saw it, and as it is now.
+        The model's catalogue as it was, and as it is now.
     prior_before, prior_after : float
         p_prior of both.
     tiers : dict
@@ -74,45 +72,30 @@ def move(workspace: Folder, model_id: str, prior: float, low_threshold: float) -
     started = time.time()
     if not 0 < prior < 1:
         raise UsageError(f"prevalence {prior:g}: not a share between 0 and 1, such as 0.028")
-    seen, base = _base(workspace, model_id)
+    seen, record = snapshot.newest(workspace, model_id), snapshot.origin(workspace, model_id)
+    if seen is None or record is None:
+        raise UsageError(f"{workspace}: no catalogue of {model_id}; run score_sectors")
+    base = Snapshot(**record.details["snapshot"])
     table = write.read(workspace, base.path, schema.STARS)
     if not len(table) or table["p_prior"][0].as_py() is None:
         raise Mismatch(f"{workspace.url(base.path)}: {model_id} is not calibrated, its p_eb can be moved to no prior")
     held = float(table["p_prior"][0].as_py())
     settings = {"prevalence": prior, "low_threshold": low_threshold}
     release = base.release if prior == held else digest([base.release, VERSION, settings])[:16]
-    after = snapshot.find(workspace, model_id, release)
     made = table.to_pandas()
     old = write.read(workspace, seen.path, schema.STARS).to_pandas()
     moved = _moved(made, held, prior, low_threshold)
+    if record.settings.get("known"):
+        moved["is_new"] = pd.Series(is_new(made["known_in"], moved["tier"]), moved.index, object)
+    after = snapshot.renewed(workspace, model_id, release)
     if after is None:
-        origin = snapshot.provenance(model_id, str(made["model_sha256"].iloc[0]), release, VERSION, settings)
+        origin = snapshot.provenance(model_id, str(made["model_sha256"].iloc[0]), release, settings)
         after = snapshot.commit(
-            workspace, model_id, release, _replaced(table, moved.assign(**origin)),
-            version=VERSION, settings=settings, upstream=_upstream(workspace, model_id, base), inputs=len(table),
-            started=started, details={"moved_from": base.release},
+            workspace, model_id, release, _replaced(table, moved.assign(**origin)), settings=settings,
+            upstream={manifest.path(STAGE, record.key): record.identity}, inputs=len(table), started=started,
+            details={"moved_from": base.release},
         )  # fmt: skip
     return _told(seen, after, old, moved, made.loc[made["tier"] == "none", "tic_id"])
-
-
-def _base(workspace: Folder, model_id: str) -> tuple[Snapshot, Snapshot]:
-    """Return what a model's readers see (its newest snapshot if none is published), and what that was moved from."""
-    found = snapshot.snapshots(workspace, model_id)
-    if not found:
-        raise UsageError(f"{workspace}: no catalogue of {model_id}; run score_sectors")
-    record = manifest.read(workspace, STAGE, snapshot.key_of(model_id, found[-1].release))
-    origin = record.details.get("moved_from") if record else None
-    shown = write.read(workspace, snapshot.CURRENT) if workspace.exists(snapshot.CURRENT) else None
-    release = str(shown["catalog_release"][0]) if shown is not None and len(shown) else ""
-    seen = next((one for one in found if one.release == release), found[-1])
-    return seen, next((one for one in found if one.release == origin), found[-1])
-
-
-def _upstream(workspace: Folder, model_id: str, base: Snapshot) -> dict[str, str]:
-    key = snapshot.key_of(model_id, base.release)
-    record = manifest.read(workspace, STAGE, key)
-    assert record is not None
-    return {manifest.path(STAGE, key): record.identity}
 
 
 def _moved(stars: pd.DataFrame, held: float, prior: float, low_threshold: float) -> pd.DataFrame:
@@ -120,7 +103,7 @@ def _moved(stars: pd.DataFrame, held: float, prior: float, low_threshold: float)
     before = stars["p_eb"].to_numpy(float)
     after = recalibrate(before, held, prior)
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = {name: np.where(before > 0, stars[name] * after / before, 0.0) for name in _BINARY}
+        found = {name: np.where(before > 0, stars[name] * after / before, 0.0) for name in KINDS.values()}
         ell = np.where(before < 1, stars["p_ell"] * (1 - after) / (1 - before), 0.0)
     unknown = stars["p_ea"].isna().to_numpy()
     found = {name: np.where(unknown, np.nan, np.minimum(values, 1)) for name, values in found.items()}

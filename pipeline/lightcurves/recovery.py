@@ -65,7 +65,7 @@ class Tables(Stage):
     """
 
     name = "completeness"
-    version = 1
+    version = 2
 
     def __init__(self, workspace: Folder, model_id: str, sky: Sky, trials: Sequence[Key], settings: Settings) -> None:
         super().__init__(workspace, settings)
@@ -111,7 +111,8 @@ class Tables(Stage):
             Object(*write.write(self.workspace, path(self.model_id, table), rows, table))
             for table, rows in made.items()
         ]
-        return Product(written, len(every), [InputOutcome(name, State.DONE) for name in self.inputs(key)])
+        outcomes = [InputOutcome(name, State.DONE) for name in self.inputs(key)]
+        return Product(written, len(every), outcomes, {"sectors": self.sky.sectors})
 
 
 def _arrow(table: pd.DataFrame) -> pa.Table:
@@ -140,21 +141,29 @@ class Recovery:
         Parameters
         ----------
         systems : pandas.DataFrame
-            tmag, period, depth_1, tier, p_ea, p_beta, p_ew.
+            tmag, period, period_flag, depth_1, tier, p_ea, p_beta, p_ew. A period that is a lower limit has no
+            completeness: whose share that would be is not known.
         """
         own = pd.DataFrame({name: systems[name].astype(float) for name in ("tmag", "period", "depth_1")})
         own = own.assign(tier=systems["tier"], klass=class_found(systems))
+        known = own["period"].where(systems["period_flag"] != "lower_limit")
         return systems.assign(
-            completeness=completeness.at(self.completeness, own["tmag"], own["period"], own["depth_1"]),
+            completeness=completeness.at(self.completeness, own["tmag"], known, own["depth_1"]),
             reliability=reliability.at(self.reliability, own),
         )
 
 
 def read(workspace: Folder, model_id: str) -> Recovery | None:
-    """Return the tables of a model; None where there are none, or what they were made from has changed since."""
+    """Return the tables of a model; None where there are none, or they or their inputs would be others by now."""
     key = _key(model_id)
     record = manifest.read(workspace, Tables.name, key)
     if record is None:
+        return None
+    if record.version != Tables.version:
+        log.warning(
+            "completeness of %s left out: its tables are of version %d, this is %d; run jobs.completeness again, which "
+            "keeps the trials", model_id, record.version, Tables.version,
+        )  # fmt: skip
         return None
     if (changed := manifest.stale(workspace, record)) is not None:
         log.warning(

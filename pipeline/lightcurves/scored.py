@@ -15,9 +15,9 @@ from pipeline.commits import each
 from pipeline.errors import Missing, Stale
 from pipeline.lightcurves import ingest, preprocess
 from pipeline.manifest import Record
-from pipeline.partition import CADENCES, Key, partition_size, where_cadence
+from pipeline.partition import CADENCES, Key, partition_size, where_cadence, where_sector
 
-__all__ = ["Scored", "read", "rows"]
+__all__ = ["Scored", "one_a_sector", "read", "rows"]
 
 _SCORES = "eclipsing_binary_scores"
 _KEYS = ["sector", "cadence_s", "tic_id", "segment"]
@@ -60,12 +60,28 @@ def read(workspace: Folder, model_id: str) -> Scored:
     curves = {_curves(record): manifest.path("score", record.key) for record in records}
     frames = each(lambda record: _segments(workspace, record), records)
     joined = pd.concat(frames, ignore_index=True)
-    # A star of several cadences in a sector is one observation: its photons are not counted twice.
-    rank = joined["cadence_s"].map({cadence: order for order, cadence in enumerate(CADENCES)})
-    joined = joined[rank == rank.groupby([joined["tic_id"], joined["sector"]]).transform("min")]
-    segments = joined.sort_values(["tic_id", "sector", "cadence_s", "segment"], ignore_index=True)
+    segments = one_a_sector(joined).sort_values(["tic_id", "sector", "cadence_s", "segment"], ignore_index=True)
     upstream = {manifest.path("score", record.key): record.identity for record in records}
     return Scored(upstream, curves, segments)
+
+
+def one_a_sector(observed: pd.DataFrame, chosen: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Return the rows of one cadence a star and sector: in several of them its photons are the same.
+
+    Parameters
+    ----------
+    observed : pandas.DataFrame
+        tic_id, sector, cadence_s, and what else there is.
+    chosen : pandas.DataFrame, optional
+        Segments of which this was asked before: where a star has some in a sector, their cadence is taken. Elsewhere
+        it is the first of `pipeline.partition.CADENCES`.
+    """
+    rank = observed["cadence_s"].map({cadence: order for order, cadence in enumerate(CADENCES)})
+    if chosen is not None:
+        names = ["tic_id", "sector", "cadence_s"]
+        own, wanted = (pd.MultiIndex.from_frame(table[names].astype("int64")) for table in (observed, chosen))
+        rank = rank.where(~own.isin(wanted), -1)
+    return observed[rank == rank.groupby([observed["tic_id"], observed["sector"]]).transform("min")]
 
 
 def _records(workspace: Folder, model_id: str) -> list[Record]:
@@ -109,15 +125,15 @@ def rows(workspace: Folder, parts: Iterable[Key], stars: Sequence[int] | None = 
     Returns
     -------
     pandas.DataFrame
-        tic_id, store, part, row; pmra, pmdec, teff, radius, crowdsap (NaN if unknown); by star and store.
+        tic_id, store, part, row, sector, cadence_s; pmra, pmdec, teff, radius, crowdsap (NaN if unknown); by star and
+        store.
     """
     wanted = None if stars is None else pa.array(sorted(set(stars)), pa.int64())
     frames = each(lambda key: _rows(workspace, key, wanted), sorted(set(parts)))
-    columns = ["tic_id", "store", "part", "row", *_FACTS]
+    columns = ["tic_id", "store", "part", "row", "sector", "cadence_s", *_FACTS]
     found = pd.concat([frame for frame in frames if len(frame)] or [pd.DataFrame(columns=columns)], ignore_index=True)
-    return found.astype({"tic_id": "int64", "part": "int64", "row": "int64"}).sort_values(
-        ["tic_id", "store"], ignore_index=True
-    )
+    numbers = dict.fromkeys(("tic_id", "part", "row", "sector"), "int64")
+    return found.astype(numbers).sort_values(["tic_id", "store"], ignore_index=True)
 
 
 def _rows(workspace: Folder, key: Key, wanted: pa.Array | None) -> pd.DataFrame:
@@ -129,4 +145,5 @@ def _rows(workspace: Folder, key: Key, wanted: pa.Array | None) -> pd.DataFrame:
         kept &= pc.is_in(pa.array(data["tic_id"]), wanted).to_numpy(zero_copy_only=False)
     numbers = np.flatnonzero(kept)
     columns = {"tic_id": data["tic_id"][numbers], "store": key.where, "part": key.part, "row": place.start + numbers}
+    columns |= {"sector": where_sector(key.where), "cadence_s": float(where_cadence(key.where))}
     return pd.DataFrame(columns | {fact: data[fact][numbers].astype(float) for fact in _FACTS})

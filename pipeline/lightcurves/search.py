@@ -6,7 +6,6 @@ partitions beside the old ones, on which older snapshots rest.
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +15,7 @@ from catalogs import schema, write
 from catalogs.folder import Folder
 from pipeline import manifest
 from pipeline.commits import each
-from pipeline.errors import Corrupt, Missing, SkysiftError, Stale
+from pipeline.errors import FATAL, Corrupt, Missing, Stale
 from pipeline.lightcurves.ephemeris import find
 from pipeline.lightcurves.scored import Scored
 from pipeline.lightcurves.star import load
@@ -112,7 +111,7 @@ class Systems(Stage):
     """
 
     name = "systems"
-    version = 1
+    version = 2
 
     def __init__(
         self, workspace: Folder, model_id: str, candidates: Sequence[Candidate], settings: SystemsSettings
@@ -169,13 +168,13 @@ class Systems(Stage):
         rows = []
         for system in found:
             verdict = vet(curves, system, [other for other in found if other is not system])
-            rows.append({"tic_id": star.tic_id} | _known(asdict(system)) | _known(asdict(verdict)))
-        table = pa.Table.from_pylist(rows, schema=schema.SYSTEMS.arrow_schema())
+            rows.append({"tic_id": star.tic_id} | asdict(system) | asdict(verdict))
+        table = schema.SYSTEMS.of(rows)
         schema.SYSTEMS.check(table)
         return table
 
     def run(self, key: Key, skip: dict[str, InputOutcome]) -> Product:
-        """Find and vet the systems of a bucket's stars; one that raises an error is failed, the others go on."""
+        """Find and vet the systems of a bucket's stars; one that raises an error of its own is failed."""
         tables, outcomes = [schema.SYSTEMS.empty()], []
         for name, star in zip(self.inputs(key), self._stars[key], strict=True):
             if name in skip:
@@ -183,7 +182,7 @@ class Systems(Stage):
                 continue
             try:
                 tables.append(self._solve(star))
-            except SkysiftError:
+            except FATAL:
                 raise
             except Exception as error:  # noqa: BLE001 — whatever it was, it was this star's
                 outcomes.append(InputOutcome(name, State.FAILED, "exception", f"{type(error).__name__}: {error}"))
@@ -194,14 +193,6 @@ class Systems(Stage):
         table = pa.concat_tables(tables)
         written = Object(*write.write(self.workspace, path(key), table, schema.SYSTEMS))
         return Product([written], len(table), outcomes)
-
-
-def _known(values: dict[str, Any]) -> dict[str, Any]:
-    """Return values with None for what is no finite number."""
-    return {
-        name: None if isinstance(value, float | np.floating) and not np.isfinite(value) else value
-        for name, value in values.items()
-    }
 
 
 def _identities(workspace: Folder, names: set[str]) -> dict[str, str]:

@@ -13,16 +13,36 @@ import pyarrow as pa
 
 from catalogs import schema, write
 from catalogs.folder import Folder
+from catalogs.releases import releases, renew
 from pipeline import manifest
 from pipeline.manifest import Object, Record
 from pipeline.settings import digest
 
-__all__ = ["CURRENT", "Snapshot", "commit", "current", "current_model", "folder", "publish", "snapshots"]
+__all__ = [
+    "CURRENT",
+    "STAGE",
+    "VERSION",
+    "Snapshot",
+    "commit",
+    "current",
+    "current_model",
+    "folder",
+    "newest",
+    "origin",
+    "publish",
+    "renewed",
+    "snapshots",
+]
 
 #: The one file people open.
 CURRENT = "catalogs/eclipsing_binaries.parquet"
 
 STAGE = "combine"
+
+#: Of everything that makes star tables, from scores or from an older one.
+VERSION = 3
+
+_CATALOG = "eclipsing_binaries"
 
 
 @dataclass(frozen=True)
@@ -37,7 +57,7 @@ class Snapshot:
 
 def folder(model_id: str) -> str:
     """Return the folder of a model's snapshots below ``catalogs/``, and of their manifests."""
-    return f"eclipsing_binaries/model={model_id}"
+    return f"{_CATALOG}/model={model_id}"
 
 
 def snapshots(workspace: Folder, model_id: str) -> list[Snapshot]:
@@ -48,6 +68,29 @@ def snapshots(workspace: Folder, model_id: str) -> list[Snapshot]:
         if record is not None:
             found.append(Snapshot(**record.details["snapshot"]))
     return sorted(found, key=lambda snapshot: snapshot.number)
+
+
+def newest(workspace: Folder, model_id: str) -> Snapshot | None:
+    """Return the state of a model's catalogue, the snapshot that was made last; None if there is none yet."""
+    states = releases(workspace, _CATALOG, model_id)
+    return find(workspace, model_id, states[-1].name) if states else None
+
+
+def origin(workspace: Folder, model_id: str) -> Record | None:
+    """Return the manifest of a model's catalogue at its own prior: of what the newest was moved from, if it was."""
+    one = newest(workspace, model_id)
+    record = None if one is None else manifest.read(workspace, STAGE, key_of(model_id, one.release))
+    if record is None or "moved_from" not in record.details:
+        return record
+    return manifest.read(workspace, STAGE, key_of(model_id, record.details["moved_from"]))
+
+
+def renewed(workspace: Folder, model_id: str, release: str) -> Snapshot | None:
+    """Return the snapshot of a release, which is the newest from now on, or None if there is none yet."""
+    done = find(workspace, model_id, release)
+    if done is not None:
+        renew(workspace, _CATALOG, model_id, release)
+    return done
 
 
 def key_of(model_id: str, release: str) -> str:
@@ -61,15 +104,13 @@ def find(workspace: Folder, model_id: str, release: str) -> Snapshot | None:
     return None if done is None else Snapshot(**done.details["snapshot"])
 
 
-def provenance(
-    model_id: str, model_sha256: str, release: str, version: int, settings: Mapping[str, Any]
-) -> dict[str, Any]:
+def provenance(model_id: str, model_sha256: str, release: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the columns that tell where the rows of a release come from."""
     return {
         "catalog_release": release,
         "model_id": model_id,
         "model_sha256": model_sha256,
-        "stage_version": version,
+        "stage_version": VERSION,
         "settings_hash": digest(settings)[:16],
         "manifest_key": f"{STAGE}/{key_of(model_id, release)}",
     }
@@ -81,7 +122,6 @@ def commit(
     release: str,
     table: pa.Table,
     *,
-    version: int,
     settings: dict[str, Any],
     upstream: dict[str, str],
     inputs: int,
@@ -98,8 +138,6 @@ def commit(
         Its model and its name, which follows from all it was made from.
     table : pyarrow.Table
         Rows as `catalogs.schema.STARS` wants them.
-    version : int
-        Of what made it.
     settings : dict
         That made it what it is.
     upstream : dict
@@ -121,7 +159,7 @@ def commit(
     snapshot = Snapshot(number, release, _path(model_id, number), len(table))
     record = Record(
         stage=STAGE,
-        version=version,
+        version=VERSION,
         key=key_of(model_id, release),
         settings=settings,
         settings_hash=digest(settings)[:16],

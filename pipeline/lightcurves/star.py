@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from catalogs.folder import Folder
 from pipeline import stores
-from pipeline.errors import Corrupt, Missing
+from pipeline.errors import Corrupt, Missing, UsageError
 from pipeline.lightcurves import ingest
-from pipeline.partition import CADENCES, where_cadence, where_sector
+from pipeline.partition import where_cadence, where_sector
 
 __all__ = ["Observation", "StarCurves", "good", "load"]
 
@@ -20,7 +20,6 @@ _CURVES = ("time", "flux", "flux_err", "quality")
 _EXTRAS = ("centroid_col", "centroid_row", "pos_corr_col", "pos_corr_row", "sap_bkg")
 _PLACE = ("camera", "ccd", "crowdsap", "flfrcsap")
 _FACTS = ("ra", "dec", "pmra", "pmdec", "tmag", "teff", "radius")
-_RANK = {cadence: rank for rank, cadence in enumerate(CADENCES)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,8 +132,7 @@ def load(workspace: Folder, sources: Sequence[tuple[str, int]]) -> StarCurves:
     workspace : Folder
         Holds the light curves.
     sources : sequence of tuple
-        Store, ``s0001``, and the star's row in it. Of several cadences of a sector the first of
-        `pipeline.partition.CADENCES` is taken: their photons are the same.
+        Store, ``s0001``, and the star's row in it; one cadence a sector, see `pipeline.lightcurves.scored`.
 
     Returns
     -------
@@ -145,12 +143,17 @@ def load(workspace: Folder, sources: Sequence[tuple[str, int]]) -> StarCurves:
     ------
     Missing
         If there is no source.
+    UsageError
+        If there are two of one sector: their photons are the same.
     Corrupt
         If a row holds no light curve, or the rows are of different stars.
     """
-    chosen = _one_a_sector(sources)
+    chosen = sorted(sources, key=lambda source: where_sector(source[0]))
     if not chosen:
         raise Missing(f"{workspace}: a star without a single light curve; name its stores and rows")
+    if len({where_sector(name) for name, _ in chosen}) < len(chosen):
+        names = ", ".join(name for name, _ in chosen)
+        raise UsageError(f"{workspace}: {names}: two cadences of a sector have the same photons; name one")
     read = [(name, row, _read(workspace, name, row)) for name, row in chosen]
     tic_id = int(read[0][2]["tic_id"])
     for name, row, data in read:
@@ -160,13 +163,6 @@ def load(workspace: Folder, sources: Sequence[tuple[str, int]]) -> StarCurves:
             raise Corrupt(f"{where} holds {found}, not TIC {tic_id}; ingest that sector with --overwrite")
     facts = {fact: _last(data[fact] for *_, data in read) for fact in _FACTS}
     return StarCurves(tic_id, tuple(_observation(name, data) for name, _, data in read), **facts)
-
-
-def _one_a_sector(sources: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
-    best: dict[int, tuple[str, int]] = {}
-    for name, row in sorted(sources, key=lambda source: (_RANK[where_cadence(source[0])], source)):
-        best.setdefault(where_sector(name), (name, row))
-    return [best[sector] for sector in sorted(best)]
 
 
 def _read(workspace: Folder, name: str, row: int) -> dict[str, NDArray[np.generic]]:

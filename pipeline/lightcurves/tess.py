@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.folder import Folder
+from catalogs.schema import STARS
 from pipeline.errors import Reason, Rejected
 from pipeline.fits import BLOCK, MAX_BYTES, Hdu, Header, Source, Table, check_sums, hdus
 from pipeline.partition import CADENCES
@@ -50,6 +51,8 @@ LONGEST_D = 40.0
 #: Names of files have 16 digits for it.
 _LARGEST_TIC = 10**16 - 1
 
+_ANYTHING = 1e9  # either side, where the catalogue has no bound
+
 _OTHERS = {
     "PIXELS": "a target pixel file",
     "TARGETTABLES": "a target pixel file",
@@ -62,6 +65,9 @@ _OTHERS = {
 @dataclass(frozen=True)
 class Facts:
     """What the headers say of a star and its light curve; a number that is absent is NaN, an integer −1.
+
+    NaN is, too, what no row of the catalogue may hold, so that one odd header spoils nobody else's row: a magnitude of
+    99, a temperature or radius below 0.
 
     Parameters
     ----------
@@ -140,7 +146,7 @@ class LightCurve:
     columns : dict of str to ndarray
         `DTYPES`: arrays of shape (n_rows,), every bit as in the file, but centroids rounded to float32.
     note : str
-        Empty, or that its CHECKSUM does not fit.
+        Empty, or what its headers say that makes no sense, and that its CHECKSUM does not fit.
     """
 
     facts: Facts
@@ -213,7 +219,7 @@ def read(folder: Folder, path: str) -> LightCurve:
         else:
             columns[ours] = np.full(table.rows, np.nan, dtype)
     _check_rows(opened.facts, columns)
-    note = check_sums(source, opened.hdu)
+    note = "; ".join(filter(None, (opened.remarks, check_sums(source, opened.hdu))))
     assert source.stored is not None
     return LightCurve(opened.facts, source.size, hashlib.sha256(source.stored).hexdigest(), columns, note)
 
@@ -221,6 +227,7 @@ def read(folder: Folder, path: str) -> LightCurve:
 @dataclass(frozen=True)
 class _Opened:
     facts: Facts
+    remarks: str
     primary: Header
     hdu: Hdu
     table: Table
@@ -256,7 +263,7 @@ def _open(source: Source) -> _Opened:
     for column, (_, codes, _) in COLUMNS.items():
         if column in _NEEDED or column in table.columns:
             table.column(column, codes)
-    return _Opened(_facts(primary, hdu.header), primary, hdu, table, walk)
+    return _Opened(*_facts(primary, hdu.header), primary, hdu, table, walk)
 
 
 def _no_light_curve(source: Source, primary: Header, last: Hdu, names: list[str]) -> Rejected:
@@ -268,26 +275,43 @@ def _no_light_curve(source: Source, primary: Header, last: Hdu, names: list[str]
     return Rejected(Reason.WRONG_PRODUCT, f"no LIGHTCURVE; {found}")
 
 
-def _facts(primary: Header, header: Header) -> Facts:
-    anything = 1e9
-    return Facts(
+def _facts(primary: Header, header: Header) -> tuple[Facts, str]:
+    """Return what the headers say, and which of it makes no sense and is taken as unknown."""
+    remarks: list[str] = []
+
+    def plain(of: Header, key: str, column: str) -> float:
+        """Return a number that a catalogue may hold in a column, or NaN."""
+        low, high = (limit if limit is not None else sign * _ANYTHING for limit, sign in _bounds(column))
+        value = of.number(key, -math.inf, math.inf)
+        if math.isnan(value) or low <= value <= high:
+            return value
+        remarks.append(f"{key} {value:g} is not from {low:g} to {high:g}, and taken as unknown")
+        return math.nan
+
+    facts = Facts(
         tic_id=_tic_id(primary),
         sector=primary.integer("SECTOR", 1, 9999),
         camera=primary.integer("CAMERA", 1, 4, -1),
         ccd=primary.integer("CCD", 1, 4, -1),
         ra=primary.number("RA_OBJ", 0, 360),
         dec=primary.number("DEC_OBJ", -90, 90),
-        pmra=primary.number("PMRA", -anything, anything),
-        pmdec=primary.number("PMDEC", -anything, anything),
-        tmag=primary.number("TESSMAG", -anything, anything),
-        teff=primary.number("TEFF", -anything, anything),
-        radius=primary.number("RADIUS", -anything, anything),
-        crowdsap=header.number("CROWDSAP", -anything, anything),
-        flfrcsap=header.number("FLFRCSAP", -anything, anything),
+        pmra=plain(primary, "PMRA", "pmra"),
+        pmdec=plain(primary, "PMDEC", "pmdec"),
+        tmag=plain(primary, "TESSMAG", "tmag"),
+        teff=plain(primary, "TEFF", "teff"),
+        radius=plain(primary, "RADIUS", "radius"),
+        crowdsap=plain(header, "CROWDSAP", "crowdsap_min"),
+        flfrcsap=plain(header, "FLFRCSAP", "crowdsap_min"),
         cadence_s=_cadence(header),
         data_rel=primary.integer("DATA_REL", 0, 2**31 - 1, -1),
         date=primary.text("DATE"),
     )
+    return facts, "; ".join(remarks)
+
+
+def _bounds(column: str) -> list[tuple[float | None, int]]:
+    """Return the limits of a column of the catalogue, each with the sign of what has none."""
+    return list(zip(STARS[column].bounds, (-1, 1), strict=True))
 
 
 def _tic_id(primary: Header) -> int:

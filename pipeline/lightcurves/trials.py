@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 
 from catalogs import schema, write
+from catalogs.binaries import KINDS
 from catalogs.folder import Folder
-from pipeline import manifest
 from pipeline.errors import Missing
 from pipeline.lightcurves import scored, search, snapshot
 from pipeline.lightcurves.clean import Segment, prepare
@@ -24,7 +24,6 @@ from pipeline.lightcurves.completeness import TMAG_EDGES, place
 from pipeline.lightcurves.labelled import Labelled, LabelledStar
 from pipeline.lightcurves.search import Candidate
 from pipeline.lightcurves.star import Observation, StarCurves, good
-from pipeline.partition import where_sector
 from pipeline.settings import CompletenessSettings
 from pipeline.simulate.injection import Injection
 
@@ -42,7 +41,6 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 
-_BINARY = {"p_ea": "EA", "p_beta": "EB", "p_ew": "EW"}
 # How labels of what varies all the time begin.
 _WAVES = ("GDOR", "DSCT", "SCT", "HADS", "SPB", "RR", "CEP", "DCEP", "ROT", "BY", "ACV")
 _AROUND = 43_200.0  # seconds
@@ -60,7 +58,7 @@ class Sky:
     Attributes
     ----------
     systems : pandas.DataFrame
-        Rows of the catalogue: tic_id, tier, klass (as found), period, depth_1.
+        Rows of the catalogue, of the same stars: tic_id, tier, klass (as found), period, depth_1.
     stars : pandas.DataFrame
         One row a star with a light curve in the sectors wanted, by tic_id: tic_id, tmag, p_eb, tier, varies.
     quiet : numpy.ndarray
@@ -74,6 +72,8 @@ class Sky:
         `pipeline.lightcurves.scored.rows` of the sectors wanted.
     scores : Scored
         What the model has scored.
+    sectors : list of int
+        Sectors of these light curves, ascending.
     """
 
     systems: pd.DataFrame
@@ -83,6 +83,7 @@ class Sky:
     upstream: dict[str, str]
     rows: pd.DataFrame
     scores: scored.Scored
+    sectors: list[int]
 
     def sources(self, wanted: Collection[int]) -> dict[int, Candidate]:
         """Return where the light curves of some stars are, and the manifests they rest on."""
@@ -112,12 +113,13 @@ def survey(workspace: Folder, model_id: str, sectors: Sequence[int] | None, quie
     path, upstream = _newest(workspace, model_id)
     table = write.read(workspace, path, schema.STARS).to_pandas()
     found = scored.read(workspace, model_id)
-    rows = scored.rows(workspace, found.curves)
+    rows = scored.one_a_sector(scored.rows(workspace, found.curves), found.segments)
     if sectors is not None:
-        rows = rows[rows["store"].map(where_sector).isin(list(sectors))]
+        rows = rows[rows["sector"].isin(list(sectors))]
+    # What is found and what could be must be of the same stars, or a false alarm would count for too little.
+    table = table[table["tic_id"].isin(rows["tic_id"])]
     power = found.segments.groupby("tic_id")["gls_power"].median()
     stars = table.drop_duplicates("tic_id").sort_values("tic_id")
-    stars = stars[stars["tic_id"].isin(rows["tic_id"])]
     stars = stars.assign(varies=~(stars["tic_id"].map(power).astype(float) < quiet_power))
     none = stars["tier"] == "none"
     usual = stars["p_prior"].astype(float).fillna(stars["threshold"] / 2)
@@ -130,17 +132,16 @@ def survey(workspace: Folder, model_id: str, sectors: Sequence[int] | None, quie
     systems = table.assign(klass=class_found(table))[["tic_id", "tier", "klass", "period", "depth_1"]]
     kept = stars[[*_FIXED, "varies"]].reset_index(drop=True)
     hosts, others = (one["tic_id"].to_numpy(np.int64) for one in (quiet, stars[none]))
-    return Sky(systems, kept, hosts, others, upstream, rows, found)
+    return Sky(systems, kept, hosts, others, upstream, rows, found, sorted(rows["sector"].unique().tolist()))
 
 
 def _newest(workspace: Folder, model_id: str) -> tuple[str, dict[str, str]]:
     """Return the model's newest catalogue at its own prior, and what it was made from but for older trials."""
-    for one in reversed(snapshot.snapshots(workspace, model_id)):
-        record = manifest.read(workspace, snapshot.STAGE, snapshot.key_of(model_id, one.release))
-        if record is not None and "moved_from" not in record.details:
-            kept = {name: id for name, id in record.upstream.items() if "/completeness/" not in name}
-            return one.path, kept
-    raise Missing(f"{workspace}: no catalogue of {model_id}; run score_sectors")
+    record = snapshot.origin(workspace, model_id)
+    if record is None:
+        raise Missing(f"{workspace}: no catalogue of {model_id}; run score_sectors")
+    kept = {name: id for name, id in record.upstream.items() if "/completeness/" not in name}
+    return str(record.details["snapshot"]["path"]), kept
 
 
 def choose_stars(
@@ -189,8 +190,8 @@ def _varies(star: LabelledStar) -> bool:
 
 def class_found(stars: pd.DataFrame) -> list[str]:
     """Return the likeliest class of eclipsing binary of each row (p_ea, p_beta, p_ew); 'E' where none is given."""
-    shares = stars.reindex(columns=list(_BINARY)).astype(float).to_numpy()
-    names = np.array([*_BINARY.values()])
+    shares = stars.reindex(columns=[*KINDS.values()]).astype(float).to_numpy()
+    names = np.array([*KINDS])
     best = np.nan_to_num(shares, nan=-1.0).argmax(axis=1)
     return np.where(np.isfinite(shares).all(axis=1), names[best], "E").tolist()
 

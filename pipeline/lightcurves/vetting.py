@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from enum import IntFlag
 
 import numpy as np
 
-from catalogs.binaries import FLAGS
+from catalogs.binaries import Flag
 from pipeline.lightcurves import shape
 from pipeline.lightcurves.centroid import Shift, shift
 from pipeline.lightcurves.dips import are_unequal, coherence, dips
@@ -15,23 +14,7 @@ from pipeline.lightcurves.events import Event, Minimum, depths, events, fold, mi
 from pipeline.lightcurves.star import StarCurves, good
 from pipeline.lightcurves.systematics import coincident
 
-__all__ = ["Flag", "Vetting", "is_planet_like", "meanings", "vet"]
-
-
-class Flag(IntFlag):
-    """Reasons to distrust a row, as bits of ``flags``; `meanings` says each in words."""
-
-    ODD_EVEN = 1
-    SYSTEMATIC_TIME = 2
-    CENTROID_SHIFT = 4
-    PLANET_LIKE = 8
-    LOW_CROWDSAP = 16
-    CONTAMINANT_EXCLUDED = 32
-    IRREGULAR_DIPS = 64
-    SINGLE_ECLIPSE = 128
-    BLENDED = 256
-    SHORT_DATA = 512
-    NOISE_LIKE = 1024
+__all__ = ["Vetting", "is_planet_like", "vet"]
 
 
 SIGMAS = 3.0
@@ -69,7 +52,7 @@ class Vetting:
     contaminant_depth : float
         Depth that all the other light in the aperture together would need: depth × CROWDSAP / (1 − CROWDSAP).
     flags : int
-        Bits of `Flag`.
+        Bits of `catalogs.binaries.Flag`.
     """
 
     centroid_shift_arcsec: float
@@ -77,11 +60,6 @@ class Vetting:
     depth_aperture_1: float
     contaminant_depth: float
     flags: int
-
-
-def meanings(flags: int) -> list[str]:
-    """Return the bits of `flags` in words, lowest bit first."""
-    return [text for bit, text in FLAGS.items() if flags & bit]
 
 
 def vet(star: StarCurves, ephemeris: Ephemeris, others: Sequence[Ephemeris] = ()) -> Vetting:
@@ -188,7 +166,8 @@ def _is_irregular(star: StarCurves, ephemeris: Ephemeris, others: Sequence[Ephem
     if 2 * minima(ephemeris)[0].half > WIDE * ephemeris.period and coherence(star, ephemeris) < INCOHERENT:
         return True
     left = [dip for dip in dips(star, [ephemeris, *others]) if dip.depth > 0.5 * ephemeris.depth_1]
-    sectors = [next(o.sector for o in star.observations if o.time[-1] >= dip.time) for dip in left]
+    filled = [one for one in star.observations if len(one.time)]
+    sectors = [next(one.sector for one in filled if one.time[-1] >= dip.time) for dip in left]
     as_events = [
         Event(Minimum(1, dip.time, np.inf, max(dip.width / 2, 0.02), dip.depth), 0, sector, dip.time)
         for dip, sector in zip(left, sectors, strict=True)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from catalogs.known import KnownError, is_new, known_in, read
+from catalogs.known import JOINT, KnownError, is_new, known_in, read
 
 PRSA = (
     "{tic:010d}|1|2020-07-27|2021-09-16|Light Curve File (LCF)|175.108298759065   | -6.10253019588716  |    5.76498   |"
@@ -56,20 +56,26 @@ def test_stars_are_found_by_identifier_or_by_place(lists):
     place = [[10.0, 20, 30, ra, ra, np.nan], [0.0, 0, 0, dec + 2 / 3600, dec + 5 / 3600, np.nan]]
     found = known_in(tics, *place, every)
     assert found == [["Prša 2022"], ["Skarka 2022: GDOR"], ["CALNet classes"], ["Kepler EBs"], [], []]
-    assert is_new(tics, *place, every).tolist() == [False, True, False, False, True, True]
+    named = [JOINT.join(names) or None for names in found]
+    assert is_new(named, ["high"] * 6) == [False, True, False, False, True, True]
+    assert is_new(named, ["low", *["none"] * 5]) == [False, *[None] * 5]
     # Rows with a TIC are not matched by place: the neighbour of a binary is not the binary.
     assert known_in([6], [175.108298759065], [-6.10253019588716], every[:1]) == [[]]
     assert known_in([], [], [], every) == []
 
 
 @pytest.mark.parametrize(
-    ("klass", "new"), [("EB", False), ("ELL|EW", False), ("GDOR+EA", False), ("ELL", True), ("VAR", True), ("", True)]
+    ("klass", "new"),
+    [
+        *((eclipsing, False) for eclipsing in ("EB", "ELL|EW", "GDOR+EA", "EA?", "EA:", "ea/sd")),
+        *((other, True) for other in ("ELL", "VAR", "DSCT?", "")),
+    ],
 )
 def test_a_class_that_may_be_eclipsing_is_not_new(lists, klass, new):
     skarka = [lists(SKARKA.format(klass=klass))]
-    assert is_new([21002598], [0.0], [0.0], skarka).tolist() == [new]
     said = [] if not klass else [f"Skarka 2022: {klass}"] if new else ["Skarka 2022"]
     assert known_in([21002598], [0.0], [0.0], skarka) == [said]
+    assert is_new([JOINT.join(said) or None], ["low"]) == [new]
 
 
 @pytest.mark.parametrize(

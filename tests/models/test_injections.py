@@ -20,7 +20,7 @@ from models.registry import Registry
 from models.score import Score
 from pipeline import manifest
 from pipeline.errors import Missing, UsageError
-from pipeline.lightcurves import combine, page, plan, recovery, trials
+from pipeline.lightcurves import combine, page, plan, recovery, scored, trials
 from pipeline.lightcurves.ephemeris import Ephemeris
 from pipeline.lightcurves.evidence import Calibration
 from pipeline.lightcurves.ingest import Ingest
@@ -147,6 +147,9 @@ def test_trials_on_quiet_stars_give_tables_that_the_catalogue_carries(catalogued
     assert tables.replace().rows == 40 and tables.replace().skipped
     assert len(write.read(workspace, recovery.path(entry.id, COMPLETENESS), COMPLETENESS)) == 7 * 8 * 7
     write.read(workspace, recovery.path(entry.id, RELIABILITY), RELIABILITY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recovery.Tables, "version", recovery.Tables.version + 1)
+        assert recovery.read(workspace, entry.id) is None
     before = combine.snapshots(workspace, entry.id)
     made = combine.draft(workspace, entry.id, entry.sha256, CALIBRATION)
     after = combine.combine(made)
@@ -162,6 +165,29 @@ def test_trials_on_quiet_stars_give_tables_that_the_catalogue_carries(catalogued
     assert stars.loc[known, "reliability"].between(0, 1).any()
     page.write_report(workspace)
     assert "What is found, and what is false" in workspace.read(page.PATH).decode()
+
+
+def test_of_some_sectors_found_and_possible_are_of_the_same_stars(catalogued, workspace):
+    entry = catalogued[1]
+    every = survey(workspace, entry.id, None, SETTINGS.quiet_power)
+    # As of a catalogue of which only every other star was observed in sector 1.
+    kept = set(every.stars["tic_id"][::2])
+    whole = scored.rows
+
+    def rows(*args):
+        found = whole(*args)
+        return found[(found["sector"] == 2) | found["tic_id"].isin(kept)]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scored, "rows", rows)
+        some = survey(workspace, entry.id, [1], SETTINGS.quiet_power)
+    assert set(some.systems["tic_id"]) == set(some.stars["tic_id"]) == kept and some.sectors == [1]
+    assert set(every.systems["tic_id"]) == set(every.stars["tic_id"]) and every.sectors == [1, 2]
+    made = [Injections(workspace, entry, sky, SETTINGS, None, "cpu") for sky in (every, some)]
+    assert not set(made[0].keys()) & set(made[1].keys())
+    tables = recovery.Tables(workspace, entry.id, some, [], SETTINGS)
+    tables.replace()
+    assert manifest.read(workspace, "completeness", tables.keys()[0]).details == {"sectors": [1]}
 
 
 def test_deep_eclipses_of_bright_stars_are_found_and_lost_ones_are_not(catalogued, monkeypatch):

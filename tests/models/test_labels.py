@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from models.labels import draw_unlisted, file_digest, merge, read_labels, read_negatives, unlisted
+from models.labels import draw_unlisted, file_digest, gather, merge, read_labels, read_negatives, unlisted
 from pipeline.errors import UsageError
 
 
@@ -24,7 +24,7 @@ def test_published_list(shared_data):
 
 
 def test_csv_and_parquet_say_the_same(tmp_path):
-    text = "tic_id, label, sector\nTIC 55, EA/SD,\n9007199254740993, NONVAR?, 7\n12, true, 3\n12, 1, 4\n13, 0,\n"
+    text = "tic_id, label, sector\nTIC 55, EA/SD,\n9007199254740993, NONVAR, 7\n12, true, 3\n12, 1, 4\n13, 0,\n"
     labels = read_labels(write(tmp_path / "a.csv", text))
     assert list(labels["tic_id"]) == [12, 12, 13, 55, 9007199254740993]
     assert list(labels["label"]) == [1, 1, 0, 1, 0]
@@ -61,6 +61,14 @@ def test_files_that_are_none_are_refused(tmp_path):
     for name in ("noise.parquet", "noise.dat"):
         with pytest.raises(UsageError, match=f"{name}: not a readable list"):
             read_labels(write(tmp_path / name, "no table\nat all"))
+
+
+def test_a_label_in_doubt_is_neither_positive_nor_negative(tmp_path):
+    text = "tic_id,label\n1,ELL|EW\n2,EA?\n3,mystery\n4,eb:ea\n5,DSCT+EA\n6,ELL\n7,no\n8,NONVAR?\n"
+    path = write(tmp_path / "a.csv", text)
+    assert read_labels(path).set_index("tic_id")["label"].to_dict() == {4: 1, 5: 1, 6: 0, 7: 0}
+    found, sources = gather(path, None, range(1, 12), 3, seed=0)
+    assert sources["labels_in_doubt"] == 4 and set(found["tic_id"]) == {4, 5, 6, 7, 9, 10, 11}
 
 
 def test_negatives_from_a_list_may_not_be_positive_elsewhere(tmp_path):

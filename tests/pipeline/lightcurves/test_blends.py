@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from catalogs.binaries import Flag
 from pipeline.lightcurves.blends import blend_groups
 
 ARCMIN = 1 / 60
@@ -55,11 +56,33 @@ def test_what_cannot_be_the_source_stands_back(rows):
     pair = rows.iloc[:2].copy()
     impossible = pair.assign(depth_1=[1.4, 0.05])
     assert blend_groups(impossible)["source_tic_id"].tolist() == [10, 10]
-    shifted = pair.assign(centroid_shift_sigma=[8.0, np.nan])
+    shifted = pair.assign(flags=pd.array([int(Flag.CENTROID_SHIFT | Flag.ODD_EVEN), None], "Int32"))
     assert blend_groups(shifted)["source_tic_id"].tolist() == [10, 10]
+    # A significant shift may be that of a saturated star, or smaller than its own uncertainty: the flag weighs it.
+    weighed = pair.assign(centroid_shift_sigma=[8.0, np.nan], flags=[int(Flag.ODD_EVEN), 0])
+    assert blend_groups(weighed)["source_tic_id"].tolist() == [50, 50]
     # Both apertures see all of it: the star that most of the light belongs to.
     shared = pair.assign(depth_1=[0.01, 0.01 * 10 ** (0.4 * 3)], crowdsap=[0.94, 0.06])
     assert blend_groups(shared)["source_tic_id"].tolist() == [50, 50]
+
+
+@pytest.mark.parametrize(
+    ("flags", "change", "same"),
+    [
+        (("lower_limit", "lower_limit"), {"period": [13.0, 9.0]}, True),  # limits of one eclipse differ
+        (("lower_limit", "lower_limit"), {"period": [13.0, 13.0], "epoch": [1340.0, 1353.0]}, False),
+        (("lower_limit", "lower_limit"), {"period": [13.0, 13.0], "duration_1_h": [6.0, 2.0]}, False),
+        (("lower_limit", "lower_limit"), {"period": [13.0, 13.0], "duration_1_h": [6.0, np.nan]}, False),
+        (("exact", "lower_limit"), {"period": [15.0, 11.0], "epoch": [1340.0, 1355.02]}, True),
+        (("exact", "lower_limit"), {"period": [15.0, 15.0], "epoch": [1340.0, 1347.5]}, False),
+        (("exact", "exact"), {"period": [3.1, 3.1]}, True),
+    ],
+)
+def test_a_lower_limit_is_no_period(rows, flags, change, same):
+    pair = rows.iloc[:2].assign(
+        **{"period_flag": flags, "epoch": [1340.0, 1340.02], "duration_1_h": [6.0, 5.0], **change}
+    )
+    assert blend_groups(pair)["blend_group"].notna().tolist() == [same, same]
 
 
 def test_across_the_zero_of_right_ascension_and_with_nothing_there(rows):

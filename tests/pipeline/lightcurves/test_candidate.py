@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from catalogs.binaries import Flag
 from catalogs.folder import Folder
 from pipeline.lightcurves import candidate
 from pipeline.lightcurves.candidate import page_path, write_candidate, write_index
-from pipeline.lightcurves.vetting import Flag
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUIET = (

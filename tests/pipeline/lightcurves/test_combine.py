@@ -3,31 +3,36 @@
 import importlib
 import json
 import shutil
+import time
+from datetime import UTC, datetime
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 from click.testing import CliRunner
+from obstore.exceptions import BaseError as StoreError
 
 from catalogs import schema, write
-from catalogs.binaries import FLAGS
+from catalogs.binaries import Flag, meanings
 from catalogs.folder import Folder
 from catalogs.known import KnownList
+from catalogs.query import query
 from pipeline import manifest, stores
 from pipeline.errors import Mismatch, Missing, Stale, UsageError
-from pipeline.lightcurves import combine, ingest, lineage, plan, preprocess, prevalence, search
+from pipeline.lightcurves import combine, ingest, lineage, plan, preprocess, prevalence, search, trials
 from pipeline.lightcurves.ephemeris import Ephemeris
 from pipeline.lightcurves.evidence import Calibration
 from pipeline.lightcurves.ingest import Ingest
 from pipeline.lightcurves.preprocess import Preprocess
-from pipeline.lightcurves.vetting import Flag, Vetting, meanings
+from pipeline.lightcurves.vetting import Vetting
 from pipeline.manifest import Object, Record
 from pipeline.partition import Key, where_sector
 from pipeline.run import run
 from pipeline.settings import IngestSettings, PreprocessSettings, SystemsSettings
 from pipeline.simulate.spoc import write_archive
 from pipeline.stage import State
+from tests.properties import mutate
 
 MODEL, SHA = "eb-0123abcd", "0123abcd" * 8
 CALIBRATION = Calibration(
@@ -41,6 +46,11 @@ def curves(tmp_path_factory):
     """Return a workspace with five stars in sectors 1 and 2, preprocessed."""
     top = tmp_path_factory.mktemp("combine")
     write_archive(top / "archive", [1, 2], 5, seed=6)
+    return prepared(top)
+
+
+def prepared(top):
+    """Return a workspace with the light curves of an archive, preprocessed."""
     workspace, archive = Folder(top / "workspace"), Folder(top / "archive")
     settings = IngestSettings()
     for sector, found in plan.find(archive, None, settings.pattern).items():
@@ -203,6 +213,39 @@ def test_a_star_that_fails_is_one_outcome_and_is_told(workspace):
     assert [one["eb_id"] for one in lineage.explain(workspace, good)["systems"]["ephemerides"]] == [1, 2]
 
 
+@pytest.mark.parametrize("error", [OSError(5, "I/O error"), StoreError("no bucket"), MemoryError()])
+def test_what_is_the_machines_fault_is_committed_for_no_star(workspace, monkeypatch, error):
+    score(workspace, [1], chances=(0.9,) * 5)
+    made = combine.draft(workspace, MODEL, SHA, CALIBRATION)
+    with monkeypatch.context() as patch:
+
+        def load(workspace, sources):
+            raise error
+
+        patch.setattr(search, "load", load)
+        for key in made.systems.keys():  # noqa: SIM118 — no dict
+            with pytest.raises(type(error)):
+                made.systems.execute(key)
+    assert not manifest.committed(workspace, "systems")
+    assert len(make(workspace)[1]) == len(made.systems.keys())
+
+
+def test_systems_that_failed_are_looked_for_again_where_that_is_asked_for(workspace, monkeypatch):
+    score(workspace, [1], chances=(0.9,) * 5)
+    make(workspace)
+    before = set(manifest.committed(workspace, "systems"))
+    score(workspace, [2], chances=(0.9,) * 5)
+    combine.discard(workspace, MODEL, ["s0002"])
+    assert set(manifest.committed(workspace, "systems")) == before  # they rest on sector 1 alone
+    assert sum(outcome.counts["failed"] for outcome in make(workspace)[1]) == 1
+    prevalence.move(workspace, MODEL, 0.01, CALIBRATION.low_threshold)
+    combine.discard(workspace, MODEL, ["s0001", "s0002"])
+    assert set(manifest.committed(workspace, "systems")) == before  # on which the older catalogue rests
+    monkeypatch.setattr(search, "find", lambda star, p_contact: [])
+    outcomes = make(workspace)[1]
+    assert not any(outcome.skipped or outcome.counts["failed"] for outcome in outcomes)
+
+
 def test_candidates_are_those_above_a_probability_and_those_listed(workspace):
     score(workspace, [1])
     everyone = combine.draft(workspace, MODEL, SHA, CALIBRATION, SystemsSettings(min_p=0.0))
@@ -234,8 +277,35 @@ def test_known_lists_say_what_is_new(workspace):
     *_, same = make(workspace, known=[other, one])
     stars = table(workspace, listed).drop_duplicates("tic_id").set_index("tic_id")
     assert same == listed and listed.number == plain.number + 1
-    assert stars.loc[tics[0], "known_in"] == "more; prsa2022" and stars["is_new"].sum() == 4
+    assert stars.loc[tics[0], "known_in"] == "more; prsa2022" and stars["is_new"].sum() == 3
+    assert stars["is_new"].isna().equals(stars["tier"] == "none") and stars["is_new"].isna().sum() == 1
     assert stars.loc[tics[1], "known_in"] == "prsa2022: ELL" and pd.isna(stars.loc[tics[2], "known_in"])
+
+
+def test_an_odd_header_spoils_neither_partition_nor_catalogue(tmp_path):
+    write_archive(tmp_path / "archive", [1], 5, seed=6)
+    path = sorted((tmp_path / "archive").rglob("*.fits"))[0]
+    data = path.read_bytes()
+    for card, value in (
+        ("TESSMAG", "99.0"),
+        ("TEFF", "-1"),
+        ("RADIUS", "-9E9"),
+        ("CROWDSAP", "-0.5"),
+        ("PMRA", "1E39"),
+    ):
+        changed = mutate.set_card(data, card, value)
+        assert changed != data, card
+        data = changed
+    path.write_bytes(data)
+    workspace = prepared(tmp_path)
+    score(workspace, [1])
+    stars = table(workspace, make(workspace)[2]).set_index("tic_id")
+    outcomes = write.read(workspace, "outcomes/ingest/s0001/part-00000.parquet").to_pandas()
+    odd = outcomes.set_index("input").loc[path.relative_to(tmp_path / "archive").as_posix()]
+    assert odd["state"] == "done" and "TESSMAG 99 is not from -5 to 40, and taken as unknown; TEFF" in odd["message"]
+    tic_id = min(stars.index)
+    unknown = ["tmag", "teff", "radius", "crowdsap_min", "pmra"]
+    assert stars.loc[tic_id, unknown].isna().all() and stars.drop(tic_id)[unknown].notna().all(axis=None)
 
 
 def test_blends_are_flagged_but_at_their_source(workspace, monkeypatch):
@@ -271,13 +341,54 @@ def test_a_catalogue_is_moved_to_another_prior_and_back(workspace):
     assert prevalence.move(workspace, MODEL, 0.01, CALIBRATION.low_threshold).after == moved.after
     assert prevalence.move(workspace, MODEL, 0.1, CALIBRATION.low_threshold).after == base
     more = prevalence.move(workspace, MODEL, 0.9, CALIBRATION.low_threshold)
-    assert more.without == 1 and more.prior_before == 0.01
+    assert more.without == 1 and more.prior_before == 0.1
     assert lineage.explain(workspace, int(after["tic_id"][0]))["row"] is None  # nothing was published
     with pytest.raises(UsageError, match="not a share"):
         prevalence.move(workspace, MODEL, 1.0, 0.3)
 
 
 PROVENANCE = [column.name for column in schema.PROVENANCE]
+
+
+def test_every_way_to_ask_tells_the_catalogue_that_was_made_last(workspace):
+    score(workspace, [1], chances=(0.9, 0.6, 0.95, 0.05, 0.8))
+    card = {"weights_sha256": SHA, "calibration": CALIBRATION.model_dump()}
+    workspace.write("models/eb/0123abcd/card.json", json.dumps(card).encode())
+    promote = importlib.import_module("jobs.promote").main
+    for prior, path in ((0.1, "score"), (0.01, "recalibrate"), (0.1, "score"), (0.01, "recalibrate"), (0.1, "score")):
+        if path == "score":
+            *_, made = make(workspace)
+        else:
+            made = prevalence.move(workspace, MODEL, prior, CALIBRATION.low_threshold).after
+        time.sleep(0.002)
+        now = datetime.now(UTC)
+        combine.publish(workspace, made)
+        for asked in ({}, {"model": MODEL}, {"as_of": now}, {"as_of": made.number}, {"as_of": made.release}):
+            assert set(query(workspace, **asked)["p_prior"]) == {prior}, asked
+        workspace.remove(combine.CURRENT)
+        assert CliRunner().invoke(promote, ["--workspace", workspace.root, f"eb@{MODEL}"]).exit_code == 0
+        assert workspace.read(combine.CURRENT) == workspace.read(made.path)
+        again = prevalence.move(workspace, MODEL, prior, CALIBRATION.low_threshold)
+        assert again.prior_before == prior and again.before == again.after == made
+        assert trials.survey(workspace, MODEL, None, 1.0).stars["p_eb"].max() == pytest.approx(0.95)
+    assert [one.number for one in combine.snapshots(workspace, MODEL)] == [1, 2]
+    assert len(workspace.list("manifest/again")) == 3
+    score(workspace, [2])
+    *_, third = make(workspace)
+    assert third.number == 3 and set(query(workspace, model=MODEL)["catalog_release"]) == {third.release}
+
+
+def test_a_moved_catalogue_is_of_the_same_stage_and_asks_anew_who_is_new(workspace):
+    score(workspace, [1])
+    frame = {"tic_id": pd.array([1], "Int64"), "ra": np.nan, "dec": np.nan, "klass": "EA", "period": 1.0, "morph": 0.5}
+    *_, base = make(workspace, known=[KnownList("one", pd.DataFrame(frame))])
+    for prior, unlikely in ((0.9, 0), (0.1, 1), (0.001, 5)):
+        moved = prevalence.move(workspace, MODEL, prior, CALIBRATION.low_threshold)
+        stars = table(workspace, moved.after)
+        record = manifest.read(workspace, *stars["manifest_key"][0].split("/", 1))
+        assert set(stars["stage_version"]) == {record.version} == set(table(workspace, base)["stage_version"])
+        assert stars["is_new"].isna().equals(stars["tier"] == "none")
+        assert stars.loc[stars["tier"] == "none", "tic_id"].nunique() == unlikely
 
 
 def test_without_a_calibration_there_is_no_prior_to_move(workspace):
@@ -289,8 +400,10 @@ def test_without_a_calibration_there_is_no_prior_to_move(workspace):
 
 
 def test_the_catalogue_says_what_every_flag_means():
-    assert [int(flag) for flag in Flag] == list(FLAGS) and meanings(4 | 1) == [FLAGS[1], FLAGS[4]]
-    assert all(text in schema.STARS["flags"].meaning for text in FLAGS.values())
+    assert [int(flag) for flag in Flag] == [1 << bit for bit in range(11)]
+    assert meanings(4 | 1) == [Flag.ODD_EVEN.text, Flag.CENTROID_SHIFT.text]
+    assert all(f"{int(flag)} {flag.text}" in schema.STARS["flags"].meaning for flag in Flag)
+    assert "tier high, none of 2, 4, 8, 64, 256, 1024, and 16 only with 32" in schema.STARS["flags"].meaning
 
 
 def test_recalibrate_says_what_changed_and_publishes(workspace):

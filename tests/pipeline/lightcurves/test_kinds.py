@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from pipeline.lightcurves.kinds import KINDS, fit_kinds, share_out
+from catalogs.binaries import KINDS
+from pipeline.lightcurves.kinds import fit_kinds, share_out
 
 
 def test_without_a_fit_shares_stay_and_add_up() -> None:
@@ -21,7 +22,7 @@ def test_a_network_biased_towards_one_kind_is_put_right() -> None:
     x = rng.normal(truth, 0.4)
     honest = np.exp(-0.5 * ((x[:, None] - np.arange(3)) / 0.4) ** 2)
     biased = honest * (1.0, 10.0, 1.0)
-    kinds = np.array(KINDS)[truth]
+    kinds = np.array([*KINDS])[truth]
     slope, offsets = fit_kinds(biased[::2], kinds[::2])
     assert slope == pytest.approx(1, abs=0.1)
     assert offsets == pytest.approx((0, -np.log(10), 0), abs=0.25)

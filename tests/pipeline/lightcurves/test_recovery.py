@@ -7,7 +7,7 @@ import pytest
 
 from catalogs import write
 from catalogs.recovery import COMPLETENESS, RELIABILITY
-from pipeline.lightcurves import completeness, reliability, sensitivity
+from pipeline.lightcurves import completeness, recovery, reliability, sensitivity
 from pipeline.lightcurves.trials import class_found
 from pipeline.metrics import wilson
 
@@ -64,6 +64,17 @@ def test_rows_look_up_their_own_bin_and_nothing_outside_the_grid():
     places = {"tmag": [9, 14.5, 9, 9, 9, np.nan, 3.9], "period": [1, 59, 0.19, 60.1, np.nan, 1, 1]}
     values = completeness.at(table, **places, depth=[0.05, 0.002, 0.05, 0.05, 0.05, 0.05, 0.05])
     np.testing.assert_array_equal(values, [1.0, 0.5, *[np.nan] * 5])
+
+
+def test_a_lower_limit_has_no_completeness():
+    trials = pd.DataFrame(injected(40, ["high", "none"]) + null("inverted", 500, 5))
+    made = recovery.Recovery(
+        {}, completeness.tabulate(trials), reliability.tabulate(trials, pd.DataFrame(systems(50)), stars())
+    )
+    own = {"tmag": 9.0, "period": 1.0, "depth_1": 0.05, "tier": "high", "p_ea": 0.9, "p_beta": 0.0, "p_ew": 0.0}
+    found = made.joined(pd.DataFrame([own | {"period_flag": flag} for flag in ("exact", "lower_limit", None)]))
+    np.testing.assert_array_equal(found["completeness"], [0.5, np.nan, 0.5])
+    assert found["period"].tolist() == [1, 1, 1] and found["reliability"].notna().all()
 
 
 def stars(n=1000, p_eb=0.1, varying=0.3):

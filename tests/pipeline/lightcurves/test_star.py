@@ -5,8 +5,7 @@ import pytest
 from astropy.io import fits
 
 from catalogs.folder import Folder
-from pipeline import stores
-from pipeline.errors import Corrupt, Missing
+from pipeline.errors import Corrupt, Missing, UsageError
 from pipeline.lightcurves import plan
 from pipeline.lightcurves.ingest import Ingest
 from pipeline.lightcurves.star import Observation, good, load
@@ -76,13 +75,10 @@ def test_missing_errors_are_the_scatter_and_a_flux_below_zero_is_relative_to_not
     assert not len(good(Observation(1, 120.0, time, flux - 2000, unknown, np.zeros(5000, np.int32)))[0])
 
 
-def test_the_first_of_several_cadences_of_a_sector_is_taken(ingested, monkeypatch):
+def test_photons_are_not_taken_twice(ingested):
     workspace, _ = ingested
-    read = []
-    original = stores.read
-    monkeypatch.setattr(stores, "read", lambda *rest: read.append(rest[1]) or original(*rest))
-    load(workspace, [("s0001-fast20", 9), ("s0001", 1), ("s0001-ffi1800", 5), ("s0002", 1)])
-    assert read == ["lightcurves/s0001.zarr", "lightcurves/s0002.zarr"]
+    with pytest.raises(UsageError, match="s0001-fast20, s0002: two cadences of a sector"):
+        load(workspace, [("s0002", 1), ("s0001", 1), ("s0001-fast20", 9)])
 
 
 def test_rows_of_other_stars_and_no_rows_are_refused(ingested):

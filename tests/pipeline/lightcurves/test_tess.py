@@ -7,13 +7,17 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from astropy.io import fits
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from catalogs.folder import Folder
+from catalogs.schema import STARS
 from pipeline.errors import ArchiveUnreachable, Reason, Rejected
 from pipeline.lightcurves import tess
-from tests.properties.mutate import good
+from tests.properties.mutate import good, set_card
 
 Edit = Callable[[fits.HDUList], None]
 
@@ -52,6 +56,35 @@ def test_real_files_are_read_bit_by_bit_as_astropy_reads_them(shared_data: Path)
             cadences[0],
             cadences[-1],
         )
+
+
+FACTS = {"PMRA": "pmra", "PMDEC": "pmdec", "TESSMAG": "tmag", "TEFF": "teff", "RADIUS": "radius"}
+COLUMNS = FACTS | {"CROWDSAP": "crowdsap_min"}
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> tuple[Folder, bytes]:
+    """Return a folder, and a file with every number that a catalogue takes from headers."""
+    folder = _write(tmp_path_factory.mktemp("full"), lambda hdus: hdus[0].header.update(dict.fromkeys(FACTS, 1.0)))
+    return folder, folder.read("a.fits")
+
+
+@settings(deadline=None, max_examples=80)
+@given(st.sampled_from([*COLUMNS]), st.floats(allow_nan=False) | st.integers(-(10**40), 10**40))
+def test_whatever_number_a_header_gives_a_catalogue_can_hold_what_is_kept(
+    full: tuple[Folder, bytes], key: str, value: float
+) -> None:
+    folder, data = full
+    text = {"inf": "1E999", "-inf": "-1E999"}.get(str(value), repr(value).upper())
+    folder.write("odd.fits", set_card(data, key, text))
+    curve = tess.read(folder, "odd.fits")
+    fact = getattr(curve.facts, key.lower() if key == "CROWDSAP" else FACTS[key])
+    stored = STARS[COLUMNS[key]].dtype.to_pandas_dtype()(np.float32(fact))
+    if np.isnan(fact):
+        assert f"{key} {float(value):g} is not from" in curve.note
+    else:
+        assert fact == value and key not in curve.note
+        assert not list(STARS[COLUMNS[key]].faults(pa.array([stored])))
 
 
 @pytest.mark.parametrize("cadence_s", [20, 120, 200, 600, 1800])

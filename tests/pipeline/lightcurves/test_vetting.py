@@ -1,16 +1,17 @@
 """Flags: each is raised by what it is for, and not by a plain binary; planets of real stars are told from binaries."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 
-from catalogs.binaries import is_clean
+from catalogs.binaries import Flag, is_clean, meanings
 from pipeline.lightcurves.dips import are_unequal, coherence, dips
 from pipeline.lightcurves.events import depths, events, fold, minima
 from pipeline.lightcurves.shape import ellipsoidal, flat_bottom, secondary
+from pipeline.lightcurves.star import Observation
 from pipeline.lightcurves.systematics import coincident
-from pipeline.lightcurves.vetting import Flag, is_planet_like, meanings, vet
+from pipeline.lightcurves.vetting import is_planet_like, vet
 from pipeline.simulate.eclipses import hidden_fraction
 
 PLAIN = {"period": 3.1, "epoch": 1327.2}
@@ -213,6 +214,17 @@ def test_one_eclipse_and_short_data(make_star, trapezoid, make_ephemeris):
     found = flags_of(make_star(trapezoid(0.1, 90.0, 1328.0, 5.0), days=9.0), replace(ephemeris, n_primary=1))
     assert Flag.SINGLE_ECLIPSE | Flag.SHORT_DATA in found
     assert Flag.SYSTEMATIC_TIME not in found
+
+
+def test_a_sector_without_a_single_cadence_changes_nothing(binary):
+    star, ephemeris = binary
+    bare = {field: getattr(star.observations[0], field)[:0] for field in ("time", "flux", "flux_err", "quality")}
+    hollow = [Observation(sector, 120.0, **bare) for sector in (0, 2)]
+    deep = star.observations[0].flux.copy()
+    deep[np.abs(star.observations[0].time - 1345.0) < 0.1] *= 0.7  # a dip that the ephemeris does not explain
+    full = replace(star.observations[0], flux=deep)
+    found = [vet(replace(star, observations=o), ephemeris) for o in ((full,), (hollow[0], full, hollow[1]))]
+    assert asdict(found[0]) == pytest.approx(asdict(found[1]), nan_ok=True)
 
 
 def test_every_flag_has_its_meaning():
