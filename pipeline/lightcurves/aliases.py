@@ -25,6 +25,10 @@ TWIN_ODDS = (0.12, 0.22, 0.36, 0.5, 1.4, 3.0, 1.0, 0.1)
 SLACK = 0.03  # share of the gain that boxes, which eclipses are not, may lose or win
 RATIOS = tuple((m, n) for m in range(1, 6) for n in range(1, 6) if np.gcd(m, n) == 1 and {m, n} not in ({1}, {1, 2}))
 ALIKE = 0.03  # standard deviation of the relative difference of like eclipses: depths equal to 5%
+LONGER = 15.0  # drop in chi squared, its scale as slack, that a longer period must bring: it can explain few dips alone
+MOST_TIMES = 20  # eclipses of a kind whose times must agree with a rival
+TIME_SLACK = 0.02  # of the width: error of their times beside the measured one
+OUTLIERS = 0.9  # share of them that must
 DECISIVE = 3.0  # sigmas between odd and even eclipses that make them two kinds
 
 
@@ -188,9 +192,29 @@ def rivals(series: Series, system: System) -> dict[float, float]:
     for trial in trials:
         if 1.5 * width < trial < span and abs(trial / period - 1) * span > 0.5 * width:
             loss = (own - _gain(trial, 0.6, 7)) / slack
-            if loss < 40:
-                found[float(trial)] = -loss
+            if loss < 40 and _in_time(system, trial, 0.6 * width / span):
+                # boxes, which eclipses are not, win a little by chance
+                found[float(trial)] = -loss if not 0 < -loss < LONGER else 0.0
     return found
+
+
+def _in_time(system: System, trial: float, reach: float) -> bool:
+    """Whether a period has at most two kinds of eclipse, by the times of those that were measured."""
+    parts = []
+    for epoch, shape, events in zip(system.epochs, system.shapes, system.events, strict=True):
+        use = np.flatnonzero(np.isfinite(events.shift))
+        use = use[:: max(1, use.size // MOST_TIMES)]
+        late = TIME_SLACK * shape.profile.width + 5 * float(np.median(events.shift_err[use])) if use.size else 0.0
+        time = epoch + events.number[use] * system.period + events.shift[use]
+        parts.append(np.stack([time, np.full(use.size, late)]))
+    time, late = np.concatenate(parts, axis=1)
+    near = trial * (1 + np.linspace(-1, 1, 61) * reach)[:, None]
+    phase = (time - time.mean()) / near
+    apart = phase[:, :, None] - phase[:, None, :]
+    alike = np.abs(apart - np.rint(apart)) * near[:, :, None] < late
+    first = alike[np.arange(near.size), alike.sum(axis=2).argmax(axis=1)]
+    both = first.sum(axis=1) + (alike & ~first[:, None, :]).sum(axis=2).max(axis=1)
+    return bool(both.max() >= OUTLIERS * time.size)
 
 
 def count_cycles(system: System) -> tuple[float, float]:

@@ -51,7 +51,7 @@ def continuous(native: Series, series: Series, wave: Wave, p_contact: float | No
         if sigma < aliases.DECISIVE:
             guess = Profile(0.6 * float(np.ptp(_level(series, cycle))), 0.4 * cycle)
             single = measure_orbit(native, cycle, np.array(low), (guess,))
-            unlike = odd_even(single.events[0], cycle) if single is not None else np.nan
+            unlike = odd_even(single.events[0]) if single is not None else np.nan
             sigma = max(sigma, unlike) if np.isfinite(unlike) else sigma
         if sigma < aliases.DECISIVE:
             flag, other = "alias_unresolved", cycle

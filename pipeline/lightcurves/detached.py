@@ -13,7 +13,6 @@ __all__ = ["detached"]
 FAINTEST = 60.0  # drop in chi squared, red noise counted, of a system worth a row
 LONGEST_WHOLE = 6.0  # days: a longer orbit is not seen whole in a sector, and is flat between eclipses
 BETTER = 3.0  # odds from which another period replaces the one chosen
-LONGER = 15.0  # drop in chi squared, its scale as slack, that a longer one must bring too
 SECOND = 36.0  # drop in chi squared of a secondary eclipse
 
 
@@ -57,7 +56,7 @@ def _repeated(native: Series, flat: Series, trials: list[boxes.Trial]) -> Orbit 
     if best is None:
         return None
     # with few eclipses, a longer period is free to explain each of them alone
-    enough = {p: gain for p, gain in best[4].items() if p < best[0].period or gain > LONGER}
+    enough = {p: gain for p, gain in best[4].items() if p < best[0].period or gain > aliases.LONGER}
     weight = odds(best[0].period, enough)
     better = max(weight, key=lambda period: weight[period], default=0.0)
     if weight and weight[better] > BETTER:
@@ -98,7 +97,7 @@ def _doubled(
             return system, "exact", probability, other
         epoch, period = float(system.epochs[0]), system.period
         two = measure(native, 2 * period, np.array([epoch, epoch + period]), width)
-        unlike = odd_even(system.events[0], system.period)
+        unlike = odd_even(system.events[0])
         if two is None:
             break
         if len(two.events) < 2 or pruned(two) is not two:  # every other eclipse is missing

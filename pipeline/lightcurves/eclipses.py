@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
+from pipeline.lightcurves.minimum import Minimum
 from pipeline.lightcurves.phases import covered, offsets
 from pipeline.lightcurves.profile import IMPACTS, RATIOS, Profile
-from pipeline.lightcurves.series import Series
+from pipeline.lightcurves.series import PIECES, Series
 
 __all__ = ["Events", "Shape", "fit_events", "fit_shape", "sigmas"]
 
@@ -65,6 +66,8 @@ class Events:
         Relative.
     count : (k,) int64
         How many eclipses are fitted as one.
+    observation : (k,) int64
+        Of the star that it was seen in: each has a scale of its own, as the light of neighbours is not known well.
     """
 
     number: Ints
@@ -73,10 +76,11 @@ class Events:
     depth: Floats
     depth_err: Floats
     count: Ints
+    observation: Ints
 
 
 _NONE, _NO_NUMBER = np.zeros(0), np.zeros(0, np.int64)
-NO_EVENTS = Events(_NO_NUMBER, _NONE, _NONE, _NONE, _NONE, _NO_NUMBER)
+NO_EVENTS = Events(_NO_NUMBER, _NONE, _NONE, _NONE, _NONE, _NO_NUMBER, _NO_NUMBER)
 
 
 def fit_shape(series: Series, period: float, epoch: float, guess: Profile, room: float) -> Shape | None:
@@ -176,7 +180,7 @@ def _binned(
     return mean(offset), mean(series.flux), 1 / np.sqrt(total), mean(series.exposure)
 
 
-def fit_events(series: Series, period: float, epoch: float, profile: Profile, room: float) -> Events:
+def fit_events(series: Series, period: float, epoch: float, profile: Profile | Minimum, room: float) -> Events:
     """Fit time and depth of every eclipse, on a line of its own; several together where one has too few samples.
 
     Parameters
@@ -185,7 +189,7 @@ def fit_events(series: Series, period: float, epoch: float, profile: Profile, ro
         Flattened, at the finest cadence.
     period, epoch : float
         Ephemeris of this kind of eclipse, days.
-    profile : Profile
+    profile : Profile or Minimum
         Shape of the mean eclipse.
     room : float
         As for `fit_shape`.
@@ -218,12 +222,14 @@ def fit_events(series: Series, period: float, epoch: float, profile: Profile, ro
             columns = np.stack([-slope[low:high], -loss[low:high], np.ones(high - low), line])
             seen = share.max() if numbers.size == 1 else share.mean()
             fit = _solved(columns, series.flux[part], series.error[part], float(seen), profile)
-            rows.append((numbers[numbers.size // 2], *fit, (share > 0.3).sum()))
+            seen_in = series.stretch[part[part.size // 2]] // PIECES
+            rows.append((numbers[numbers.size // 2], *fit, (share > 0.3).sum(), seen_in))
     if not rows:
         return NO_EVENTS
     table = np.array(sorted(rows), dtype=np.float64)
-    number_of, shift, shift_err, depth, depth_err, count = table.T
-    return Events(number_of.astype(np.int64), shift, shift_err, depth, depth_err, count.astype(np.int64))
+    number_of, shift, shift_err, depth, depth_err, count, seen_in = table.T
+    numbers, counts, observation = (column.astype(np.int64) for column in (number_of, count, seen_in))
+    return Events(numbers, shift, shift_err, depth, depth_err, counts, observation)
 
 
 def _grouped(number: Ints) -> Ints:
@@ -235,7 +241,7 @@ def _grouped(number: Ints) -> Ints:
     return np.asarray(number // (2 * together) * 2 + number % 2)
 
 
-def _solved(columns: Floats, flux: Floats, error: Floats, seen: float, profile: Profile) -> tuple[float, ...]:
+def _solved(columns: Floats, flux: Floats, error: Floats, seen: float, profile: Profile | Minimum) -> tuple[float, ...]:
     design = columns / error
     # a baseline seen on one side alone, or not at all, is held near 1 and level
     prior = np.diag([0.0, 0.0, 1 / 0.02**2, 1 / 0.02**2]) * min(1.0, 0.01 / max(profile.depth, 1e-4)) ** 2

@@ -30,6 +30,7 @@ NEIGHBOURS = 0.3  # relative error of the light of neighbours in the aperture, a
 CONTINUOUS = 0.3  # share of the variance that a mean curve explains of a star that varies all the time
 WINDOWS = (2.0, 0.8)  # days of the trend's medians
 SHORT, SHORT_PLATEAU = 2.0, 0.88  # days, and the same share for shorter periods
+UNLIKELY = 0.5  # probability of the orbit of eclipses below which waves are tried where there are both
 PLATEAU = 0.8  # share of the cycle near maximum light beyond which it does not
 
 
@@ -114,24 +115,31 @@ def find(star: StarCurves, p_contact: float | None = None) -> list[Ephemeris]:
     level = centred(coarse)
     sines = lomb_scargle(level)
     wave = find_wave(level, sines)
-    orbit = None
-    if wave is not None and _varies(wave):
-        rest = coarse.replace(coarse.flux / _positive(mean_curve(level.time, level.flux, wave.period, 48) + 1))
-        if not _sharp(_flat(rest)[1], wave, level):
-            orbit = continuous(native, level, wave, p_contact)
+    wave = wave if wave is not None and _varies(wave) else None
+    sharp = wave is not None and _sharp(coarse, level, wave)
+    orbit = continuous(native, level, wave, p_contact) if wave is not None and not sharp else None
     if orbit is None or not orbits.significant(orbit):
-        flat, dips = _flat(coarse)
-        lost = cut(flat, dips)
-        native = native.where(~_within(native, flat.time[lost], flat.exposure[lost]))
-        flat, dips = flat.where(~lost), [dip for dip in dips if dip.whole]
-        season = boxes.seasons(flat, 30.0)[0]
-        orbit = detached(native, flat, boxes.bls_periods(season) + sines, dips)
+        orbit = _dipping(coarse, native, sines)
+    if wave is not None and sharp and (orbit is None or orbit.probability < UNLIKELY):
+        other = continuous(native, level, wave, p_contact)
+        if other is not None and (orbit is None or other.probability > orbit.probability):
+            orbit = other
     if orbit is None or not orbits.significant(orbit):
         return []
     orbit = doubted(orbit, coarse)
     second = _second(coarse, native, orbit)
     found = [orbit] if second is None else [orbit, second]
     return [_row(number, one, crowding, unrest(one.system, coarse)) for number, one in enumerate(found, 1)]
+
+
+def _dipping(coarse: Series, native: Series, sines: list[float]) -> orbits.Orbit | None:
+    """Look for eclipses on flat light; those that the edge of a stretch cuts off are mostly scattered light."""
+    flat, dips = _flat(coarse)
+    lost = cut(flat, dips)
+    native = native.where(~_within(native, flat.time[lost], flat.exposure[lost]))
+    flat, dips = flat.where(~lost), [dip for dip in dips if dip.whole]
+    season = boxes.seasons(flat, 30.0)[0]
+    return detached(native, flat, boxes.bls_periods(season) + sines, dips)
 
 
 def _varies(wave: Wave) -> bool:
@@ -200,10 +208,11 @@ def _flat(series: Series) -> tuple[Series, list[Trough]]:
     return best
 
 
-def _sharp(dips: list[Trough], wave: Wave, level: Series) -> bool:
+def _sharp(coarse: Series, level: Series, wave: Wave) -> bool:
     """Whether dips are left that the wave does not explain: eclipses of a star that varies by itself."""
+    rest = coarse.replace(coarse.flux / _positive(mean_curve(level.time, level.flux, wave.period, 48) + 1))
     height = float(np.subtract(*np.percentile(level.flux, (98, 2))))
-    deep = [dip for dip in dips if dip.depth > 0.35 * height]
+    deep = [dip for dip in _flat(rest)[1] if dip.depth > 0.35 * height]
     return bool(deep) and wave.explained < 0.97
 
 

@@ -14,7 +14,6 @@ __all__ = ["Orbit", "finished", "mean_depth", "odd_even", "odds", "pruned", "riv
 
 EQUAL = 0.05  # relative difference up to which depths may be called equal
 CERTAIN = 0.95  # probability from which a period is called exact
-SEASON = 20.0  # days without an eclipse after which the scale of the flux may be another one
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +138,7 @@ def finished(system: System, flag: str, probability: float, other: float) -> Orb
     probability *= counted
     if probability < CERTAIN:
         flag = "alias_unresolved"
-    return Orbit(system, flag, float(probability), other, odd_even(system.events[0], system.period))
+    return Orbit(system, flag, float(probability), other, odd_even(system.events[0]))
 
 
 def odds(period: float, rivals: dict[float, float]) -> dict[float, float]:
@@ -240,15 +239,13 @@ def _swapped(system: System) -> System:
     )
 
 
-def odd_even(events: Events, period: float) -> float:
-    """Compare odd and even eclipses of a kind, seasons with a scale of their own.
+def odd_even(events: Events) -> float:
+    """Compare odd and even eclipses of a kind, each observation with a scale of its own.
 
     Parameters
     ----------
     events : Events
         One kind.
-    period : float
-        Days.
 
     Returns
     -------
@@ -260,10 +257,12 @@ def odd_even(events: Events, period: float) -> float:
     odd = number % 2
     if not good.any() or odd.min() == odd.max():
         return float("nan")
-    season = np.cumsum(np.concatenate(([0], np.diff(number) * period > SEASON)))
+    season = events.observation[good]
     both = [k for k in np.unique(season) if np.ptp(odd[season == k])]
-    use = np.isin(season, both) if both and number.size > len(both) + 1 else np.ones(number.size, bool)
-    groups = season if both and number.size > len(both) + 1 else np.zeros(number.size)
+    use = np.isin(season, both)
+    apart = use.sum() > len(both) + 1  # enough eclipses to tell the scales
+    groups = season if apart else np.zeros(number.size)
+    use = use if apart else np.ones(number.size, bool)
     design = np.stack([odd[use] - 0.5, *(1.0 * (groups[use] == k) for k in np.unique(groups[use]))]) / error[use]
     covariance = np.linalg.pinv(design @ design.T)
     solution = covariance @ (design @ (depth[use] / error[use]))

@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 
 from pipeline.lightcurves.star import StarCurves, good
 
-__all__ = ["SEARCH_S", "Series", "flatten", "gather", "white_noise"]
+__all__ = ["PIECES", "SEARCH_S", "Series", "flatten", "gather", "white_noise"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 SEARCH_S = 600.0  #: bins of the search, s
 FINEST_S = 120.0  # bins of the fits: 20-s data are averaged to this
+PIECES = 100  #: stretches are numbered from this times the number of their observation
 GAP = 0.5  # days without data that end a stretch
 KNOT = 0.25  # days between the knots of a trend
 SPIKE = 5.0  # upward excursions beyond this many sigmas of the local scatter are cut
@@ -35,7 +36,7 @@ class Series:
     exposure : (n,) float64
         Days over which a sample is averaged.
     stretch : (n,) int64
-        Rises by one at every gap of more than half a day and at every new observation.
+        Rises by one at every gap of more than half a day, and to the next multiple of `PIECES` at a new observation.
     """
 
     time: Floats
@@ -91,8 +92,7 @@ def gather(star: StarCurves, bin_s: float = FINEST_S) -> Series:
         Empty where nothing is left.
     """
     columns: list[tuple[Floats, ...]] = []
-    number = 0
-    for observation in star.observations:
+    for number, observation in enumerate(star.observations):
         time, flux, _ = good(observation)
         keep = np.isfinite(time) & np.isfinite(flux)
         time, flux = time[keep], flux[keep]
@@ -109,9 +109,8 @@ def gather(star: StarCurves, bin_s: float = FINEST_S) -> Series:
         mean_t, mean_f, count, piece = _bin(time, flux, pieces, width, width <= 1.01 * cadence)
         enough = count >= 0.3 * width / cadence
         error = np.full(count.size, noise) / np.sqrt(count)
-        one = (mean_t, mean_f, error, np.full(count.size, width), piece + number)
+        one = (mean_t, mean_f, error, np.full(count.size, width), piece + PIECES * number)
         columns.append(tuple(column[enough] for column in one))
-        number += int(pieces[-1]) + 1
     if not columns:
         empty = np.zeros(0)
         return Series(empty, empty, empty, empty, np.zeros(0, np.int64))

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from pipeline.lightcurves.eclipses import Events, Shape, fit_events, fit_shape
 from pipeline.lightcurves.matched import red_noise, reddened
-from pipeline.lightcurves.orbital import detrended, fit_orbital
+from pipeline.lightcurves.minimum import Minimum
+from pipeline.lightcurves.orbital import OrbitalCurve, detrended, fit_orbital
 from pipeline.lightcurves.phases import first_guess, offsets
 from pipeline.lightcurves.profile import Profile
 from pipeline.lightcurves.series import Series, flatten
@@ -20,6 +21,7 @@ Floats = NDArray[np.float64]
 ROUNDS = 2
 BASE = 0.0009  # of the width: error of the time of an eclipse as its base is not straight
 FEW = 2.0  # degrees of freedom that the errors of the times count for, beside their scatter
+REACH = 0.3  # of the orbit that is seen of a minimum of light that varies all the time
 LARGEST_SHARE = 0.3  # of the variation outside eclipses over all of it: beyond, no contact is seen
 
 
@@ -166,43 +168,67 @@ def measure_orbit(series: Series, period: float, epochs: Floats, guesses: tuple[
         curve = fit_orbital(flat, period, epochs, guesses)
         if curve is None:
             return system
-        first = float(epochs[0])
-        epochs = epochs + curve.shifts + curve.lows
-        guesses = curve.profiles
-        level = flat.replace(flat.flux / np.maximum(curve.light(flat.time, period, first), 0.05))
-        lost = np.zeros(level.time.size)
-        for profile, epoch in zip(guesses, epochs, strict=True):
-            lost += profile.loss(offsets(level.time, period, float(epoch))[0], level.exposure)
+        first, mids = float(epochs[0]), epochs + curve.shifts
+        epochs, guesses = mids + curve.lows, curve.profiles
+        light = np.maximum(curve.light(flat.time, period, first), 0.05)
+        lost = _lost(guesses, mids, flat.time, flat.exposure, period)
         width = min(profile.width for profile in guesses)
-        rest = level.replace(level.flux / np.maximum(1 - lost, 0.05))
+        rest = flat.replace(flat.flux / (light * np.maximum(1 - lost, 0.05)))
         # what repeats every orbit is the model's fault, not noise
         rest = rest.replace(rest.flux / mean_curve(rest.time, rest.flux, period, 50))
-        red = red_noise(rest, 0.4 * width, bent=True)
-        certain = curve.share < LARGEST_SHARE
-        level = replace(level, error=reddened(rest, 0.4 * width, True).error)
-        shapes = tuple(
-            Shape(
-                profile,
-                float(curve.depths[k]),
-                max(red / curve.scatter, 1.0) * float(curve.depth_errs[k]),
-                max(red / curve.scatter, 1.0) * float(curve.width_errs[k]) if certain else np.nan,
-                float(curve.shifts[k]),
-                max(red / curve.scatter, 1.0) * float(curve.shift_errs[k]),
-                curve.scatter,
-            )
-            for k, profile in enumerate(curve.profiles)
-        )
+        red = max(red_noise(rest, 0.4 * width, bent=True) / curve.scatter, 1.0)
+        flat = replace(flat, error=reddened(rest, 0.4 * width, True).error)
+        shapes = _shapes(curve, red)
         room = _room(epochs, period)
-        events = tuple(fit_events(level, period, float(e), g, room) for e, g in zip(epochs, guesses, strict=True))
-        if any(g.depth < 0.25 * d or g.width < 0.03 * period for g, d in zip(guesses, curve.depths, strict=True)):
-            # waves have taken the minima over: time them as they are
-            humps = [Profile(float(depth), 0.5 * period) for depth in curve.depths]
-            events = tuple(fit_events(flat, period, float(e), g, period) for e, g in zip(epochs, humps, strict=True))
-        if not any(np.isfinite(event.shift).sum() > 1 for event in events):
+        level = flat.replace(flat.flux / light)
+        ways = [tuple(fit_events(level, period, float(e), g, room) for e, g in zip(epochs, guesses, strict=True))]
+        if curve.share >= LARGEST_SHARE:  # waves may have taken the minima over: time them as they are
+            ways.append(
+                tuple(
+                    fit_events(flat, period, float(epochs[k]), _minimum(curve, k, epochs, mids, first, period), period)
+                    for k in range(epochs.size)
+                )
+            )
+        ways = [events for events in ways if any(np.isfinite(event.shift).sum() > 1 for event in events)]
+        if not ways:
             return system
-        system = _line(period, epochs, shapes, events, middle)
+        lines = [_line(period, epochs, shapes, events, middle) for events in ways]
+        system = min(lines, key=lambda one: one.period_err)
         period, epochs = system.period, system.epochs
     return system
+
+
+def _lost(profiles: tuple[Profile, ...], epochs: Floats, time: Floats, exposure: Floats, period: float) -> Floats:
+    """Share of the light lost in the eclipses of all kinds."""
+    lost = np.zeros(time.size)
+    for profile, epoch in zip(profiles, epochs, strict=True):
+        lost += profile.loss(offsets(time, period, float(epoch))[0], exposure)
+    return lost
+
+
+def _shapes(curve: OrbitalCurve, red: float) -> tuple[Shape, ...]:
+    """Mean eclipses, errors raised by the red noise; no width where no contact is seen."""
+    certain = curve.share < LARGEST_SHARE
+    return tuple(
+        Shape(
+            profile,
+            float(curve.depths[k]),
+            red * float(curve.depth_errs[k]),
+            red * float(curve.width_errs[k]) if certain else np.nan,
+            float(curve.shifts[k]),
+            red * float(curve.shift_errs[k]),
+            curve.scatter,
+        )
+        for k, profile in enumerate(curve.profiles)
+    )
+
+
+def _minimum(curve: OrbitalCurve, kind: int, epochs: Floats, mids: Floats, first: float, period: float) -> Minimum:
+    """The fitted light about one of the minima, from one maximum to the next."""
+    x = np.linspace(-0.5, 0.5, 501) * period
+    time = float(epochs[kind]) + x
+    light = curve.light(time, period, first) * (1 - _lost(curve.profiles, mids, time, np.zeros(x.size), period))
+    return Minimum(float(curve.depths[kind]), REACH * period, x, 1 - light / float(light.max()))
 
 
 def _room(epochs: Floats, period: float) -> float:
