@@ -12,6 +12,7 @@ __all__ = ["detached"]
 
 FAINTEST = 60.0  # drop in chi squared, red noise counted, of a system worth a row
 LONGEST_WHOLE = 6.0  # days: a longer orbit is not seen whole in a sector, and is flat between eclipses
+CLOSE = 0.1  # unless eclipses take this share of it: stars that near distort each other
 BETTER = 3.0  # odds from which another period replaces the one chosen
 SECOND = 36.0  # drop in chi squared of a secondary eclipse
 
@@ -66,7 +67,8 @@ def _repeated(native: Series, flat: Series, trials: list[boxes.Trial]) -> Orbit 
         if again is not None and max(again[4].values(), default=0.0) < max(best[4].values()):
             best = again
     system, flag, probability, other, rivals = best
-    if system.period < LONGEST_WHOLE:
+    widest = max(shape.profile.width for shape in system.shapes)
+    if system.period < LONGEST_WHOLE or widest > CLOSE * system.period:
         guesses = tuple(shape.profile for shape in system.shapes)
         whole = measure_orbit(native, system.period, system.epochs, guesses)
         if whole is not None and whole.shapes[0].scatter < 3 * system.shapes[0].scatter:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.signal import find_peaks
 
 from pipeline.lightcurves.orbital import detrended
 from pipeline.lightcurves.orbits import Orbit, seen, signal
@@ -16,6 +17,8 @@ __all__ = ["coherence", "doubted", "unrest"]
 Floats = NDArray[np.float64]
 
 COHERENT = 0.85  # share of the variation that repeats every orbit where the light varies all the time
+CYCLES = 10  # of fewer, more must repeat: a few of anything resemble each other by chance
+MINIMA, PROMINENT_DIP = 2, 0.25  # an orbit has no more that stand out by this share of the range: pulsations have
 PROMINENT = 5.0  # depth of eclipses over the scatter of the light between them, averaged over as long
 FEW, CLEAR = 5, 12.0  # fewer eclipses than these must have this signal to noise together, a lone one too
 SHORTEST = 0.15  # days: binaries that touch have longer orbits, pulsators shorter cycles
@@ -57,7 +60,24 @@ def _sound(system: System, series: Series) -> bool:
         return False
     if all(np.isfinite(shape.width_err) for shape in system.shapes):
         return max(shape.profile.depth for shape in system.shapes) > PROMINENT * unrest(system, series)
-    return system.period > SHORTEST and coherence(series, system.period) > COHERENT
+    twice = all(seen(events) > 1 for events in system.events)
+    if not system.period > SHORTEST or not twice or _count_minima(series, system.period) > MINIMA:
+        return False
+    cycles = np.unique(np.floor(series.time / system.period)).size
+    return coherence(series, system.period) > 1 - (1 - COHERENT) * min(1.0, cycles / CYCLES)
+
+
+def _count_minima(series: Series, period: float, bins: int = 64) -> int:
+    """Minima of the mean curve that stand out."""
+    phase = (np.arange(bins) + 0.5) / bins
+    level = detrended(series, period, 100, max(2.0, 1.5 * period))
+    label = np.minimum((level.time / period % 1.0 * bins).astype(np.int64), bins - 1)
+    count = np.bincount(label, minlength=bins)
+    mean = np.bincount(label, level.flux, bins)[count > 0] / count[count > 0]
+    spectrum = np.fft.rfft(np.interp(phase, phase[count > 0], mean, period=1.0))
+    spectrum[9:] = 0.0
+    smooth = np.tile(np.fft.irfft(spectrum, bins), 3)
+    return int(np.sum((find_peaks(-smooth, prominence=PROMINENT_DIP * np.ptp(smooth))[0] // bins) == 1))
 
 
 def coherence(series: Series, period: float) -> float:

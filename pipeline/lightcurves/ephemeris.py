@@ -5,7 +5,7 @@ fractions of the times between dips. The shortest one that explains all dips and
 carried through all data; odd against even eclipses then tell whether the orbit is twice as long.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +24,13 @@ __all__ = ["Ephemeris", "find"]
 
 Floats = NDArray[np.float64]
 
-# Relative errors of durations and depths: limb darkening is not known, and stars that fill their orbits are no discs.
-WIDTH_ERROR, CLOSE_ERROR, DEPTH_ERROR = 0.008, 0.12, 0.006
+# Relative errors of durations: limb darkening is not known, and stars that fill their orbits are no discs.
+WIDTH_ERROR, CLOSE_ERROR = 0.008, 0.12
 NEIGHBOURS = 0.3  # relative error of the light of neighbours in the aperture, as CROWDSAP has it
 CONTINUOUS = 0.3  # share of the variance that a mean curve explains of a star that varies all the time
 WINDOWS = (2.0, 0.8)  # days of the trend's medians
+SHORTEST_WINDOW, FAINT = 0.4, 12.0  # and under faster waves, where no dip has this signal to noise
+EDGE, WARY = 0.3, 3.0  # days from the ends of a stretch in which a trend is not known well, and how much errors grow
 SHORT, SHORT_PLATEAU = 2.0, 0.88  # days, and the same share for shorter periods
 UNLIKELY = 0.5  # probability of the orbit of eclipses below which waves are tried where there are both
 PLATEAU = 0.8  # share of the cycle near maximum light beyond which it does not
@@ -137,9 +139,20 @@ def _dipping(coarse: Series, native: Series, sines: list[float]) -> orbits.Orbit
     flat, dips = _flat(coarse)
     lost = cut(flat, dips)
     native = native.where(~_within(native, flat.time[lost], flat.exposure[lost]))
-    flat, dips = flat.where(~lost), [dip for dip in dips if dip.whole]
+    if lost.all():
+        return None
+    flat, dips = _wary(flat.where(~lost)), [dip for dip in dips if dip.whole]
     season = boxes.seasons(flat, 30.0)[0]
     return detached(native, flat, boxes.bls_periods(season) + sines, dips)
+
+
+def _wary(series: Series) -> Series:
+    """Raise the errors at the ends of stretches: a trend can swallow half an eclipse there."""
+    edge = np.flatnonzero(np.diff(series.stretch)) + 1
+    first, last = np.concatenate(([0], edge)), np.concatenate((edge, [series.time.size])) - 1
+    piece = np.repeat(np.arange(first.size), last - first + 1)
+    near = np.minimum(series.time - series.time[first][piece], series.time[last][piece] - series.time) < EDGE
+    return replace(series, error=np.where(near, WARY, 1.0) * series.error)
 
 
 def _varies(wave: Wave) -> bool:
@@ -199,7 +212,9 @@ def _positive(flux: Floats) -> Floats:
 def _flat(series: Series) -> tuple[Series, list[Trough]]:
     """Without the trend, errors with the red noise, and its dips: with the window that shows the best one."""
     best: tuple[Series, list[Trough]] | None = None
-    for window in WINDOWS:
+    for window in (*WINDOWS, SHORTEST_WINDOW):
+        if window == SHORTEST_WINDOW and best is not None and best[1] and best[1][0].snr > FAINT:
+            break
         flat = reddened(flatten(series, window=window))
         dips = find_troughs(flat)
         if best is None or (dips and dips[0].snr > 1.2 * (best[1][0].snr if best[1] else 0.0)):
@@ -230,7 +245,7 @@ def _row(eb_id: int, orbit: orbits.Orbit, crowding: float, rest: float) -> Ephem
             curved = shape.profile.width * base / max(shape.profile.depth, 1e-9)
             hours = (24 * shape.profile.width, 24 * float(np.linalg.norm((shape.width_err, model, curved))))
             hours = hours if np.isfinite(hours[1]) else (nan, nan)
-            relative = float(np.hypot(crowding, DEPTH_ERROR))
+            relative = float(np.hypot(crowding, orbits.DEPTH_ERROR))
             sigma = float(np.linalg.norm((max(error, shape.depth_err), relative * shape.depth, base)))
             kinds.append((orbits.seen(events), shape.depth, sigma, *hours, snr))
         else:

@@ -10,8 +10,12 @@ from pipeline.lightcurves import aliases
 from pipeline.lightcurves.eclipses import Events
 from pipeline.lightcurves.systems import System
 
-__all__ = ["Orbit", "finished", "mean_depth", "odd_even", "odds", "pruned", "rivalled", "seen", "signal", "significant"]
+__all__ = [
+    "DEPTH_ERROR", "Orbit", "finished", "mean_depth", "odd_even", "odds", "pruned", "rivalled", "seen", "signal",
+    "significant",
+]  # fmt: skip
 
+DEPTH_ERROR = 0.006  #: relative error of a fitted depth, as limb darkening is not known
 EQUAL = 0.05  # relative difference up to which depths may be called equal
 CERTAIN = 0.95  # probability from which a period is called exact
 
@@ -217,7 +221,9 @@ def _deeper_first(system: System) -> System:
     if len(system.shapes) < 2:
         return system
     one, two = system.shapes
-    error = float(np.hypot(mean_depth(system.events[0])[1], mean_depth(system.events[1])[1]))
+    pairs = zip(system.shapes, system.events, strict=True)
+    errors = [e for s, v in pairs for e in (max(mean_depth(v)[1], s.depth_err), DEPTH_ERROR * s.depth)]
+    error = float(np.linalg.norm(errors))
     apart = abs(one.depth - two.depth)
     # errors from the scatter of a few eclipses are often too small (Student's t)
     degrees = max(system.events[0].depth.size + system.events[1].depth.size - 2, 1)

@@ -130,6 +130,53 @@ def test_ramps_at_the_edges_are_no_eclipses():
     assert found.period == pytest.approx(6.995, rel=2e-3)
 
 
+def test_half_an_eclipse_at_an_edge_is_not_a_missing_one():
+    """The trend swallows what is left of the third eclipse, which starts as the data stop."""
+    light = binary(4.6933, 1328.2, (0.015, 0.0), (0.34, 0.3), exposure=1800 / 86400)
+
+    def ramped(time):
+        return light(time) + 0.008 * np.exp(-((time - 1337.35) ** 2) / (2 * 0.1**2))
+
+    (found,) = find(star(ramped, noise=1.5e-3, cadence_s=1800.0))
+    assert 4.6933 in (pytest.approx(found.period, rel=2e-3), pytest.approx(found.period_alt, rel=2e-3))
+
+
+def test_two_eclipses_under_fast_rotation():
+    light = binary(12.7, 1329.4, (0.016, 0.0), (0.25, 0.3), exposure=1800 / 86400)
+
+    def spotted(time):
+        return light(time) + sum(0.0027 * np.sin(2 * np.pi * time / turn) for turn in (1.1, 1.035, 0.98))
+
+    (found,) = find(star(spotted, noise=8e-4, cadence_s=1800.0))
+    assert 12.7 in (pytest.approx(found.period, rel=2e-3), pytest.approx(found.period_alt, rel=2e-3))
+
+
+def test_sectors_have_scales_of_their_own():
+    """Light of neighbours makes all eclipses of a sector deeper: odd and even ones are compared within it."""
+    light = binary(8.3, 1327.0, (0.1, 0.09), (0.3, 0.3))
+    (found,) = find(star(lambda time: 1 + np.where(time < 1351.5, 1.0, 0.85) * (light(time) - 1), (1, 2)))
+    assert found.period_flag == "exact" and found.period == pytest.approx(8.3, rel=1e-4)
+
+
+def test_minima_that_tides_make_are_timed_as_they_are():
+    eclipses = binary(1.383, 1325.3, (0.004, 0.003), (0.12, 0.12))
+
+    def light(time):
+        angle = 2 * np.pi * (time - 1325.3) / 1.383
+        return eclipses(time) - 0.012 * np.cos(2 * angle) - 0.003 * np.cos(angle)
+
+    (found,) = find(star(light, (1, 2)))
+    assert found.period_flag == "exact" and found.period_err < 3e-5
+    assert found.period == pytest.approx(1.383, abs=5 * found.period_err)
+    assert found.phase_2 == pytest.approx(0.5, abs=0.002)
+
+
+def test_long_eclipses_count_cycles_by_their_times():
+    """A box within an eclipse of two days fits other counts of cycles across two years as well."""
+    (found,) = find(star(binary(13.5033, 1330.0, (0.3, 0.12), (1.8, 1.8)), (1, 28)))
+    assert found.period_flag == "exact" and found.period == pytest.approx(13.5033, rel=1e-4)
+
+
 def test_beating_pulsations_are_no_exact_orbit():
     def light(time):
         return 1 + sum(0.01 * np.sin(2 * np.pi * time / cycle) for cycle in (0.61, 0.67, 0.83, 1.01))
