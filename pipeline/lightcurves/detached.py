@@ -5,6 +5,7 @@ import numpy as np
 from pipeline.lightcurves import aliases, boxes
 from pipeline.lightcurves.matched import Trough
 from pipeline.lightcurves.orbits import Orbit, finished, mean_depth, odd_even, odds, pruned, rivalled, seen
+from pipeline.lightcurves.rivals import LONGER, rivals
 from pipeline.lightcurves.series import Series
 from pipeline.lightcurves.systems import System, eclipsed, measure, measure_orbit
 
@@ -57,7 +58,7 @@ def _repeated(native: Series, flat: Series, trials: list[boxes.Trial]) -> Orbit 
     if best is None:
         return None
     # with few eclipses, a longer period is free to explain each of them alone
-    enough = {p: gain for p, gain in best[4].items() if p < best[0].period or gain > aliases.LONGER}
+    enough = {p: gain for p, gain in best[4].items() if p < best[0].period or gain > LONGER}
     weight = odds(best[0].period, enough)
     better = max(weight, key=lambda period: weight[period], default=0.0)
     if weight and weight[better] > BETTER:
@@ -66,14 +67,14 @@ def _repeated(native: Series, flat: Series, trials: list[boxes.Trial]) -> Orbit 
         again = _measured(native, flat, aliases.Choice(trial, 1.0, float("nan")))
         if again is not None and max(again[4].values(), default=0.0) < max(best[4].values()):
             best = again
-    system, flag, probability, other, rivals = best
+    system, flag, probability, other, left = best
     widest = max(shape.profile.width for shape in system.shapes)
     if system.period < LONGEST_WHOLE or widest > CLOSE * system.period:
         guesses = tuple(shape.profile for shape in system.shapes)
         whole = measure_orbit(native, system.period, system.epochs, guesses)
         if whole is not None and whole.shapes[0].scatter < 3 * system.shapes[0].scatter:
             system = whole
-    return rivalled(finished(system, flag, probability, other), rivals)
+    return rivalled(finished(system, flag, probability, other), left)
 
 
 def _measured(
@@ -83,7 +84,7 @@ def _measured(
     if system is None or max(seen(events) for events in system.events) < 2:
         return None
     doubled = _doubled(native, flat, system, choice, choice.trial.width)
-    return None if doubled is None else (*doubled, aliases.rivals(flat, doubled[0]))
+    return None if doubled is None else (*doubled, rivals(flat, doubled[0]))
 
 
 def _doubled(

@@ -7,9 +7,13 @@ import pytest
 
 from catalogs.folder import Folder
 from pipeline.lightcurves import tess
+from pipeline.lightcurves.eclipses import Events, Shape
 from pipeline.lightcurves.ephemeris import find
 from pipeline.lightcurves.profile import Profile
+from pipeline.lightcurves.rivals import rivals
+from pipeline.lightcurves.series import SEARCH_S, flatten, gather
 from pipeline.lightcurves.star import Observation, StarCurves
+from pipeline.lightcurves.systems import System
 
 
 def observation(time, flux, sector=1, cadence_s=120.0):
@@ -175,6 +179,16 @@ def test_long_eclipses_count_cycles_by_their_times():
     """A box within an eclipse of two days fits other counts of cycles across two years as well."""
     (found,) = find(star(binary(13.5033, 1330.0, (0.3, 0.12), (1.8, 1.8)), (1, 28)))
     assert found.period_flag == "exact" and found.period == pytest.approx(13.5033, rel=1e-4)
+
+
+def test_eclipses_without_times_rule_no_rival_out():
+    flat = flatten(gather(star(binary(6.2, 1327.0, (0.2, 0.0), (0.3, 0.3))), SEARCH_S))
+    number, nan, depth = np.arange(4), np.full(4, np.nan), np.full(4, 0.2)
+    events = Events(number, nan, nan, depth, 0.01 * depth, np.ones(4, np.int64), np.zeros(4, np.int64))
+    shape = Shape(Profile(0.2, 0.3), 0.2, 0.01, 0.01, 0.0, 0.01, 1.0)
+    system = System(6.2, np.nan, np.array([1327.0]), np.array([0.01]), (shape,), (events,), 1.0)
+    found = rivals(flat, system)
+    assert all(np.isfinite([*found, *found.values()]))
 
 
 def test_beating_pulsations_are_no_exact_orbit():
