@@ -202,34 +202,34 @@ def fit_events(series: Series, period: float, epoch: float, profile: Profile | M
     offset, number = offsets(series.time, period, epoch)
     reach = min(0.9 * profile.width, 0.6 * room)
     near = np.flatnonzero(np.abs(offset) < reach)
-    loss = profile.loss(offset[near], series.exposure[near])
-    slope = profile.slope(offset[near], series.exposure[near])
     if not near.size:
         return NO_EVENTS
     label = _grouped(number[near])
     order = np.argsort(label, kind="stable")
-    near, loss, slope = near[order], loss[order], slope[order]
-    _, start = np.unique(label[order], return_index=True)
-    every = np.unique(number[near])
-    shares = covered(series, np.asarray(epoch + every * period), profile.width)
-    rows = []
-    for low, high in zip(start, np.append(start[1:], near.size), strict=True):
-        part = near[low:high]
-        numbers = np.unique(number[part])
-        share = shares[np.searchsorted(every, numbers)]
-        if share.max() > 0.3 and high - low >= FEWEST:
-            line = offset[part] / profile.width
-            columns = np.stack([-slope[low:high], -loss[low:high], np.ones(high - low), line])
-            seen = share.max() if numbers.size == 1 else share.mean()
-            fit = _solved(columns, series.flux[part], series.error[part], float(seen), profile)
-            seen_in = series.stretch[part[part.size // 2]] // PIECES
-            rows.append((numbers[numbers.size // 2], *fit, (share > 0.3).sum(), seen_in))
-    if not rows:
-        return NO_EVENTS
-    table = np.array(sorted(rows), dtype=np.float64)
-    number_of, shift, shift_err, depth, depth_err, count, seen_in = table.T
-    numbers, counts, observation = (column.astype(np.int64) for column in (number_of, count, seen_in))
-    return Events(numbers, shift, shift_err, depth, depth_err, counts, observation)
+    near, label = near[order], label[order]
+    start = np.flatnonzero(np.r_[True, np.diff(label) != 0])
+    size = np.diff(np.r_[start, near.size])
+    middle, most, seen, count = _coverage(series, np.c_[label, number[near]], period, epoch, profile.width)
+    fits = _solved(series, near, offset[near], start, seen, profile)
+    good = (most > 0.3) & (size >= FEWEST)
+    seen_in = series.stretch[near[start + size // 2]] // PIECES
+    in_order = np.flatnonzero(good)[np.argsort(middle[good], kind="stable")]
+    shift, shift_err, depth, depth_err = (column[in_order] for column in fits)
+    return Events(middle[in_order], shift, shift_err, depth, depth_err, count[in_order], seen_in[in_order])
+
+
+def _coverage(
+    series: Series, samples: Ints, period: float, epoch: float, width: float
+) -> tuple[Ints, Floats, Floats, Ints]:
+    """Describe groups of eclipses: the middle one's number, how much of the best and of all is seen, how many are."""
+    # (group, number of the eclipse): samples of a group are in order of time
+    pairs = samples[np.r_[True, (np.diff(samples, axis=0) != 0).any(axis=1)]]
+    shares = covered(series, np.asarray(epoch + pairs[:, 1] * period), width)
+    start = np.flatnonzero(np.r_[True, np.diff(pairs[:, 0]) != 0])
+    size = np.diff(np.r_[start, len(pairs)])
+    most = np.maximum.reduceat(shares, start)
+    seen = np.where(size == 1, most, np.add.reduceat(shares, start) / size)
+    return pairs[start + size // 2, 1], most, seen, np.add.reduceat((shares > 0.3).astype(np.int64), start)
 
 
 def _grouped(number: Ints) -> Ints:
@@ -241,17 +241,28 @@ def _grouped(number: Ints) -> Ints:
     return np.asarray(number // (2 * together) * 2 + number % 2)
 
 
-def _solved(columns: Floats, flux: Floats, error: Floats, seen: float, profile: Profile | Minimum) -> tuple[float, ...]:
+def _solved(
+    series: Series, near: Ints, offset: Floats, start: Ints, seen: Floats, profile: Profile | Minimum
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Fit each group of samples, which begin at `start`: shift, depth, level and slope of the light around it."""
+    flux, error, exposure = series.flux[near], series.error[near], series.exposure[near]
+    group = np.repeat(np.arange(start.size), np.diff(np.r_[start, near.size]))
+    columns = np.stack([
+        -profile.slope(offset, exposure), -profile.loss(offset, exposure), np.ones(near.size), offset / profile.width
+    ])  # fmt: skip
     design = columns / error
+    normal = np.add.reduceat(design[:, None] * design[None], start, axis=2)
+    right = np.add.reduceat(design * (flux / error), start, axis=1)
     # a baseline seen on one side alone, or not at all, is held near 1 and level
     prior = np.diag([0.0, 0.0, 1 / 0.02**2, 1 / 0.02**2]) * min(1.0, 0.01 / max(profile.depth, 1e-4)) ** 2
-    covariance = np.linalg.pinv(design @ design.T + prior)
-    solution = covariance @ (design @ (flux / error) + prior @ np.array([0.0, 0.0, 1.0, 0.0]))
-    rest = (flux - solution @ columns) / error
-    scatter = max(1.0, float(np.sqrt(rest @ rest / max(flux.size - 4, 1))))
-    sigma = scatter * np.sqrt(np.maximum(np.diag(covariance), 0))
+    covariance = np.linalg.pinv(np.moveaxis(normal, 2, 0) + prior, hermitian=True)
+    solution = np.einsum("gij,jg->ig", covariance, right + (prior @ np.array([0.0, 0.0, 1.0, 0.0]))[:, None])
+    rest = (flux - (solution[:, group] * columns).sum(axis=0)) / error
+    freedom = np.maximum(np.bincount(group) - 4, 1)
+    scatter = np.maximum(1.0, np.sqrt(np.bincount(group, rest**2) / freedom))
+    sigma = scatter * np.sqrt(np.maximum(np.diagonal(covariance, axis1=1, axis2=2).T, 0))
     shift, shift_err = solution[0], sigma[0]
-    wrong = abs(shift) > max(0.5 * profile.width, 0.0) and abs(shift) > 3 * shift_err
-    if seen < 0.7 or wrong or abs(solution[1] - 1) > 0.7 + 4 * sigma[1]:
-        shift, shift_err = np.nan, np.nan
-    return shift, shift_err, solution[1] * profile.depth, sigma[1] * profile.depth
+    wrong = (np.abs(shift) > max(0.5 * profile.width, 0.0)) & (np.abs(shift) > 3 * shift_err)
+    unknown = (seen < 0.7) | wrong | (np.abs(solution[1] - 1) > 0.7 + 4 * sigma[1])
+    timed = (np.where(unknown, np.nan, shift), np.where(unknown, np.nan, shift_err))
+    return *timed, solution[1] * profile.depth, sigma[1] * profile.depth

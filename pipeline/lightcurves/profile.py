@@ -18,6 +18,7 @@ _MU = (_NODES + 1) / 2
 _LIGHT = _WEIGHTS * (1 - LIMB + LIMB * _MU) * _MU
 _LIGHT = _LIGHT / _LIGHT.sum()
 _RING = np.sqrt(1 - _MU**2)
+_TABLE = 2000  # points of half an eclipse: lines between them stray less (3e-5 rms) than the rings of the disc do
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -80,7 +81,16 @@ def discs(offset: Floats, exposure: Floats, width: float, ratio: float, impact: 
     (n,) float64
         0 outside, 1 in the middle of an eclipse that no exposure smears.
     """
-    return np.asarray(_discs(offset, exposure, width, ratio, impact, _RING, _LIGHT))
+    if offset.size < 2 * _TABLE:
+        return np.asarray(_discs(offset, exposure, width, ratio, impact, _RING, _LIGHT))
+    # Of many samples the most lie between others': an eclipse is symmetric, and smooth but at the contacts.
+    out = np.empty(offset.size)
+    for length in np.unique(exposure):
+        rows = exposure == length
+        x = np.linspace(0, 0.5 * (width + length), _TABLE)
+        table = _discs(x, np.full(_TABLE, length), width, ratio, impact, _RING, _LIGHT)
+        out[rows] = np.interp(np.abs(offset[rows]), x, table, right=0.0)
+    return out
 
 
 @dataclass(frozen=True)

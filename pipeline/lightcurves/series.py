@@ -1,6 +1,7 @@
 """All observations of a star as one relative light curve, in bins, and the same without its slow trends."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numba
 import numpy as np
@@ -44,6 +45,11 @@ class Series:
     error: Floats
     exposure: Floats
     stretch: Ints
+
+    @cached_property
+    def exposed(self) -> Floats:
+        """Days of exposure before each sample and after the last, shape (n + 1,)."""
+        return np.concatenate(([0.0], np.cumsum(self.exposure)))
 
     def where(self, keep: NDArray[np.bool_]) -> "Series":
         """Return the samples that are kept.
