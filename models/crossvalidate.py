@@ -101,7 +101,10 @@ def _real(sets: Sequence[TrainingSet]) -> TrainingSet:
 
 
 def save(workspace: Folder, sources: Sources, tables: Mapping[str, pd.DataFrame]) -> str:
-    """Write scores, verdicts and a page of several models below ``evaluations/``; return the page's path."""
+    """Write scores, verdicts and a page of several models below ``evaluations/``; return the page's path.
+
+    The verdicts also go into the cards of the workspace's models that were trained as the folds were, on all stars.
+    """
     verdicts: dict[str, Any] = {name: judge(table) for name, table in tables.items()}
     first, *others = tables
     verdicts["compared"] = {name: compare(tables[first], tables[name]) for name in others}
@@ -110,7 +113,23 @@ def save(workspace: Folder, sources: Sources, tables: Mapping[str, pd.DataFrame]
         file = io.BytesIO()
         table.to_parquet(file, index=False)
         workspace.write(f"{folder}/{name}.parquet", file.getvalue())
+        _tell(Registry(workspace), name, verdicts)
     workspace.write(f"{folder}/verdicts.json", json.dumps(verdicts, indent=1).encode())
     path = f"{folder}/index.html"
     page(sources.labelled_stars(), tables).write(workspace, path)
     return path
+
+
+def _tell(registry: Registry, name: str, verdicts: Mapping[str, Any]) -> None:
+    """Put the verdicts into the cards of the models that were trained like the folds of this name, on all stars."""
+    entries = [registry.resolve(f"{name}@{version}") for version in registry.own_versions(name)]
+    folds = {_how(entry.card) for entry in entries if entry.card["settings"].get("folds")}
+    for entry in entries:
+        if not entry.card["settings"].get("folds") and _how(entry.card) in folds:
+            registry.annotate(entry, {"crossvalidation": verdicts})
+
+
+def _how(card: Mapping[str, Any]) -> str:
+    """Return a digest of how a model was trained, whatever it held out."""
+    settings = {key: value for key, value in card["settings"].items() if key not in ("folds", "fold")}
+    return digest({"settings": settings, "sets": card.get("data", {}).get("sets")})

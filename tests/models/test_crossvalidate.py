@@ -53,7 +53,15 @@ def test_two_folds_score_every_star_once(workspace, labelled, monkeypatch):
     assert stars["score"].between(0, 1).all() and (stars["klass"] == "EA").sum() == 10
     assert not workspace.exists("models/eb/aliases.json")
     assert judge(stars)["kinds"]["NONVAR"]["stars"] == 10
+    registry = Registry(workspace)
+    fold = registry.resolve(f"eb@eb-{registry.own_versions('eb')[0]}").card
+    whole, other = (
+        registry.resolve(f"eb@{registry.save('eb', {'w': torch.full((1,), 7.0 + n)}, card, {})}")
+        for n, card in enumerate([{"settings": fold["settings"] | {"folds": None, "fold": 0}}, {"settings": {}}])
+    )
     assert workspace.exists(save(workspace, sources, {"eb": stars}))
+    assert registry.resolve(f"eb@{whole.id}").card["crossvalidation"]["eb"] == judge(stars)
+    assert "crossvalidation" not in registry.resolve(f"eb@{other.id}").card
 
 
 def test_without_a_star_that_does_not_eclipse_nothing_is_trained(workspace, labelled, tmp_path, monkeypatch):
