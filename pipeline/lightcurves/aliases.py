@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -228,19 +229,28 @@ def shortest_possible(series: Series, epochs: Floats, width: float) -> float:
     float
         Days.
     """
-    step = 0.25 * width
     longest = max(float(max(series.time[-1] - e, e - series.time[0])) for e in epochs)
+    return float(_shortest(series.time, series.exposed, np.asarray(epochs), width, longest))
+
+
+@numba.njit(cache=True, nogil=True)
+def _shortest(time, exposed, epochs, width, longest):  # type: ignore[no-untyped-def]
     period = max(1.5 * width, 0.1)
-    while period < longest + step:
-        if not any(_excluded(series, float(epoch), period, width) for epoch in epochs):
+    while period < longest + 0.25 * width:
+        possible = True
+        for epoch in epochs:
+            first = int(np.ceil((time[0] - epoch) / period))
+            for number in range(first, int(np.floor((time[-1] - epoch) / period)) + 1):
+                centre = epoch + number * period
+                low = np.searchsorted(time, centre - 0.25 * width)
+                high = np.searchsorted(time, centre + 0.25 * width)
+                # more than half of the half of an eclipse about its middle is in the data
+                if number != 0 and exposed[high] - exposed[low] > 0.25 * width:
+                    possible = False
+                    break
+            if not possible:
+                break
+        if possible:
             return period
-        period += step
+        period += 0.25 * width
     return longest
-
-
-def _excluded(series: Series, epoch: float, period: float, width: float) -> bool:
-    first = int(np.ceil((series.time[0] - epoch) / period))
-    last = int(np.floor((series.time[-1] - epoch) / period))
-    number = np.arange(first, last + 1)
-    number = number[number != 0]
-    return bool(number.size) and bool((covered(series, epoch + number * period, 0.5 * width) > 0.5).any())
