@@ -125,8 +125,9 @@ SPECS = {
             rehearsal={"epochs": 14, "batch_size": 96, "learning_rate": 3e-3, "weight_decay": 1e-2},
         ),
         _CALNET,
-        # At the usual rate this loss is stuck from the first epoch on: its gradient vanishes where the network is sure.
-        replace(_CALNET, name="calnet_published", loss=_twice_softmax, training={"epochs": 10, "learning_rate": 1e-4}),
+        # Among few binaries this loss is stuck from the first epoch on, at whatever rate: its gradient vanishes where
+        # the network is sure, and it is soon sure that nothing is one.
+        replace(_CALNET, name="calnet_published", loss=_twice_softmax),
     ]
 }
 
