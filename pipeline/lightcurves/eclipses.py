@@ -20,6 +20,7 @@ Ints = NDArray[np.int64]
 REACH = 1.2  # widths on either side of mid-eclipse that a fit uses
 FEWEST = 6  # samples of a fit
 FINE = 40  # bins to a width
+MISFIT = 1.5  # square root of the reduced chi squared from which another start is tried
 RATIO_PRIOR = 0.35  # natural logarithm of the ratio of the radii: standard deviation about 0
 STEP = 0.01  # of a parameter, for the curvature
 IMPACT_PRIOR = (0.4, 0.3)  # mean and standard deviation
@@ -116,12 +117,19 @@ def fit_shape(series: Series, period: float, epoch: float, guess: Profile, room:
 
     low = [0.0, 0.3, np.log(RATIOS[0]), IMPACTS[0], -0.5, 0.5, -1, -1]
     high = [1.5, 3.0, np.log(RATIOS[1]), IMPACTS[1], 0.5, 1.5, 1, 1]
-    start = np.array([min(guess.depth, 1.4), 1.0, np.log(guess.ratio), guess.impact, 0.0, 1.0, 0.0, 0.0])
-    found = least_squares(_residual, start, bounds=(low, high), x_scale=[0.1, 0.1, 0.3, 0.3, 0.1, 0.01, 0.01, 0.01],
-                          diff_step=2e-3, max_nfev=60)  # fmt: skip
-    p = found.x
-    degrees = max(x.size - 6, 1)
-    scatter = max(1.0, float(np.sqrt(np.sum(found.fun[: x.size] ** 2) / degrees)))
+
+    def _found(ratio: float, impact: float) -> tuple[Floats, float]:
+        """Return the best parameters from a start, and the square root of their reduced chi squared."""
+        start = np.array([min(guess.depth, 1.4), 1.0, np.log(ratio), impact, 0.0, 1.0, 0.0, 0.0])
+        scales = [0.1, 0.1, 0.3, 0.3, 0.1, 0.01, 0.01, 0.01]
+        found = least_squares(_residual, start, bounds=(low, high), x_scale=scales, diff_step=2e-3, max_nfev=60)
+        return found.x, float(np.sqrt(np.sum(found.fun[: x.size] ** 2) / max(x.size - 6, 1)))
+
+    p, misfit = _found(guess.ratio, guess.impact)
+    if misfit > MISFIT:
+        # Twins that cross each other's middle leave a sharp minimum, which no slope of chi squared leads to.
+        p, misfit = min((p, misfit), _found(1.0, 0.01), key=lambda fit: fit[1])
+    scatter = max(1.0, misfit)
     sigma = scatter * sigmas(_residual, p, STEP * np.maximum(np.abs(p), [1e-3, 1, 2, 1, 1, 1e-2, 1e-2, 1e-2]))[0]
     profile = Profile(float(p[0]), float(p[1] * scale), float(np.exp(p[2])), float(p[3]))
     return Shape(
