@@ -277,7 +277,7 @@ _CONTEXT = (
         "",
         "stat.probability",
         "Share of injected eclipses like these that are found with tier high, whatever the tier of the row; null where "
-        "period is a lower limit",
+        "period is a lower limit, and where too few were injected",
         0,
         1,
     ),
@@ -285,7 +285,8 @@ _CONTEXT = (
         "reliability",
         "",
         "stat.probability",
-        "Share of such detections that are no false alarm, in the sectors that it was measured in",
+        "Share of such detections that are no false alarm, in the sectors that it was measured in; null where there "
+        "were too few trials for the number of rows to tell",
         0,
         1,
     ),

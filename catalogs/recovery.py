@@ -116,7 +116,10 @@ RELIABILITY = Table(
         _count("waves_trials", "Stars looked at that vary without eclipses"),
         _count("waves_alarms", "Of these, found here; 0 where they are no null for the class"),
         Column("expected", FLOAT, "", "meta.number;stat.mean", "Expected false rows among rows", (0, None), True),
-        _share("reliability", "1 - expected / rows, from 0 to 1; null where the catalogue has no row or no null does"),
+        _share(
+            "reliability",
+            "1 - expected / rows, from 0 to 1; null where fewer than 20 trials would be found here if all rows were false",
+        ),
         _share("lower", "The same for the upper end of the 95% interval (Wilson) of the false-alarm rates"),
         _share("upper", "The same for their lower end"),
     ),

@@ -15,7 +15,7 @@ from scipy.ndimage import convolve
 from pipeline.metrics import wilson
 from pipeline.simulate.injection import DEPTHS, PERIODS
 
-__all__ = ["DEPTH_EDGES", "PERIOD_EDGES", "TMAG_EDGES", "at", "place", "tabulate"]
+__all__ = ["DEPTH_EDGES", "ENOUGH", "PERIOD_EDGES", "TMAG_EDGES", "at", "place", "tabulate"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -31,7 +31,7 @@ PERIOD_EDGES = _geometric(PERIODS, 8)
 DEPTH_EDGES = _geometric(DEPTHS, 7)
 _SHAPE = (TMAG_EDGES.size - 1, PERIOD_EDGES.size - 1, DEPTH_EDGES.size - 1)
 
-_ENOUGH = 20
+ENOUGH = 20  #: trials of a bin
 
 # Bins on each side that count, in Tmag, period and depth, step by step.
 _REACH = ((0, 0, 0), (0, 1, 0), (1, 1, 0), (1, 1, 1), (2, 2, 1))
@@ -75,7 +75,7 @@ def tabulate(trials: pd.DataFrame) -> pd.DataFrame:
     borrowed, summed = _borrow(counts)
     injected, found, found_low = (count.ravel() for count in summed)
     lows, highs = zip(*map(wilson, found.tolist(), injected.tolist()), strict=True)
-    enough = injected >= _ENOUGH
+    enough = injected >= ENOUGH
     t, p, d = (axis.ravel() for axis in np.indices(_SHAPE))
     columns = {
         "tmag_low": TMAG_EDGES[t],
@@ -101,7 +101,7 @@ def _borrow(counts: list[Ints]) -> tuple[Ints, list[Ints]]:
     borrowed, summed = np.zeros(_SHAPE, np.int64), [count.copy() for count in counts]
     for step, reach in enumerate(_REACH):
         box = np.ones([2 * width + 1 for width in reach], np.int64)
-        wanting = (summed[0] < _ENOUGH) if step else np.ones(_SHAPE, bool)
+        wanting = (summed[0] < ENOUGH) if step else np.ones(_SHAPE, bool)
         borrowed[wanting] = step
         for total, count in zip(summed, counts, strict=True):
             total[wanting] = convolve(count, box, mode="constant")[wanting]

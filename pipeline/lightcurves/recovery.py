@@ -65,7 +65,7 @@ class Tables(Stage):
     """
 
     name = "completeness"
-    version = 2
+    version = 3
 
     def __init__(self, workspace: Folder, model_id: str, sky: Sky, trials: Sequence[Key], settings: Settings) -> None:
         super().__init__(workspace, settings)

@@ -13,8 +13,10 @@ trials on what cannot be one (Thompson et al. 2018, ApJS 235, 38, section 4):
 
 This is Thompson's R = 1 - (N_FP / N_PC) (1 - E) / E, with E the share of false signals that are recognised: as trials
 are counted by star here, (1 - E) is k / n, and N_FP / E the number of stars. The interval is that of k / n (Wilson); F
-is taken as it is. Bins with fewer than ten rows take in their neighbours'. Rows without an ephemeris are a bin of
-their own.
+is taken as it is. Were all rows false, F n / N trials would end in the bin; of these there must be as many as
+`completeness` asks of injections, or no alarm at all could still leave every row false. Bins with fewer, or with fewer
+than ten rows, take in their neighbours'; those with too few trials even so have no reliability. Rows without an
+ephemeris are a bin of their own.
 """
 
 import numpy as np
@@ -23,7 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import convolve
 
 from catalogs.recovery import KLASSES
-from pipeline.lightcurves.completeness import place
+from pipeline.lightcurves.completeness import ENOUGH, place
 from pipeline.metrics import wilson
 
 __all__ = ["DEPTH_EDGES", "PERIOD_EDGES", "at", "tabulate"]
@@ -37,7 +39,7 @@ _SHAPE = (PERIOD_EDGES.size - 1, DEPTH_EDGES.size - 1)
 
 #: Sorts of trials that are a null for dips, and for waves.
 _DIPS, _WAVES = ("inverted",), ("simulated", "labelled")
-_ENOUGH = 10
+_ROWS = 10
 _REACH = (0, 1, 2)  # bins on each side that count, step by step
 _TIERS = ("high", "low")
 
@@ -102,11 +104,13 @@ def _count(period: pd.Series, depth: pd.Series) -> Ints:
 def _bins(
     found: Ints, false: list[Ints], trials: list[int], populations: tuple[float, float], klass: str
 ) -> pd.DataFrame:
-    borrowed, (rows, dips, waves) = _borrow([found, *false])
+    used = [klass in ("EA", "E"), klass != "EA"]
+    needed = [ENOUGH * stars / n for stars, n, uses in zip(populations, trials, used, strict=True) if uses and n]
+    enough = max([1, *needed])
+    borrowed, (rows, dips, waves) = _borrow([found, *false], max(_ROWS, enough))
     columns: dict[str, object] = {"place": np.arange(rows.size), **_edges(), "borrowed": borrowed, "rows": rows}
     columns |= {"dips_trials": trials[0], "dips_alarms": dips, "waves_trials": trials[1], "waves_alarms": waves}
     expected, least, most = np.zeros((3, rows.size))
-    used = [klass in ("EA", "E"), klass != "EA"]
     for counts, n, stars, uses in zip((dips, waves), trials, populations, used, strict=True):
         if not uses:
             continue
@@ -115,7 +119,7 @@ def _bins(
         least, most = least + stars * ends[:, 0], most + stars * ends[:, 1]
     with np.errstate(divide="ignore", invalid="ignore"):
         shares = [np.clip(1 - false / rows, 0, 1) for false in (expected, most, least)]
-    known = (rows > 0) & np.isfinite(expected)
+    known = (rows >= enough) & np.isfinite(expected)
     names = ("reliability", "lower", "upper")
     columns |= {name: np.where(known, share, np.nan) for name, share in zip(names, shares, strict=True)}
     return pd.DataFrame(columns | {"expected": expected})
@@ -128,13 +132,13 @@ def _edges() -> dict[str, Floats]:
     return {name: np.r_[np.nan, values] for name, values in edges.items()}
 
 
-def _borrow(counts: list[Ints]) -> tuple[Ints, list[Ints]]:
-    """Return how far each bin went for enough rows, the first of `counts`, and sums over as far; bin 0 stands alone."""
+def _borrow(counts: list[Ints], least: float) -> tuple[Ints, list[Ints]]:
+    """Return how far each bin went for the least rows, the first of `counts`, and sums over as far; 0 stands alone."""
     grids = [count[1:].reshape(_SHAPE) for count in counts]
     borrowed, summed = np.zeros(_SHAPE, np.int64), [grid.copy() for grid in grids]
     for step, reach in enumerate(_REACH):
         box = np.ones((2 * reach + 1, 2 * reach + 1), np.int64)
-        wanting = (summed[0] < _ENOUGH) if step else np.ones(_SHAPE, bool)
+        wanting = (summed[0] < least) if step else np.ones(_SHAPE, bool)
         borrowed[wanting] = step
         for total, grid in zip(summed, grids, strict=True):
             total[wanting] = convolve(grid, box, mode="constant")[wanting]
