@@ -20,9 +20,9 @@ from pipeline.settings import CompletenessSettings
 @options.workspace
 @options.sectors
 @options.model
-@click.option("--injections", type=click.IntRange(1), help="Eclipsing binaries put in.  [default: 8192]")
-@click.option("--inverted", type=click.IntRange(0), help="Stars turned upside down.  [default: 4096]")
-@click.option("--variables", type=click.IntRange(0), help="Variable stars put in.  [default: 2048]")
+@click.option("--injections", type=click.IntRange(1), help="Eclipsing binaries put in. *  [default: 8192]")
+@click.option("--inverted", type=click.IntRange(0), help="Stars turned upside down. *  [default: 4096]")
+@click.option("--variables", type=click.IntRange(0), help="Variable stars put in. *  [default: 2048]")
 @click.option("--periods/--no-periods", default=None, help="Look for the period of the binaries found, too.")
 @click.option("--labelled", help="Parquet file of real light curves with labels, see `train`.")
 @options.settings_file

@@ -1,6 +1,6 @@
 """How complete a model's catalogue is, and how reliable: trials on Ray, then tables beside the catalogue."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from catalogs import write
 from catalogs.folder import Folder
@@ -68,6 +68,7 @@ def measure(
     report.label = f"{entry.id}, {len(sky.quiet)} quiet stars of {len(sky.stars)}"
     if file is not None:
         report.notes.append(f"{len(file.left_out)} labelled stars are not tried: the model may have learnt from them")
+    report.notes += _unlike(settings, stage.counts)
     yield report
     if report.failures:
         return
@@ -77,6 +78,16 @@ def measure(
     last.notes.append(f"light curves of sectors {', '.join(map(str, sky.sectors))}, and the catalogue's stars there")
     last.notes += _summary(workspace, entry.id)
     yield last
+
+
+def _unlike(settings: CompletenessSettings, counts: Mapping[str, int]) -> list[str]:
+    """Return, in lines, which numbers of trials are not those asked for, and why."""
+    asked = {"injected": settings.injections, "inverted": settings.inverted, "simulated": settings.variables}
+    return [
+        f"{counts[sort]} trials {sort} for {wanted} ({'rounded up' if counts[sort] > wanted else 'all there are'})"
+        for sort, wanted in asked.items()
+        if counts[sort] != wanted
+    ]
 
 
 def _held_out(workspace: Folder, entry: Entry, path: str) -> Labelled:

@@ -121,6 +121,11 @@ class Injections(Stage):
             for part in range(-(-len(self._stars[sort]) // self._size))
         )
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of trials of each sort."""
+        return {sort: len(stars) for sort, stars in self._stars.items()}
+
     def _trials(self, key: Key) -> tuple[str, range]:
         sort = key.where.rpartition("/")[2]
         return sort, range(key.part * self._size, min((key.part + 1) * self._size, len(self._stars[sort])))

@@ -62,8 +62,8 @@ class Sky:
     stars : pandas.DataFrame
         One row a star with a light curve in the sectors wanted, by tic_id: tic_id, tmag, p_eb, tier, varies.
     quiet : numpy.ndarray
-        Stars to put light into: of no tier, of known Tmag, less likely an eclipsing binary than an average star, and
-        not varying.
+        Stars to put light into: of no tier, of known Tmag, less likely an eclipsing binary than an average star, not
+        varying, and on no published list, as a planet's transits would be found in place of what is put in.
     others : numpy.ndarray
         Stars of no tier, to be turned over.
     upstream : dict
@@ -123,7 +123,8 @@ def survey(workspace: Folder, model_id: str, sectors: Sequence[int] | None, quie
     stars = stars.assign(varies=~(stars["tic_id"].map(power).astype(float) < quiet_power))
     none = stars["tier"] == "none"
     usual = stars["p_prior"].astype(float).fillna(stars["threshold"] / 2)
-    quiet = stars[none & (stars["p_eb"] <= usual) & ~stars["varies"] & stars["tmag"].notna()]
+    unlisted = stars["tmag"].notna() & stars["known_in"].isna()
+    quiet = stars[none & (stars["p_eb"] <= usual) & ~stars["varies"] & unlisted]
     if not len(quiet):
         raise Missing(
             f"{workspace}: no quiet star in the catalogue of {model_id} to put eclipses into ({len(stars)} stars, "

@@ -143,6 +143,9 @@ def test_trials_on_quiet_stars_give_tables_that_the_catalogue_carries(catalogued
     assert rows["sort"].value_counts().to_dict() == {"injected": 24, "inverted": 8, "simulated": 8}
     sky = survey(workspace, entry.id, None, SETTINGS.quiet_power)
     assert rows.loc[rows["sort"] != "inverted", "tic_id"].isin(sky.quiet).all()
+    asked = SETTINGS.model_copy(update={"injections": 24, "inverted": 9, "variables": 7})
+    notes = completeness._unlike(asked, stage.counts)
+    assert notes == ["8 trials inverted for 9 (all there are)", "8 trials simulated for 7 (rounded up)"]
     tables = recovery.Tables(workspace, entry.id, sky, stage.keys(), SETTINGS)
     assert tables.replace().rows == 40 and tables.replace().skipped
     assert len(write.read(workspace, recovery.path(entry.id, COMPLETENESS), COMPLETENESS)) == 7 * 8 * 7
@@ -162,9 +165,27 @@ def test_trials_on_quiet_stars_give_tables_that_the_catalogue_carries(catalogued
     stars = write.read(workspace, after.path, schema.STARS).to_pandas()
     known = stars["period"].notna() & (stars["tier"] != "none")
     assert known.any() and stars.loc[~known & stars["period"].isna(), "completeness"].isna().all()
-    assert stars.loc[known, "reliability"].between(0, 1).any()
+    assert stars["reliability"].isna().all()  # eight trials of a sort say nothing
     page.write_report(workspace)
     assert "What is found, and what is false" in workspace.read(page.PATH).decode()
+
+
+def test_stars_on_a_published_list_are_not_quiet(catalogued):
+    workspace, entry = catalogued
+    every = survey(workspace, entry.id, None, SETTINGS.quiet_power)
+    whole, planet = write.read, int(every.quiet[0])
+
+    def listed(folder, path, table):
+        rows = whole(folder, path, table)
+        if table is not schema.STARS:
+            return rows
+        names = ["a list: PLANET" if star == planet else None for star in rows["tic_id"].to_pylist()]
+        return rows.set_column(rows.column_names.index("known_in"), "known_in", pa.array(names, pa.string()))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(write, "read", listed)
+        some = survey(workspace, entry.id, None, SETTINGS.quiet_power)
+    assert some.quiet.tolist() == every.quiet[1:].tolist() and len(some.stars) == len(every.stars)
 
 
 def test_of_some_sectors_found_and_possible_are_of_the_same_stars(catalogued, workspace):
