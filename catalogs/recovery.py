@@ -118,7 +118,7 @@ RELIABILITY = Table(
         Column("expected", FLOAT, "", "meta.number;stat.mean", "Expected false rows among rows", (0, None), True),
         _share(
             "reliability",
-            "1 - expected / rows, from 0 to 1; null where fewer than 20 trials would be found here if all rows were false",
+            "1 - expected / rows, from 0 to 1; null where under 20 trials would be found here if all rows were false",
         ),
         _share("lower", "The same for the upper end of the 95% interval (Wilson) of the false-alarm rates"),
         _share("upper", "The same for their lower end"),

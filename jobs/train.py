@@ -33,7 +33,11 @@ from models.registry import Registry
 @click.option("--fold", type=click.IntRange(0), help="Which one, from 0.  [default: 0]")
 @click.option("--seed", type=click.IntRange(0), help="Of weights, order, split and drawn negatives.")
 @click.option("--overwrite", is_flag=True, help="Train anew, though the same training was begun or is done.")
-@click.option("--dry-run", is_flag=True, help="Print stars, segments, folds and time; make nothing.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print stars and epochs, once the training sets are made segments, folds and time too; make nothing.",
+)
 @options.settings_file
 @options.ray
 def main(
