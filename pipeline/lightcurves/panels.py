@@ -10,7 +10,7 @@ from matplotlib.patches import Circle
 from catalogs.pages import COLORS, Picture
 from pipeline.lightcurves.centroid import ARCSEC_PER_PIXEL, Shift, shift
 from pipeline.lightcurves.ephemeris import Ephemeris
-from pipeline.lightcurves.events import Folded, fold, minima
+from pipeline.lightcurves.events import Folded, Minimum, depths, fold, minima
 from pipeline.lightcurves.sheet import Points, profile, shown, strip, strongest, thin
 from pipeline.lightcurves.star import StarCurves
 
@@ -50,8 +50,7 @@ def eclipses(
     limits = _zoom_limits(folded, ephemeris)
     for axis, what, one, minimum in zip(axes, ("primary", "secondary"), folded, kinds, strict=False):
         _zoom(axis, one, minimum.half, minimum.kind)
-        title = f"{what}, odd – even {ephemeris.odd_even_sigma:.1f} σ" if minimum.kind == 1 else what
-        axis.set(title=what if np.isnan(ephemeris.odd_even_sigma) else title, ylim=limits)
+        axis.set(title=what + (_odd_even(one, minimum, ephemeris) if minimum.kind == 1 else ""), ylim=limits)
     if len(kinds) == 1:
         _nothing(axes[1], "no secondary")
     _periodogram(axes[2], data, ephemeris.period if np.isfinite(kinds[0].period) else float("nan"))
@@ -60,7 +59,8 @@ def eclipses(
     _source(axes[3], moved, moved.sigma if np.isnan(sigma) else sigma)
     alt = f"Eclipses of {name} over each other, its periodogram, and where on the sky the light is lost."
     caption = (
-        "Left: eclipses, levelled by the data beside them; even ones blue, odd ones orange. Right: where the light is "
+        "Left: eclipses, levelled by the data beside them; even ones blue, odd ones orange, and the "
+        "difference of their mean depths in per cent of the deeper. Right: where the light is "
         "lost, as the photocentre tells, by sector; within the dashed circle it is the star."
     )
     if chosen is not star:
@@ -75,6 +75,16 @@ def _spread(star: StarCurves) -> StarCurves:
         return star
     places = np.linspace(0, count - 1, DRAWN).round().astype(int)
     return replace(star, observations=tuple(star.observations[place] for place in places))
+
+
+def _odd_even(folded: Folded, minimum: Minimum, ephemeris: Ephemeris) -> str:
+    """Return by how much odd and even primaries differ: a difference may be certain, and too small to matter."""
+    if np.isnan(ephemeris.odd_even_sigma):
+        return ""
+    depth, _, cycle = depths(folded, minimum.half)
+    means = [float(depth[cycle % 2 == parity].mean()) for parity in (0, 1) if (cycle % 2 == parity).any()]
+    size = f"{100 * (max(means) - min(means)) / max(means):.1f}%, " if len(means) == 2 and max(means) > 0 else ""
+    return f", odd – even {size}{ephemeris.odd_even_sigma:.1f} σ"
 
 
 def _zoom_limits(folded: list[Folded], ephemeris: Ephemeris) -> tuple[float, float]:

@@ -14,8 +14,9 @@ import pytest
 
 from catalogs.binaries import Flag
 from catalogs.folder import Folder
-from pipeline.lightcurves import candidate
+from pipeline.lightcurves import candidate, panels
 from pipeline.lightcurves.candidate import page_path, write_candidate, write_index
+from pipeline.lightcurves.events import fold, minima
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUIET = (
@@ -75,6 +76,15 @@ def test_a_page_says_what_speaks_for_and_against(pages):
     index = pages.read("index.html").decode()
     assert index.index("TIC 11") < index.index("TIC 22") < index.index("TIC 33")
     assert "planet like" in index and "contaminant" not in index
+
+
+def test_a_certain_difference_of_odd_and_even_eclipses_is_told_in_size(make_star, trapezoid, make_ephemeris):
+    one, two = trapezoid(0.2, 6.2, 1327.2, 5.0, 0.1), trapezoid(0.19, 6.2, 1330.3, 5.0, 0.1)
+    ephemeris = make_ephemeris(period=3.1, epoch=1327.2, depth_1=0.2, duration_1_h=5.0, odd_even_sigma=9.7)
+    folded = fold(make_star(lambda time: one(time) + two(time), sectors=2), ephemeris)
+    (primary,) = (kind for kind in minima(ephemeris) if kind.kind == 1)
+    assert panels._odd_even(folded, primary, ephemeris) == ", odd – even 5.0%, 9.7 σ"
+    assert panels._odd_even(folded, primary, replace(ephemeris, odd_even_sigma=np.nan)) == ""
 
 
 def test_the_same_star_gives_the_same_bytes(system, tmp_path):
