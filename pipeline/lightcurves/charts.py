@@ -160,7 +160,7 @@ def _binned(phase: Floats, flux: Floats, bins: int, how: str = "median") -> Floa
     return np.asarray(groups.reindex(np.arange(bins)), dtype=np.float64)
 
 
-def folded(time: Floats, flux: Floats, period: float, name: str, caption: str) -> Picture:
+def folded(time: Floats, flux: Floats, period: float, name: str, caption: str, what: str = "gls_period") -> Picture:
     """Draw a light curve in time, folded at a period and folded at twice that.
 
     Parameters
@@ -168,11 +168,14 @@ def folded(time: Floats, flux: Floats, period: float, name: str, caption: str) -
     time, flux : (n,) float64
         BTJD, and flux relative to its median; finite.
     period : float
-        Days; sharpened to the peak of the periodogram that lies within 0.8% of it.
+        Days.
     name : str
         Whose light curve it is.
     caption : str
         Line below.
+    what : str
+        What the period is called; a ``gls_period``, which is of a grid, is sharpened to the peak of the periodogram
+        that lies within 0.8% of it.
     """
     figure, axes = canvas(1, 3, width=_WIDE, height=2.5, sharey=True, width_ratios=[1.5, 1, 1])
     left = axes[0, 0]
@@ -183,7 +186,7 @@ def folded(time: Floats, flux: Floats, period: float, name: str, caption: str) -
     left.set(xlabel="BTJD (d)", ylabel="relative flux", title=name)
     low, high = np.percentile(flux, [0.05, 99.7])
     left.set_ylim(low - 0.08 * (high - low), high + 0.1 * (high - low))
-    period = _sharpened(time, flux, period)
+    period = _sharpened(time, flux, period) if what == "gls_period" else period
     start = _minimum(time, flux, 2 * period)
     # In units of the double cycle: one minimum at 0, the other near a half.
     phase = ((time - start) / (2 * period) + 0.25) % 1 - 0.25
@@ -195,8 +198,8 @@ def folded(time: Floats, flux: Floats, period: float, name: str, caption: str) -
     for half, origin, color in cycles:
         single.plot(2 * (middles[half] - origin), lines[half], color=color, linewidth=1.6)
         double.plot(middles[half], lines[half], color=color, linewidth=1.6)
-    single.set(xlabel="phase", xlim=(-0.5, 0.5), title=f"folded at gls_period: {period:.5g} d")
-    double.set(xlabel="phase", xlim=(-0.25, 0.75), title=f"folded at twice gls_period: {2 * period:.5g} d")
+    single.set(xlabel="phase", xlim=(-0.5, 0.5), title=f"folded at {what}: {period:.5g} d")
+    double.set(xlabel="phase", xlim=(-0.25, 0.75), title=f"folded at twice {what}: {2 * period:.5g} d")
     return embed(
         figure,
         f"{name}: light curve in time, folded at {period:.5g} d and at twice that.",

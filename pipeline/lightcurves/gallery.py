@@ -95,7 +95,7 @@ def _read(workspace: Folder, segments: pd.DataFrame, period: float) -> LightCurv
     return LightCurve(store, time[good], relative[good], period)
 
 
-def draw(workspace: Folder, captions: Mapping[int, str]) -> list[Picture]:
+def draw(workspace: Folder, captions: Mapping[int, str], periods: Mapping[int, float]) -> list[Picture]:
     """Return a picture for each star that has a light curve and a period, in the order given.
 
     Parameters
@@ -104,26 +104,33 @@ def draw(workspace: Folder, captions: Mapping[int, str]) -> list[Picture]:
         Holds light curves and segments.
     captions : mapping of int to str
         Star → line below its picture.
+    periods : mapping of int to float
+        Star → orbital period (d); gls_period stands in for those that are missing or NaN.
     """
     curves = light_curves(workspace, list(captions))
     pictures = []
     for tic_id, caption in captions.items():
         curve = curves.get(tic_id)
-        if curve is None or len(curve.time) < 2 or not np.isfinite(curve.period):
+        orbit = periods.get(tic_id, np.nan)
+        what, period = (
+            ("period", orbit) if np.isfinite(orbit) else ("gls_period", np.nan if not curve else curve.period)
+        )
+        if curve is None or len(curve.time) < 2 or not np.isfinite(period):
             continue
         cadence = where_cadence(curve.store)
         name = f"TIC {tic_id}, sector {where_sector(curve.store)}" + (f", {cadence} s" if cadence != 120 else "")
-        pictures.append(charts.folded(curve.time, curve.flux, curve.period, name, caption))
+        pictures.append(charts.folded(curve.time, curve.flux, period, name, caption, what))
     return pictures
 
 
-_WHY = """Left in time, then folded at gls_period, the period of the strongest sinusoid, and at twice that.
+_WHY = """Left in time, then folded at the catalogue's period and at twice that.
 
-A binary has two eclipses an orbit. Where they are alike, the strongest sinusoid has half the orbital period,
-and folding at that lays one eclipse onto the other. So the middle panel shows every other cycle in another
-colour: if the two lines differ in depth or shape, they are two eclipses, and twice gls_period is the orbit.
-Dots off both lines are eclipses that only some cycles have: the orbit is longer still. Lines are medians,
-phase 0 is the deepest minimum. Periods are sharpened within the step of the periodogram's grid, 0.8%."""
+Where the catalogue has no period, gls_period, that of the strongest sinusoid, takes its place. A binary has two
+eclipses an orbit; where they are alike, the strongest sinusoid has half the orbital period, and folding at that lays
+one eclipse onto the other. So the middle panel shows every other cycle in another colour: if the two lines differ in
+depth or shape, the orbit is twice the period drawn. Dots off both lines are eclipses that only some cycles have: the
+orbit is longer still. Lines are medians, phase 0 is the deepest minimum. gls_period is sharpened within the step of
+the periodogram's grid, 0.8%; period is drawn as it is."""
 
 
 def examples(
@@ -173,14 +180,15 @@ def examples(
     sections = []
     for heading, (chosen, text) in groups.items():
         captions = {int(tic_id): _caption(scores.loc[tic_id], known, int(tic_id)) for tic_id in chosen}
-        if pictures := draw(workspace, captions):
+        if pictures := draw(workspace, captions, scores["period"].astype(float)[[*captions]].to_dict()):
             sections.append(Section(heading, text, figures=pictures))
     return sections
 
 
 def _caption(star: pd.Series, known: pd.DataFrame | None, tic_id: int) -> str:
+    orbit = f"period {star['period']:.5g} d ({star['period_flag']}), " if pd.notna(star["period"]) else ""
     text = (
-        f"p_eb {star['p_eb']:.3f} of {star['n_segments']} segments, gls_period {star['gls_period']:.5g} d, "
+        f"p_eb {star['p_eb']:.3f} of {star['n_segments']} segments, {orbit}gls_period {star['gls_period']:.5g} d, "
         f"Tmag {star['tmag']:.1f}."
     )
     if known is None or tic_id not in known.index:

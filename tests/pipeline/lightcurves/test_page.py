@@ -9,7 +9,7 @@ from catalogs import schema, write
 from catalogs.folder import Folder
 from pipeline import recipes
 from pipeline.errors import Missing
-from pipeline.lightcurves import combine, truth
+from pipeline.lightcurves import combine, gallery, truth
 from pipeline.lightcurves.charts import folded
 from pipeline.lightcurves.page import PATH, write_report
 from pipeline.settings import IngestSettings, PreprocessSettings
@@ -78,6 +78,13 @@ def test_report_without_truth_claims_nothing_and_shows_light_curves(finished):
     assert html.count("data:image/png") >= 7
 
 
+def test_light_curves_are_folded_at_the_orbit_where_it_is_known(finished):
+    workspace, known = finished
+    first, second = known["tic_id"][known["tic_id"].isin(gallery.light_curves(workspace, known["tic_id"].tolist()))][:2]
+    orbit, sine = gallery.draw(workspace, {first: "", second: ""}, {first: 1.2345, second: np.nan})
+    assert "folded at 1.2345 d and" in orbit.alt and "folded at 1.2345 d and" not in sine.alt
+
+
 def test_report_refuses_a_truth_without_held_out_stars_and_no_catalogue(finished, workspace):
     with pytest.raises(ValueError, match="held_out"):
         write_report(finished[0], finished[1])
@@ -102,3 +109,5 @@ def test_fold_is_sharpened_to_the_true_period():
     flux = 1 - 0.1 * np.cos(2 * np.pi * time / 0.5) ** 2
     picture = folded(time, flux, 0.2507, "a star", "")
     assert float(picture.alt.split(" d and ")[0].rsplit(" ", 1)[1]) == pytest.approx(0.25, rel=1e-4)
+    orbit = folded(time, flux, 0.5012, "a star", "", "period")  # what the catalogue says is drawn as it says it
+    assert "folded at 0.5012 d and at twice" in orbit.alt
