@@ -38,6 +38,9 @@ def main(
     depth. Tables and a summary are written beside the catalogue, and the report draws them. Trials are done once:
     run again, with more of them or after a kill, it does the others. Of labelled stars those are tried that the model
     did not learn from.
+
+    Numbers marked * are rounded up to multiples of 64; a star is turned upside down once, so that there are at most as
+    many as have tier none.
     """
     settings = CompletenessSettings.load(config, "completeness", **values)
     with options.ray_session(workers, ray_address, workspace) as pool:
