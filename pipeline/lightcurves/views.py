@@ -190,8 +190,10 @@ def _best_box(time: Floats, relative: Floats, cadence: float) -> _Box:
     steps = min(_MOST, int((highest - lowest) * span / _RESOLUTION))
     frequency = np.linspace(lowest, highest, steps)
     search = BoxLeastSquares(t, np.clip(y, -np.inf, 5 * noise)).power(1 / frequency, _DURATIONS, oversample=3)
-    best = int(search.depth_snr.argmax())
-    depth, snr = float(search.depth[best]), float(search.depth_snr[best])
+    # Light that overflows the sums of a box has no signal to noise there.
+    strength = np.where(np.isfinite(search.depth_snr), search.depth_snr, 0.0)
+    best = int(strength.argmax())
+    depth, snr = float(np.nan_to_num(search.depth[best])), float(strength[best])
     middle, duration = float(search.transit_time[best]), float(search.duration[best])
     # without errors the search takes them as one
     return _Box(float(search.period[best]), middle, duration, max(depth, 0.0), max(snr, 0.0) / noise)
