@@ -12,6 +12,7 @@ import click
 from catalogs.folder import Folder
 from jobs import options
 from pipeline import recipes
+from pipeline.errors import UsageError
 from pipeline.lightcurves import estimate
 from pipeline.settings import IngestSettings
 
@@ -36,6 +37,9 @@ def main(
     a bad one with its reason. Killed or run again, the job goes on where it was; new files are added at the end.
     """
     settings = IngestSettings.load(config, "ingest", pattern=pattern)
+    if archive.is_local and not Path(archive.root).is_dir():
+        what = "a file; give the folder it lies in" if Path(archive.root).exists() else "no such folder"
+        raise UsageError(f"--archive {archive}: {what}")
     with options.dask_session(workers, dask_address, None if dry_run else workspace) as client:
         if dry_run:
             plans = recipes.plan_sectors(client, workspace, archive, sectors, settings, overwrite)
