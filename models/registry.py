@@ -22,6 +22,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from catalogs.folder import Folder
+from models.spec import SPECS
 from pipeline.errors import CorruptModel, ModelNotFound
 
 __all__ = ["Entry", "Registry", "SHIPPED"]
@@ -136,6 +137,8 @@ class Registry:
         raise ModelNotFound(self._advice(model, name, wanted, aliases))
 
     def _advice(self, model: str, name: str, wanted: str, aliases: dict[str, str]) -> str:
+        if name not in SPECS and not aliases and not self.versions(name):
+            return f"no model is called {name!r}; there are: {', '.join(sorted(SPECS.keys() | self._names()))}"
         if wanted in aliases:
             return f"{model}: {aliases[wanted]} is gone from {self.own}; train again, or promote another"
         if wanted == "production" and "candidate" in aliases:
@@ -150,6 +153,10 @@ class Registry:
             )
         there = ", ".join([*aliases, *self.versions(name)]) or "none"
         return f"{model}: no such alias or version of {name}; there are: {there}"
+
+    def _names(self) -> set[str]:
+        shelves = (self.own, self.shipped)
+        return {entry.path.split("/")[0] for shelf in shelves for entry in shelf.list("", "/card.json")}
 
     def versions(self, name: str) -> list[str]:
         """Return the versions of a model, shipped ones too, sorted."""

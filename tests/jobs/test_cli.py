@@ -69,9 +69,12 @@ def test_wrong_usage_is_2_and_says_what_is_right(tmp_path):
     cases = [
         (("ingest_sectors", "--archive", tmp_path, "--sectors", "9-3"), "increasing range"),
         (("ingest_sectors", "--archive", "gs://bucket"), "only local paths and s3://"),
+        (("ingest_sectors", "--archive", "/nowhere"), "--archive /nowhere: no such folder"),
+        (("ingest_sectors", "--archive", __file__), "a file; give the folder it lies in"),
         (("preprocess_sectors", "--recipe", "own"), "calnet"),
         (("query", "--workspace", tmp_path), "python -m jobs.score_sectors"),
         (("promote", "--workspace", tmp_path, "calnet"), "jobs.train"),
+        (("promote", "--workspace", tmp_path, "nosuch@candidate"), "there are: calnet, calnet_published, eb"),
         (("score_sectors", "--workspace", tmp_path, __file__), "--files a.fits"),
         (("score_sectors", "--workspace", tmp_path, "--files"), "--files a.fits"),
     ]

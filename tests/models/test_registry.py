@@ -66,6 +66,15 @@ def test_nothing_in_production_names_the_cure(registry: Registry) -> None:
     assert registry.resolve("calnet") == registry.resolve("calnet@production")
 
 
+@pytest.mark.parametrize("model", ["nosuch", "nosuch@candidate", "nosuch@0123abcd"])
+def test_an_unknown_name_lists_the_models_there_are(registry: Registry, model: str) -> None:
+    registry.save("own", weights(), CARD, {})
+    with pytest.raises(ModelNotFound, match=r"'nosuch'; there are: calnet, calnet_published, eb, own$"):
+        registry.resolve(model)
+    with pytest.raises(ModelNotFound, match=r"no version of own .* is production"):
+        registry.resolve("own")
+
+
 def test_shipped_models_stand_behind_the_workspace(workspace: Folder, tmp_path) -> None:
     elsewhere = Registry(Folder(tmp_path / "elsewhere"))
     shipped_id = elsewhere.save("calnet", weights(), CARD, {})
