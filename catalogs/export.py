@@ -49,7 +49,12 @@ def export(
         For an unknown format, or what `names` cannot give.
     """
     folder, _, name = str(target).rpartition("/")
-    form = form or _ENDINGS.get(Path(name).suffix.lower(), "")
+    if not (form := form or _ENDINGS.get(Path(name).suffix.lower())):
+        ending = Path(name).suffix or "no ending"
+        raise ExportError(
+            f"{target}: {ending} names no format; end it in {', '.join(_ENDINGS)}, "
+            f"or choose one of {', '.join(FORMATS)} with --format"
+        )
     Folder(folder or ("/" if str(target).startswith("/") else ".")).write(name, render(table, form, names))
 
 
@@ -58,7 +63,7 @@ def render(table: pa.Table | pd.DataFrame, form: str, names: Path | str | Astrop
     if form == "list":
         return published(_arrow(table), names)
     if form not in FORMATS:
-        raise ExportError(f"{form or 'this ending'}: not a format we write; choose one of {', '.join(FORMATS)}")
+        raise ExportError(f"{form}: not a format we write; choose one of {', '.join(FORMATS)}")
     return _WRITERS[form](_arrow(table))
 
 
