@@ -96,6 +96,8 @@ def query(
     folder = Folder(workspace)
     wanted, center = _numbers(ids), _checked(cone)
     paths = sources(folder, catalog, as_of, model)
+    if clean and catalog != "eclipsing_binaries":
+        raise QueryError(f"--clean is for eclipsing_binaries: {catalog} has no tiers")
     seen: set[int] = set()
     parts = []
     for path in paths:

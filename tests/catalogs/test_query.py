@@ -69,7 +69,7 @@ def test_clean_rows_are_vetted_likely_and_nothing_speaks_against_them(tmp_path, 
 
 
 def test_scores_of_segments_are_not_called_clean(workspace):
-    with pytest.raises(QueryError, match="no column tier"):
+    with pytest.raises(QueryError, match="--clean is for eclipsing_binaries"):
         query(workspace, "eclipsing_binary_scores", clean=True)
 
 
