@@ -25,8 +25,9 @@ def main(workspace: Folder, model: str, prior: float) -> None:
     """Write the model's newest catalogue anew, as it reads where the share of eclipsing binaries is another.
 
     A probability holds for a share, p_prior: where eclipsing binaries are rarer, the same light curve is less likely
-    one. Probabilities and tiers are moved and a new snapshot is published; thresholds, ephemerides and everything else
-    stay, and so do older snapshots. The next score_sectors goes back to the share the model was calibrated for.
+    one. Probabilities, tiers and is_new are moved, completeness and reliability left empty, as they were measured with
+    the tiers as they were, and a new snapshot is published; thresholds, ephemerides and everything else stay, and so
+    do older snapshots. The next score_sectors goes back to the share the model was calibrated for.
     """
     registry = Registry(workspace)
     entry = registry.resolve(model)

@@ -49,7 +49,8 @@ def move(workspace: Folder, model_id: str, prior: float, low_threshold: float) -
     """Write the newest catalogue of a model anew for another prior; the same prior gives the one that is there.
 
     Probabilities are moved by Bayes from those the model was calibrated for, however often they were moved before,
-    and the tiers follow. Thresholds and everything else stay.
+    and the tiers and ``is_new`` follow. ``completeness`` and ``reliability`` become null: they were measured with the
+    tiers as they were. Thresholds and everything else stay.
 
     Parameters
     ----------
