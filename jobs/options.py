@@ -59,7 +59,7 @@ settings_file = click.option(
 
 overwrite = click.option("--overwrite", is_flag=True, help="Replace what was made with other inputs or settings.")
 
-partial = click.option("--partial", is_flag=True, help="Go on without input partitions that are not committed.")
+partial = click.option("--partial", is_flag=True, help="Go on without sectors and input partitions that are not there.")
 
 model = click.option(
     "--model", default="eb", show_default=True, help="NAME, NAME@ID or NAME@ALIAS; the alias is production."

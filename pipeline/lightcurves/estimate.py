@@ -92,7 +92,7 @@ def segments(
     workers : int
         Processes.
     allow_missing : bool
-        Go on without input partitions that are not committed.
+        Go on without sectors that were not ingested and input partitions that are not committed.
 
     Raises
     ------
@@ -104,8 +104,8 @@ def segments(
     scoring = stage == "score"
     before = "preprocess" if scoring else "ingest"
     names = status.planned(workspace, sectors)
-    status.check_sectors(workspace, names, sectors)
     if not allow_missing:
+        status.check_sectors(workspace, names, sectors)
         status.check_complete(workspace, names, before)
     todo = status.committed_parts(workspace, before) - set(done)
     inputs = partitions = 0

@@ -48,12 +48,13 @@ def check_sectors(workspace: Folder, names: Sequence[str], sectors: Sequence[int
     Raises
     ------
     Missing
-        Naming the sectors that were never ingested.
+        Naming the sectors that were never ingested, and the ways out.
     """
     absent = sorted(set(sectors or []) - {where_sector(name) for name in names})
     if absent or not names:
         which = f"sectors {', '.join(map(str, absent))}" if absent else "nothing"
-        found = f"ingested: {', '.join(names)}" if names else "run ingest_sectors first"
+        cure = "leave --sectors out, or go on without them with --partial"
+        found = f"ingested: {', '.join(names)}; {cure}" if names else "run ingest_sectors first"
         raise Missing(f"{workspace}: {which + ' not' if absent else which} ingested; {found}")
 
 

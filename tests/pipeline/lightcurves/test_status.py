@@ -139,6 +139,9 @@ def test_explain_leads_to_file_settings_scores_and_model(scored, made):
 def test_an_estimate_refuses_what_the_run_would_refuse(made, workspace):
     with pytest.raises(Missing, match="run ingest_sectors"):
         estimate.segments(workspace, None, "preprocess", set(), 1)
+    with pytest.raises(Missing, match=r"sectors 64, 65 not ingested; .*leave --sectors out, .*--partial"):
+        estimate.segments(made[0], [1, 64, 65], "preprocess", set(), 1)
+    assert estimate.segments(made[0], [1, 64, 65], "preprocess", set(), 1, allow_missing=True).inputs == 7
     done = status.committed_parts(made[0], "preprocess")
     assert estimate.segments(made[0], None, "preprocess", done, 1).partitions == 0
     assert estimate.segments(made[0], None, "preprocess", set(), 1).inputs == 7  # two of them turn out to be bad
