@@ -4,6 +4,7 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -23,6 +24,9 @@ from pipeline.stage import State
 __all__ = ["SystemsState", "explain", "systems"]
 
 _SCORES = "eclipsing_binary_scores"
+
+#: Models that ship, for their cards; the room that writes them is not imported, as it needs torch.
+_SHIPPED = Folder(Path(__file__).parents[2] / "models" / "weights")
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +157,8 @@ def _systems(log: Log, tic_id: int, rows: Sequence[dict[str, Any]]) -> dict[str,
         if (name := f"TIC {tic_id}") not in outcome.index:
             continue
         made, _ = _step(log, "systems", key)
-        found = {"state": outcome.loc[name, "state"], "message": outcome.loc[name, "message"]}
+        message = outcome.loc[name, "message"]
+        found = {"state": outcome.loc[name, "state"], "message": None if pd.isna(message) else message}
         known = [{name: row[name] for name in ("eb_id", "period", "period_flag")} for row in rows if row["period"]]
         return made | found | {"ephemerides": known}
     return None
@@ -166,16 +171,18 @@ _CARD_DATA = ("labels", "negatives", "sets", "labelled_stars", "counts")
 
 def _model(workspace: Folder, model_id: str, sha256: str) -> dict[str, Any]:
     name, _, version = model_id.rpartition("-")
-    path = f"models/{name}/{version}/card.json"
     found: dict[str, Any] = {"id": model_id, "weights_sha256": sha256}
-    if not workspace.exists(path):
-        return found | {"card": f"not in this workspace; models/weights/{name}/{version}/card.json if it was shipped"}
+    path = f"{name}/{version}/card.json"
+    shelves = {"models": workspace.child("models"), "models/weights": _SHIPPED}
+    where = next((where for where, shelf in shelves.items() if shelf.exists(path)), None)
+    if where is None:
+        return found | {"card": "neither in this workspace nor among the models that ship"}
     try:
-        card = json.loads(workspace.read(path))
+        card = json.loads(shelves[where].read(path))
     except ValueError as error:
-        raise Corrupt(f"{workspace.url(path)} is not JSON ({error}); copy it anew") from error
+        raise Corrupt(f"{shelves[where].url(path)} is not JSON ({error}); copy it anew") from error
     data = {key: value for key, value in card.get("data", {}).items() if key in _CARD_DATA}
-    return found | {"card": path, "data": data} | {key: card[key] for key in _CARD if key in card}
+    return found | {"card": f"{where}/{path}", "data": data} | {key: card[key] for key in _CARD if key in card}
 
 
 def _source(log: Log, name: str, row: dict[str, Any], models: Sequence[str]) -> dict[str, Any]:
