@@ -114,7 +114,9 @@ def _catalogue(workspace: Folder, entry: Entry, pool: tuple[int, float], wanted:
         report.notes.append(f"listed, but without a score: {len(made.unscored)} stars, TIC {some}")
     if report.failures:
         return report
+    forgotten = combine.forgotten(made, wanted.known)
     snapshot = combine.combine(made, wanted.known)
+    report.notes += [forgotten] if forgotten else []
     report.notes.append(f"{workspace.url(snapshot.path)}: {snapshot.rows} rows")
     if Registry(workspace).aliases(entry.name).get("production") == entry.id:
         combine.publish(workspace, snapshot)

@@ -37,6 +37,7 @@ __all__ = [
     "current_model",
     "discard",
     "draft",
+    "forgotten",
     "newest",
     "publish",
     "snapshots",
@@ -165,7 +166,17 @@ def combine(made: Draft, known: Sequence[KnownList] = ()) -> Snapshot:
     return snapshot.commit(
         workspace, made.model_id, release, pa.Table.from_pandas(wanted, preserve_index=False),
         settings=settings, upstream=upstream, inputs=len(made.scored.segments), started=started,
+        details={"known": sorted(one.name for one in known)},
     )  # fmt: skip
+
+
+def forgotten(made: Draft, known: Sequence[KnownList]) -> str | None:
+    """Return what is to be said where the newest catalogue was looked up in lists that the next one will not be."""
+    before = snapshot.origin(made.workspace, made.model_id)
+    if before is None or not (gone := set(before.details.get("known", ())) - {one.name for one in known}):
+        return None
+    lists = f"known lists of snapshot {before.details['snapshot']['number']} ({', '.join(sorted(gone))})"
+    return f"{lists} are not used this time: give --known again"
 
 
 def discard(workspace: Folder, model_id: str, stores: Collection[str]) -> None:

@@ -193,7 +193,7 @@ def test_a_kill_between_systems_and_the_catalogue_is_harmless(workspace, tmp_pat
     assert third == again and [entry.path for entry in workspace.list("catalogs/eclipsing_binaries")] == [again.path]
 
 
-def test_a_star_that_fails_is_one_outcome_and_is_told(workspace):
+def test_a_star_that_fails_is_one_outcome_and_is_told(workspace, monkeypatch):
     score(workspace, [1, 2], chances=(0.9,) * 5)
     made, _, snapshot = make(workspace)
     combine.publish(workspace, snapshot)
@@ -210,7 +210,13 @@ def test_a_star_that_fails_is_one_outcome_and_is_told(workspace):
     told = lineage.explain(workspace, int(failed["tic_id"]))
     assert told["systems"]["state"] == "failed" and told["systems"]["ephemerides"] == []
     good = int(stars.loc[stars["tic_id"] % 5 == 2, "tic_id"].iloc[0])
-    assert [one["eb_id"] for one in lineage.explain(workspace, good)["systems"]["ephemerides"]] == [1, 2]
+    told = lineage.explain(workspace, good)
+    assert [one["eb_id"] for one in told["systems"]["ephemerides"]] == [1, 2] and told["systems"]["message"] is None
+    assert json.dumps(told, allow_nan=False) and "neither in this workspace" in told["model"]["card"]
+    workspace.write("shipped/eb/0123abcd/card.json", b'{"recipe": "robust"}')
+    monkeypatch.setattr(lineage, "_SHIPPED", workspace.child("shipped"))
+    model = lineage.explain(workspace, good)["model"]
+    assert model["card"] == "models/weights/eb/0123abcd/card.json" and model["recipe"] == "robust"
 
 
 @pytest.mark.parametrize("error", [OSError(5, "I/O error"), StoreError("no bucket"), MemoryError()])
@@ -274,7 +280,10 @@ def test_known_lists_say_what_is_new(workspace):
     one = KnownList("prsa2022", pd.DataFrame(frame | {"period": np.nan, "morph": np.nan}))
     other = KnownList("more", one.stars.iloc[:1])
     *_, listed = make(workspace, known=[one, other])
-    *_, same = make(workspace, known=[other, one])
+    made, _, same = make(workspace, known=[other, one])
+    assert combine.forgotten(made, [one, other]) is None
+    said = f"known lists of snapshot {listed.number} (more, prsa2022) are not used this time: give --known again"
+    assert combine.forgotten(made, ()) == said and "(more)" in str(combine.forgotten(made, [one]))
     stars = table(workspace, listed).drop_duplicates("tic_id").set_index("tic_id")
     assert same == listed and listed.number == plain.number + 1
     assert stars.loc[tics[0], "known_in"] == "more; prsa2022" and stars["is_new"].sum() == 3
