@@ -12,6 +12,7 @@ from pipeline import recipes
 from pipeline.partition import parse_sectors
 from pipeline.settings import IngestSettings, PreprocessSettings
 from pipeline.simulate.spoc import write_archive
+from pipeline.simulate.stars import simulated_tic_id
 from tests.chaos.killing import Chaos, content, job
 
 
@@ -39,6 +40,7 @@ def test_catalogues_survive_kills(tmp_path, dask_client, sectors, stars, drivers
             "fp32",
             "--model",
             "calnet",
+            *few_ephemerides(tmp_path),
         ]
 
         def run(left):
@@ -73,6 +75,14 @@ def prepare(folder, workspace, client, sectors, stars):
     registry.set_alias(
         "calnet", "production", registry.save("calnet", get_spec("calnet").network().state_dict(), {}, {})
     )
+
+
+def few_ephemerides(folder):
+    """Return options by which ephemerides are looked for of a few stars: random weights make all stars candidates."""
+    (folder / "few.toml").write_text("[systems]\nmin_p = 1.0\n")
+    stars = [str(simulated_tic_id(number, 8)) for number in range(16)]
+    (folder / "few.csv").write_text("\n".join(["tic_id", *stars]) + "\n")
+    return ["--config", str(folder / "few.toml"), "--stars", str(folder / "few.csv")]
 
 
 def worker_pids(head):
