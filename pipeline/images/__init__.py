@@ -1,0 +1,1 @@
+"""Image archives → stores, differences whose significance is a significance, candidates with triplets."""
