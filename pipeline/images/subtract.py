@@ -1,0 +1,281 @@
+"""A band of rows of a pair, subtracted: aligned, sky taken off, cut into tiles, each with its own PSFs."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numba
+import numpy as np
+import sep
+from numpy.typing import NDArray
+from scipy.ndimage import binary_dilation
+
+from pipeline.images.align import resample
+from pipeline.images.frame import UNUSABLE, Bit, Frame, Pixels
+from pipeline.images.match import Image, Match
+from pipeline.images.zogy import Filters
+
+__all__ = ["PAD", "Band", "subtract"]
+
+#: Rows and columns beyond a tile's core: what of it the FFT spoils.
+MARGIN = 32
+
+#: Rows beyond a band that are subtracted too, so that cutouts at its edge are whole.
+PAD = 32
+
+#: Over how many pixels neighbouring tiles fade into each other, on either side of their border.
+FADE = 8
+
+#: Where PSFs vary by less than this, relative, over the field, large tiles do.
+CONSTANT = 0.004
+
+
+@dataclass(frozen=True, eq=False)
+class Band:
+    """A band of rows of a pair.
+
+    Parameters
+    ----------
+    y0, y1 : int
+        Its rows of the reference.
+    top : int
+        First row of the arrays: `y0` less the pad, where the image goes on.
+    science, reference : (ny, nx) float32
+        Counts above the sky, the science image's aligned, masked pixels filled.
+    difference, significance, flux_err : (ny, nx) float32
+        As in `zogy.Subtraction`.
+    mask : (ny, nx) uint16
+        `Bit` of both images.
+    tiles : Tiles
+        How it was cut.
+    """
+
+    y0: int
+    y1: int
+    top: int
+    science: Pixels
+    reference: Pixels
+    difference: Pixels
+    significance: Pixels
+    flux_err: Pixels
+    mask: NDArray[np.uint16]
+    tiles: "Tiles"
+
+
+class Tiles:
+    """The tiles of a pair: squares of the reference on a fixed grid, the same whichever band asks.
+
+    Parameters
+    ----------
+    match : Match
+        The pair.
+    shape : tuple of int
+        Rows and columns of the reference.
+    size : int
+        Pixels a side, 128–512; 0: by how the PSFs vary.
+    """
+
+    def __init__(self, match: Match, shape: tuple[int, int], size: int = 0) -> None:
+        vary = max(match.science_psf.variation, match.reference_psf.variation)
+        self.size = size or (512 if vary < CONSTANT else 128)
+        self.match, self.shape = match, shape
+        self.filters = lru_cache(maxsize=64)(self._filters)
+
+    def any_filters(self, left: int, top: int) -> Filters:
+        """Return the filters of a tile, at the noise of the whole pair."""
+        noise = (float(f"{v:.3g}") for v in (self.match.science_noise, self.match.reference_noise))
+        return self.filters(*_home(self, left, top), *noise)
+
+    def starts(self, low: int, high: int) -> range:
+        """Return where the tiles begin that reach into pixels `low` to `high`."""
+        return range(low // self.size * self.size, high, self.size)
+
+    def _filters(self, left: int, top: int, noise_n: float, noise_r: float) -> Filters:
+        x, y = left + self.size / 2, top + self.size / 2
+        x, y = min(x, self.shape[1] - 1.0), min(y, self.shape[0] - 1.0)
+        m = self.match
+        side = self.size + 2 * (MARGIN + FADE)
+        return Filters((side, side), m.science_psf.at(x, y), m.reference_psf.at(x, y), noise_n, noise_r, m.flux_ratio)
+
+
+def subtract(
+    science: Image, reference: Image, match: Match, y0: int, y1: int, tile: int = 0, mesh: int = 128
+) -> Band:
+    """Subtract a band of rows.
+
+    Parameters
+    ----------
+    science, reference : Image
+        The pair.
+    match : Match
+        What was measured of it.
+    y0, y1 : int
+        Rows of the reference.
+    tile : int
+        Pixels a side of a tile; 0: chosen by how the PSFs vary.
+    mesh : int
+        Pixels a side of the cells in which the sky is measured.
+
+    Returns
+    -------
+    Band
+        The band, and `PAD` rows more on either side as far as the image goes.
+    """
+    ny, nx = reference.shape
+    around = PAD + MARGIN + FADE
+    low, high = max(0, y0 - around), min(ny, y1 + around)
+    ref = reference.read(low, high, 0, nx)
+    sci = _aligned(science, reference, match, low, high)
+    fill(sci)
+    fill(ref)
+    mask = sci.mask | ref.mask
+    bad = (mask & int(UNUSABLE)) != 0
+    bad_wide = binary_dilation(bad, iterations=2)
+    r = ref.data - _sky(ref.data, bad_wide, mesh)
+    f = np.float32(match.flux_ratio)
+    n = sci.data - _sky(sci.data - r / f, bad_wide, mesh)
+    for image, frame in ((n, sci), (r, ref)):
+        outside = (frame.mask & int(Bit.EDGE)) != 0
+        image[outside] = 0.0
+    top, bottom = max(0, y0 - PAD), min(ny, y1 + PAD)
+    tiles = Tiles(match, (ny, nx), tile)
+    planes = _Planes(n, r, sci.variance, ref.variance, low)
+    out = [np.zeros((bottom - top, nx), np.float32) for _ in range(3)]
+    share = np.zeros((bottom - top, nx), np.float32)
+    for tile_top in tiles.starts(top, bottom):
+        for tile_left in tiles.starts(0, nx):
+            _tile(tiles, planes, tile_left, tile_top, top, out, share)
+    for plane in out:
+        plane /= np.maximum(share, np.float32(1e-6))
+    inner = slice(top - low, bottom - low)
+    return Band(y0, y1, top, n[inner], r[inner], *out, mask[inner], tiles)
+
+
+def _aligned(science: Image, reference: Image, match: Match, low: int, high: int) -> Frame:
+    """Return the science image on rows of the reference; only the part that is needed is read."""
+    warp = match.warp(science, reference)
+    nx = reference.shape[1]
+    to_x, to_y = warp.grid(0, nx, low, high)
+    rows, columns = np.linspace(low, high - 1, 33), np.linspace(0, nx - 1, 65)
+    xs, ys = to_x(rows, columns), to_y(rows, columns)
+    sy, sx = science.shape
+    left, right = (int(np.clip(v, 0, sx)) for v in (np.floor(xs.min()) - 16, np.ceil(xs.max()) + 17))
+    first, last = (int(np.clip(v, 0, sy)) for v in (np.floor(ys.min()) - 16, np.ceil(ys.max()) + 17))
+    if right - left < 8 or last - first < 8:
+        shape = (high - low, nx)
+        empty = np.zeros(shape, np.float32)
+        return Frame(empty, empty + 1, np.full(shape, int(Bit.EDGE), np.uint16), reference.wcs, science.facts)
+    part = science.read(first, last, left, right)
+    fill(part)
+    return resample(part, warp, 0, nx, low, high, left, first)
+
+
+def _sky(image: Pixels, bad: NDArray[np.bool_], mesh: int) -> Pixels:
+    level: Pixels = sep.Background(np.ascontiguousarray(image), mask=bad, bw=mesh, bh=mesh, fw=3, fh=3).back(
+        dtype=np.float32
+    )
+    return level
+
+
+@dataclass(frozen=True, eq=False)
+class _Planes:
+    n: Pixels
+    r: Pixels
+    v_n: Pixels
+    v_r: Pixels
+    low: int
+
+    def cut(self, left: int, top: int, side: int) -> list[Pixels]:
+        """Return the four planes of a square; beyond the image there is sky, and sky's variance."""
+        ny, nx = self.n.shape
+        y, x = top - self.low, left
+        rows, columns = slice(max(0, y), min(ny, y + side)), slice(max(0, x), min(nx, x + side))
+        out = []
+        for plane, variance in ((self.n, False), (self.r, False), (self.v_n, True), (self.v_r, True)):
+            part = plane[rows, columns]
+            if part.shape == (side, side):
+                out.append(part)
+                continue
+            value = np.median(part) if variance and part.size else 0.0
+            square = np.full((side, side), value, np.float32)
+            square[rows.start - y : rows.stop - y, columns.start - x : columns.stop - x] = part
+            out.append(square)
+        return out
+
+
+def _tile(
+    tiles: Tiles, planes: _Planes, left: int, top: int, out_top: int, out: list[Pixels], share: Pixels
+) -> None:
+    """Subtract one tile and add it, faded at its borders, to what its neighbours gave."""
+    edge = MARGIN + FADE
+    n, r, v_n, v_r = planes.cut(left - edge, top - edge, tiles.size + 2 * edge)
+    noise_n, noise_r = (float(np.sqrt(np.percentile(v[::4, ::4], 40))) for v in (v_n, v_r))
+    # To three digits: the weights of the two images want no more, and equal ones share their filters.
+    filters = tiles.filters(*_home(tiles, left, top), float(f"{noise_n:.3g}"), float(f"{noise_r:.3g}"))
+    result = filters.apply(n, r, v_n, v_r, (float(tiles.match.jitter[0]), float(tiles.match.jitter[1])))
+    ny, nx = out[0].shape
+    y, x = top - FADE - out_top, left - FADE
+    side = tiles.size + 2 * FADE
+    rows, columns = slice(max(0, y), min(ny, y + side)), slice(max(0, x), min(nx, x + side))
+    inner = (slice(rows.start - y + MARGIN, rows.stop - y + MARGIN),
+             slice(columns.start - x + MARGIN, columns.stop - x + MARGIN))  # fmt: skip
+    ramp = np.minimum(1.0, (np.minimum(np.arange(side), np.arange(side)[::-1]) + 0.5) / (2 * FADE)).astype(np.float32)
+    weight = np.outer(ramp[rows.start - y : rows.stop - y], ramp[columns.start - x : columns.stop - x])
+    share[rows, columns] += weight
+    for plane, values in zip(out, (result.difference, result.significance, result.flux_err), strict=True):
+        plane[rows, columns] += weight * values[inner]
+
+
+def _home(tiles: Tiles, left: int, top: int) -> tuple[int, int]:
+    """Return the tile whose PSFs are used: one for all where they do not vary."""
+    m = tiles.match
+    constant = max(m.science_psf.variation, m.reference_psf.variation) == 0
+    return (0, 0) if constant and tiles.size >= 512 else (left, top)
+
+
+def fill(frame: Frame) -> None:
+    """Give pixels that carry no information a value that does no harm, and the variance that it deserves; in place.
+
+    The value is the mean of the good pixels around. A saturated pixel keeps its own, which is nearer the truth.
+    """
+    bad = (frame.mask & int(UNUSABLE & ~Bit.EDGE)) != 0
+    outside = (frame.mask & int(Bit.EDGE)) != 0
+    if not (bad | outside).any():
+        return
+    good = ~(bad | outside)
+    if not good.any():
+        frame.data[...], frame.variance[...] = 0.0, 1.0
+        return
+    sky, noise = np.median(frame.data[good][::7]), np.median(frame.variance[good][::7])
+    frame.data[outside], frame.variance[outside] = sky, noise
+    saturated = (frame.mask & int(Bit.SATURATED)) != 0
+    _fill(frame.data, frame.variance, bad, ~good, saturated, np.float32(sky), np.float32(noise))
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _fill(data, variance, bad, lacking, saturated, sky, noise):  # type: ignore[no-untyped-def]
+    ny, nx = data.shape
+    values, count = np.empty(0, np.float32), 0
+    where = np.argwhere(bad)
+    values = np.empty(len(where), np.float32)
+    for k in range(len(where)):
+        y, x = where[k]
+        total, weight = 0.0, 0.0
+        for reach in range(1, 8):
+            for j in range(max(0, y - reach), min(ny, y + reach + 1)):
+                for i in range(max(0, x - reach), min(nx, x + reach + 1)):
+                    if max(abs(j - y), abs(i - x)) == reach and not lacking[j, i]:
+                        w = 1.0 / ((j - y) ** 2 + (i - x) ** 2) ** 1.5
+                        total += w * data[j, i]
+                        weight += w
+            if weight > 0 and reach >= 2:
+                break
+        values[k] = total / weight if weight > 0 else sky
+    for k in range(len(where)):
+        y, x = where[k]
+        if saturated[y, x]:
+            variance[y, x] = noise + (data[y, x] - sky) ** 2
+        else:
+            data[y, x] = values[k]
+            # Nothing was seen there: the guess may be wrong by half of what stands above the sky.
+            variance[y, x] = 2 * noise + (0.5 * (values[k] - sky)) ** 2
+    return count
