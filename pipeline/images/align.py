@@ -11,7 +11,7 @@ from scipy.ndimage import spline_filter
 
 from pipeline.images.frame import Bit, Frame, Pixels
 
-__all__ = ["Coordinates", "Warp", "design", "resample"]
+__all__ = ["Coordinates", "Warp", "b_spline", "design", "resample", "sample"]
 
 Coordinates = NDArray[np.float64]
 
@@ -23,7 +23,7 @@ STEP = 32
 _ROWS = 256
 
 #: Degree of the B-spline that is interpolated with: a PSF of 2.5 px keeps its shape to 1e-3.
-_DEGREE = 5
+DEGREE = 5
 
 
 def design(u: Coordinates, v: Coordinates, order: int) -> Coordinates:
@@ -152,7 +152,7 @@ def resample(frame: Frame, warp: Warp, x0: int, x1: int, y0: int, y1: int, left:
     Frame
         With `Bit.EDGE` where the science image has no pixels.
     """
-    coefficients = spline_filter(frame.data, _DEGREE, np.float32, "mirror")
+    coefficients = spline_filter(frame.data, DEGREE, np.float32, "mirror")
     shape = (y1 - y0, x1 - x0)
     data, variance = np.empty(shape, np.float32), np.empty(shape, np.float32)
     mask = np.empty(shape, np.uint16)
@@ -162,7 +162,7 @@ def resample(frame: Frame, warp: Warp, x0: int, x1: int, y0: int, y1: int, left:
         rows = np.arange(start, min(start + _ROWS, y1), dtype=np.float64)
         part = slice(start - y0, start - y0 + len(rows))
         sx, sy = to_x(rows, columns) - left, to_y(rows, columns) - top
-        _sample(coefficients, frame.variance, frame.mask, sx, sy, data[part], variance[part], mask[part])
+        sample(coefficients, frame.variance, frame.mask, sx, sy, data[part], variance[part], mask[part])
     area = abs(float(np.linalg.det(warp.jacobian(np.array((x0 + x1) / 2), np.array((y0 + y1) / 2)))))
     if np.isfinite(area) and abs(area - 1) > 1e-6:
         data *= np.float32(area)
@@ -171,7 +171,7 @@ def resample(frame: Frame, warp: Warp, x0: int, x1: int, y0: int, y1: int, left:
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _weights(t, w):  # type: ignore[no-untyped-def]
+def b_spline(t, w):  # type: ignore[no-untyped-def]
     """Put the weights of the quintic B-spline at −2 … 3 − t into `w` (Unser 1999, IEEE Signal Proc. Mag. 16, 22)."""
     t2 = t * t
     t4 = t2 * t2
@@ -196,7 +196,7 @@ def _mirror(i, n):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _sample(coefficients, variance, mask, sx, sy, out, out_variance, out_mask):  # type: ignore[no-untyped-def]
+def sample(coefficients, variance, mask, sx, sy, out, out_variance, out_mask):  # type: ignore[no-untyped-def]
     """Interpolate at (sx, sy): data by splines, variance linearly, masks by the union of the four pixels around."""
     ny, nx = coefficients.shape
     wx, wy = np.empty(6, np.float32), np.empty(6, np.float32)
@@ -209,8 +209,8 @@ def _sample(coefficients, variance, mask, sx, sy, out, out_variance, out_mask): 
                 continue
             ix, iy = int(np.floor(x)), int(np.floor(y))
             tx, ty = np.float32(x - ix), np.float32(y - iy)
-            _weights(tx, wx)
-            _weights(ty, wy)
+            b_spline(tx, wx)
+            b_spline(ty, wy)
             value = np.float32(0.0)
             inside = ix >= 2 and iy >= 2 and ix < nx - 3 and iy < ny - 3
             for b in range(6):
@@ -239,4 +239,4 @@ def _sample(coefficients, variance, mask, sx, sy, out, out_variance, out_mask): 
             out_mask[j, i] = bits
 
 
-assert Bit.EDGE == 32  # as `_sample` writes it
+assert Bit.EDGE == 32  # as `sample` writes it

@@ -154,7 +154,7 @@ def match(
     fwhm_r = _fwhm(b, 3.0)
     fwhm_n = _fwhm(a, 3.0) / _scale(found)
     half_r, half_n = _half(fwhm_r), _half(fwhm_n)
-    stamps_r = _cut(reference, stars, b, half_r + 2)
+    stamps_r = stamps_n = _cut(reference, stars, b, half_r + 2)
     psf_r, on_r = psf.measure(stamps_r, fwhm_r, half_r)
     rms = jitter = np.zeros(2)
     psf_n, on_n, used = psf_r, on_r, 0
@@ -170,11 +170,13 @@ def match(
         found, rms, jitter, used = fit.warp, fit.rms, fit.jitter, int(fit.used.sum())
         if np.abs(offset).max() < 0.02:
             break
-    ratio, ratio_err = _flux_ratio(on_n, on_r)
     if science_psf is not None:
         psf_n = Psf.given(_on_grid(science_psf, found), reference.shape)
+        on_n = psf.place(psf_n, stamps_n, on_n.index, _centres(on_n, stamps_n), fwhm_n)
     if reference_psf is not None:
         psf_r = Psf.given(reference_psf, reference.shape)
+        on_r = psf.place(psf_r, stamps_r, on_r.index, _centres(on_r, stamps_r), fwhm_r)
+    ratio, ratio_err = _flux_ratio(on_n, on_r)
     middle = np.array([(reference.shape[1] - 1) / 2]), np.array([(reference.shape[0] - 1) / 2])
     moved = np.stack(found._shift(*middle), -1)[0]
     area = abs(float(np.linalg.det(found.jacobian(*middle)[0])))
@@ -307,8 +309,8 @@ def _cut_aligned(image: Image, warp: Warp, stars: pd.DataFrame, sources: pd.Data
         sy = ys[k] - top + jacobians[k, 1, 0] * gx + jacobians[k, 1, 1] * gy
         data, variance = np.empty(gx.shape, np.float32), np.empty(gx.shape, np.float32)
         mask = np.empty(gx.shape, np.uint16)
-        coefficients = spline_filter(frame.data, align._DEGREE, np.float32, "mirror")
-        align._sample(coefficients, frame.variance, frame.mask, sx, sy, data, variance, mask)
+        coefficients = spline_filter(frame.data, align.DEGREE, np.float32, "mirror")
+        align.sample(coefficients, frame.variance, frame.mask, sx, sy, data, variance, mask)
         good = weights(k, int(x[k]), int(y[k])) * (mask & int(UNUSABLE) == 0)
         data *= np.float32(area)
         parts.append((int(x[k]), int(y[k]), data - _border(data, good), good, (image.sky_rms * area) ** 2))
@@ -319,6 +321,10 @@ def _cut_aligned(image: Image, warp: Warp, stars: pd.DataFrame, sources: pd.Data
 def _centroid_error(stars: Stars, fwhm: float) -> NDArray[np.float64]:
     """Return the error of positions, px in each coordinate: σ of the PSF over S/N, and what a PSF's own error adds."""
     return np.asarray(np.hypot(0.6 * fwhm * stars.flux_err / np.maximum(stars.flux, 1e-9), 0.002))
+
+
+def _centres(stars: Stars, stamps: Stamps) -> NDArray[np.float64]:
+    return np.stack([stars.x - stamps.x[stars.index], stars.y - stamps.y[stars.index]], -1)
 
 
 def _flux_ratio(science: Stars, reference: Stars) -> tuple[float, float]:
@@ -354,7 +360,7 @@ def _on_grid(stamp: NDArray[Any], warp: Warp) -> NDArray[np.float32]:
     out, variance = np.empty_like(image), np.empty_like(image)
     mask = np.empty(image.shape, np.uint16)
     none = np.zeros(image.shape, np.uint16)
-    align._sample(spline_filter(image, align._DEGREE, np.float32, "mirror"), image, none, sx, sy, out, variance, mask)
+    align.sample(spline_filter(image, align.DEGREE, np.float32, "mirror"), image, none, sx, sy, out, variance, mask)
     return out
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,7 +10,7 @@ __all__ = ["Profiles", "fit", "profile", "shape_of", "spread"]
 
 Array = NDArray[np.float64]
 
-_STEPS = 15
+_STEPS = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +75,7 @@ def profile(x: Array, y: Array, a: Array, b: Array, c: Array, beta: Array) -> Ar
 def fit(
     data: Array, weight: Array, background: Array, inverse_gain: float, fwhm: float, beta: float | None = None
 ) -> Profiles:
-    """Fit a profile to each of many stamps by damped Gauss–Newton steps, all together.
+    """Fit a profile to each of many stamps by damped Gauss–Newton steps.
 
     Parameters
     ----------
@@ -99,66 +100,85 @@ def fit(
     """
     n, m, _ = data.shape
     half = m // 2
-    grid = np.arange(-half, half + 1, dtype=float)
-    gx, gy = np.meshgrid(grid, grid)
-    free = beta is None
     start = 3.0 if beta is None else beta
-    alpha = fwhm / (2 * np.sqrt(2 ** (1 / start) - 1))
-    p = np.zeros((n, 8))
-    p[:, 0] = np.maximum(data[:, half - 1 : half + 2, half - 1 : half + 2].max(axis=(1, 2)), 1e-3)
-    p[:, 4] = p[:, 6] = alpha**-2
-    p[:, 7] = start
-    damping = np.full(n, 1e-2)
-    chi2, normal, gradient = _system(p, data, weight, background, inverse_gain, gx, gy, free)
-    for _ in range(_STEPS):
-        diagonal = np.einsum("nii->ni", normal)
-        damped = normal + np.einsum("ni,ij->nij", diagonal * damping[:, None] + 1e-12, np.eye(8))
-        step = np.linalg.solve(damped, gradient[..., None])[..., 0]
-        trial = _limited(p + step, half, fwhm)
-        after, normal_after, gradient_after = _system(trial, data, weight, background, inverse_gain, gx, gy, free)
-        better = after <= chi2
-        p = np.where(better[:, None], trial, p)
-        chi2 = np.where(better, after, chi2)
-        normal = np.where(better[:, None, None], normal_after, normal)
-        gradient = np.where(better[:, None], gradient_after, gradient)
-        damping = np.where(better, damping / 5, damping * 5).clip(1e-6, 1e6)
-    error = np.sqrt(1 / np.maximum(np.einsum("nii->ni", normal)[:, 0], 1e-30))
+    first = np.zeros((n, 8))
+    middle = slice(half - 1, half + 2)
+    first[:, 0] = np.maximum(data[:, middle, middle].max(axis=(1, 2)), 1e-3) if n else 0.0
+    first[:, 4] = first[:, 6] = (fwhm / (2 * np.sqrt(2 ** (1 / start) - 1))) ** -2
+    first[:, 7] = start
+    chi2, error = np.empty(n), np.empty(n)
+    for k in range(n):
+        chi2[k], error[k] = _descend(first[k], data[k], weight[k], background[k], inverse_gain, fwhm, beta is None)
     count = np.maximum(weight.sum(axis=(1, 2)) - 8, 1)
-    return Profiles(*p.T, chi2 / count, p[:, 0] / error)
+    return Profiles(*first.T, chi2 / count, first[:, 0] / error)
 
 
-def _limited(p: Array, half: int, fwhm: float) -> Array:
-    """Return parameters kept where a star can be."""
-    p = p.copy()
-    p[:, 2:4] = p[:, 2:4].clip(-0.5 * half, 0.5 * half)
-    low, high = 0.05 / fwhm**2, 20 / fwhm**2
-    p[:, 4], p[:, 6] = p[:, 4].clip(low, high), p[:, 6].clip(low, high)
-    limit = 0.9 * np.sqrt(p[:, 4] * p[:, 6])
-    p[:, 5] = p[:, 5].clip(-limit, limit)
-    p[:, 7] = p[:, 7].clip(1.2, 12.0)
-    return p
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _descend(p, data, weight, background, inverse_gain, fwhm, free):  # type: ignore[no-untyped-def]
+    """Improve the parameters `p` in place; return χ² and the error of the amplitude."""
+    half = data.shape[0] // 2
+    size = 8 if free else 7
+    damping = 1e-2
+    chi2, normal, gradient = _system(p, data, weight, background, inverse_gain)
+    trial = p.copy()
+    for _ in range(_STEPS):
+        damped = normal[:size, :size].copy()
+        for i in range(size):
+            damped[i, i] += damped[i, i] * damping + 1e-12
+        step = np.linalg.solve(damped, gradient[:size])
+        trial[:size] = p[:size] + step
+        trial[2] = min(max(trial[2], -0.5 * half), 0.5 * half)
+        trial[3] = min(max(trial[3], -0.5 * half), 0.5 * half)
+        trial[4] = min(max(trial[4], 0.05 / fwhm**2), 20 / fwhm**2)
+        trial[6] = min(max(trial[6], 0.05 / fwhm**2), 20 / fwhm**2)
+        limit = 0.9 * np.sqrt(trial[4] * trial[6])
+        trial[5] = min(max(trial[5], -limit), limit)
+        trial[7] = min(max(trial[7], 1.2), 12.0)
+        after, normal_after, gradient_after = _system(trial, data, weight, background, inverse_gain)
+        if after <= chi2:
+            p[:] = trial
+            normal, gradient = normal_after, gradient_after
+            damping = max(damping / 5, 1e-6)
+            if chi2 - after < 1e-4 * (1 + 1e-3 * chi2):
+                chi2 = after
+                break
+            chi2 = after
+        else:
+            damping = min(damping * 5, 1e6)
+    return chi2, np.sqrt(1 / max(normal[0, 0], 1e-30))
 
 
-def _system(
-    p: Array, data: Array, weight: Array, background: Array, inverse_gain: float, gx: Array, gy: Array, free: bool
-) -> tuple[Array, Array, Array]:
-    """Return χ² and the normal equations of every star."""
-    amplitude, sky, x0, y0, a, b, c, beta = (column[:, None, None] for column in p.T)
-    x, y = gx - x0, gy - y0
-    q = 1 + a * x * x + 2 * b * x * y + c * y * y
-    shape = q**-beta
-    model = amplitude * shape
-    slope = -beta * model / q
-    # One per cent of the model is allowed for: the profile is not the PSF, and no one star shall decide.
-    variance = background[:, None, None] + np.maximum(model, 0) * inverse_gain + (0.01 * model) ** 2
-    w = weight / variance
-    rest = data - sky - model
-    terms = [shape, np.ones_like(shape), -slope * 2 * (a * x + b * y), -slope * 2 * (b * x + c * y),
-             slope * x * x, slope * 2 * x * y, slope * y * y]  # fmt: skip
-    terms.append(-model * np.log(q) if free else np.zeros_like(shape))
-    jacobian = np.stack([term.reshape(len(p), -1) for term in terms], axis=1)
-    w, rest = w.reshape(len(p), -1), rest.reshape(len(p), -1)
-    weighted = jacobian * w[:, None, :]
-    normal = weighted @ jacobian.transpose(0, 2, 1)
-    gradient = (weighted @ rest[..., None])[..., 0]
-    return (w * rest**2).sum(axis=1), normal, gradient
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _system(p, data, weight, background, inverse_gain):  # type: ignore[no-untyped-def]
+    """Return χ² and the normal equations of one star."""
+    m = data.shape[0]
+    half = m // 2
+    amplitude, sky, x0, y0, a, b, c, beta = p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7]
+    normal, gradient, terms = np.zeros((8, 8)), np.zeros(8), np.empty(8)
+    chi2 = 0.0
+    for j in range(m):
+        for i in range(m):
+            if weight[j, i] <= 0:
+                continue
+            x, y = i - half - x0, j - half - y0
+            q = 1 + a * x * x + 2 * b * x * y + c * y * y
+            log = np.log(q)
+            shape = np.exp(-beta * log)
+            model = amplitude * shape
+            # One per cent of the model is allowed for: the profile is not the PSF, and no one star shall decide.
+            w = weight[j, i] / (background + max(model, 0.0) * inverse_gain + (0.01 * model) ** 2)
+            rest = data[j, i] - sky - model
+            slope = -beta * model / q
+            terms[0], terms[1] = shape, 1.0
+            terms[2], terms[3] = -slope * 2 * (a * x + b * y), -slope * 2 * (b * x + c * y)
+            terms[4], terms[5], terms[6] = slope * x * x, slope * 2 * x * y, slope * y * y
+            terms[7] = -model * log
+            chi2 += w * rest * rest
+            for k in range(8):
+                gradient[k] += w * terms[k] * rest
+                for h in range(k + 1):
+                    normal[k, h] += w * terms[k] * terms[h]
+    for k in range(8):
+        for h in range(k):
+            normal[h, k] = normal[k, h]
+    return chi2, normal, gradient

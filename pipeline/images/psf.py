@@ -3,22 +3,28 @@ left of the stars once it is taken away."""
 
 import json
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, shift
+from scipy.ndimage import gaussian_filter, spline_filter, zoom
 
 from pipeline.images import moffat
-from pipeline.images.align import design
+from pipeline.images.align import b_spline, design
 from pipeline.images.frame import Pixels
 
-__all__ = ["Psf", "Stars", "Stamps", "measure"]
+__all__ = ["Psf", "Stamps", "Stars", "measure", "place"]
 
 Array = NDArray[np.float64]
 
-#: A polynomial of degree d over the field is tried with this many stars.
-_STARS_FOR = {1: 12, 2: 30, 3: 120}
+#: A polynomial of degree d over the field is tried with at least this many stars.
+_STARS_FOR = {0: 1, 1: 12, 2: 30, 3: 120}
+
+
+#: Between which radii, in units of the FWHM, what is left of the profile is smoothed, averaged in rings and dropped.
+_ZONES = ((1.0, 2.0), (1.75, 2.5), (2.5, 3.5))
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,10 +58,11 @@ class Stamps:
     def __len__(self) -> int:
         return len(self.x)
 
-    def take(self, which: NDArray[Any]) -> "Stamps":
-        """Return some of them."""
-        parts = (self.x, self.y, self.data, self.weight, self.background)
-        return Stamps(*(part[which] for part in parts), self.inverse_gain, self.shape)  # type: ignore[arg-type]
+    def cut(self, half: int) -> tuple[Array, Array]:
+        """Return data and weights of the inner 2·half + 1 pixels."""
+        middle = self.data.shape[1] // 2
+        inner = slice(middle - half, middle + half + 1)
+        return np.ascontiguousarray(self.data[:, inner, inner]), np.ascontiguousarray(self.weight[:, inner, inner])
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +77,8 @@ class Stars:
         Where they are, px of the image.
     flux, flux_err : (n,) float64
         Counts.
+    sky : (n,) float64
+        What is left of it under the star, counts.
     chi2 : (n,) float64
         Reduced, of the core.
     """
@@ -79,7 +88,12 @@ class Stars:
     y: Array
     flux: Array
     flux_err: Array
+    sky: Array
     chi2: Array
+
+    def take(self, which: NDArray[Any]) -> "Stars":
+        """Return some of them."""
+        return Stars(*(value[which] for value in vars(self).values()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,42 +137,46 @@ class Psf:
 
     def at(self, x: float, y: float) -> Pixels:
         """Return the PSF at a place of the image, (m, m) float32, of sum one, centred on the middle pixel."""
-        stamp = self._core(x, y, 0.0, 0.0)
+        stamp = self.model(x, y)
         image: Pixels = (stamp / stamp.sum()).astype(np.float32)
         return image
 
     def fwhm(self, x: float, y: float) -> float:
-        """Return the full width at half maximum, px: that of the circle of the same area."""
-        stamp = self.at(x, y).astype(float)
-        fine = shift_stamp(stamp, 0.0, 0.0)
-        # The area over half the maximum, the pixels on its edge counted in part.
-        peak = fine.max()
-        return float(2 * np.sqrt(_area_above(fine, 0.5 * peak) / np.pi))
+        """Return the full width at half maximum, px: the diameter of the circle that has the area above half."""
+        reach = min(self.half, 15)
+        inner = slice(self.half - reach, self.half + reach + 1)
+        core = self.at(x, y)[inner, inner].astype(float)
+        fine = zoom(core, 10, order=3)
+        step = (core.shape[0] - 1) / (fine.shape[0] - 1)
+        return float(2 * step * np.sqrt((fine > 0.5 * fine.max()).sum() / np.pi))
 
     @property
     def variation(self) -> float:
-        """Root mean square by which the size varies over the field, relative."""
-        if self.beta == 0:
-            return 0.0
+        """Root mean square by which size and ellipticity vary over the field, relative."""
         u, v = np.meshgrid(np.linspace(-1, 1, 9), np.linspace(-1, 1, 9))
         values = design(u, v, self.order) @ self.terms.T
         return float(np.sqrt((values.std(axis=(0, 1)) ** 2).sum()))
 
-    def _core(self, x: float, y: float, dx: float, dy: float) -> Array:
-        """Return profile and rest of a star that is (dx, dy) from the middle pixel."""
+    @cached_property
+    def _coefficients(self) -> Array:
+        """B-spline coefficients of `rest`; they are linear in it, so they add as its terms do."""
+        return np.stack([spline_filter(term.astype(float), 5, np.float64, "mirror") for term in self.rest])
+
+    def parameters(self, x: float, y: float) -> tuple[float, float, float, float, Array]:
+        """Return norm, a, b, c of the profile and the coefficients of the rest at a place of the image."""
         ny, nx = self.shape
         u, v = np.asarray(2 * (x + 0.5) / nx - 1), np.asarray(2 * (y + 0.5) / ny - 1)
-        rest = np.tensordot(design(u, v, self.rest_order), self.rest, 1)
-        if dx or dy:
-            rest = shift_stamp(rest, dx, dy)
+        rest = np.tensordot(design(u, v, self.rest_order), self._coefficients, 1)
         if self.beta == 0:
-            return np.asarray(rest)
-        log_size, e1, e2 = self.terms @ design(u, v, self.order)
-        a, b, c = moffat.shape_of(log_size, e1, e2)
-        grid = np.arange(-self.half, self.half + 1, dtype=float)
-        gx, gy = np.meshgrid(grid - dx, grid - dy)
-        norm = (self.beta - 1) / np.pi * np.sqrt(a * c - b * b)
-        return np.asarray(norm * moffat.profile(gx, gy, a, b, c, np.asarray(self.beta)) + rest)
+            return 0.0, 1.0, 0.0, 1.0, rest
+        a, b, c = (float(value) for value in moffat.shape_of(*(self.terms @ design(u, v, self.order))))
+        return float((self.beta - 1) / np.pi * np.sqrt(a * c - b * b)), a, b, c, rest
+
+    def model(self, x: float, y: float, dx: float = 0.0, dy: float = 0.0) -> Array:
+        """Return the PSF at a place, (m, m) float64, of a star (dx, dy) px from the middle pixel; of sum nearly one."""
+        out = np.empty((2 * self.half + 1,) * 2)
+        _model(*self.parameters(x, y), self.beta, dx, dy, out)
+        return out
 
     def to_json(self) -> str:
         """Return it as text."""
@@ -172,20 +190,29 @@ class Psf:
         return cls(**(raw | {"shape": tuple(raw["shape"])}))
 
 
-def shift_stamp(stamp: Array, dx: float, dy: float) -> Array:
-    """Return a stamp whose content is moved by (dx, dy) px."""
-    return np.asarray(shift(stamp, (dy, dx), order=5, mode="constant", prefilter=True)) if dx or dy else stamp
-
-
-def _area_above(stamp: Array, level: float) -> float:
-    """Return the area, px, over which a stamp, interpolated tenfold, is above a level."""
-    half = stamp.shape[0] // 2
-    core = stamp[max(0, half - 15) : half + 16, max(0, half - 15) : half + 16]
-    from scipy.ndimage import zoom
-
-    fine = zoom(core, 8, order=3, grid_mode=False)
-    step = (core.shape[0] - 1) / (fine.shape[0] - 1)
-    return float((fine > level * 1.0).sum() * step**2)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _model(norm, a, b, c, rest, beta, dx, dy, out):  # type: ignore[no-untyped-def]
+    """Put profile and rest of a star at (dx, dy) into `out`, which may be smaller than the rest's stamp."""
+    m, wide = out.shape[0], rest.shape[0]
+    half, outer = m // 2, wide // 2
+    ix, iy = int(np.floor(-dx)), int(np.floor(-dy))
+    wx, wy = np.empty(6), np.empty(6)
+    b_spline(-dx - ix, wx)
+    b_spline(-dy - iy, wy)
+    for j in range(m):
+        for i in range(m):
+            value = 0.0
+            for t in range(6):
+                row = j - half + outer + iy + t - 2
+                if 0 <= row < wide:
+                    for s in range(6):
+                        column = i - half + outer + ix + s - 2
+                        if 0 <= column < wide:
+                            value += wy[t] * wx[s] * rest[row, column]
+            x, y = i - half - dx, j - half - dy
+            if norm > 0:
+                value += norm * np.exp(-beta * np.log(1 + a * x * x + 2 * b * x * y + c * y * y))
+            out[j, i] = value
 
 
 def measure(stamps: Stamps, fwhm: float, half: int) -> tuple[Psf, Stars]:
@@ -207,160 +234,185 @@ def measure(stamps: Stamps, fwhm: float, half: int) -> tuple[Psf, Stars]:
     stars : Stars
         The stars it was measured on, with the position and flux it gives them.
     """
-    if len(stamps) < 3:
-        size = np.log(fwhm / (2 * np.sqrt(2 ** (1 / 3) - 1)))
-        terms = np.array([[size], [0.0], [0.0]])
-        rest = np.zeros((1, 2 * half + 1, 2 * half + 1), np.float32)
-        psf = Psf(stamps.shape, half, 3.0, 0, terms, 0, rest, 0)
-        return psf, _fit_stars(psf, stamps, np.arange(len(stamps)), fwhm)
-    psf, keep, centres = _profile(stamps, fwhm, half)
-    psf, stars = _with_rest(psf, stamps, keep, centres, fwhm)
+    seen = np.flatnonzero(stamps.weight.any(axis=(1, 2))) if len(stamps) else np.zeros(0, int)
+    psf, keep, centres = _round(stamps, fwhm, half), seen, np.zeros((len(stamps), 2))
+    if len(seen) >= 3:
+        psf, keep, centres = _profile(stamps, seen, fwhm, half)
+    stars = place(psf, stamps, keep, centres[keep], fwhm)
+    for _ in range(2 if len(keep) >= 3 else 0):
+        psf = _with_rest(psf, stamps, stars, fwhm)
+        middle = np.stack([stars.x - stamps.x[stars.index], stars.y - stamps.y[stars.index]], -1)
+        stars = place(psf, stamps, stars.index, middle, fwhm)
+        good = (stars.flux > 0) & (stars.chi2 < max(3.0, 4 * float(np.median(stars.chi2))))
+        if good.sum() >= 3:
+            stars = stars.take(good)
     return psf, stars
 
 
-def _profile(stamps: Stamps, fwhm: float, half: int) -> tuple[Psf, NDArray[np.int64], Array]:
-    """Return the PSF without `rest`, the stars it holds for and their centres."""
-    middle = stamps.data.shape[1] // 2
-    reach = min(middle, max(6, round(3.0 * fwhm)))
-    inner = slice(middle - reach, middle + reach + 1)
-    data, weight = stamps.data[:, inner, inner], stamps.weight[:, inner, inner]
-    peak = np.sort(-data[:, reach, reach] / np.sqrt(stamps.background + 1e-30))
-    bright = np.argsort(-data[:, reach, reach] / np.sqrt(stamps.background), kind="stable")[: min(40, len(stamps))]
-    del peak
-    first = moffat.fit(data[bright], weight[bright], stamps.background[bright], stamps.inverse_gain, fwhm)
+def _round(stamps: Stamps, fwhm: float, half: int) -> Psf:
+    size = float(np.log(fwhm / (2 * np.sqrt(2 ** (1 / 3) - 1))))
+    rest = np.zeros((1, 2 * half + 1, 2 * half + 1), np.float32)
+    return Psf(stamps.shape, half, 3.0, 0, np.array([[size], [0.0], [0.0]]), 0, rest, 0)
+
+
+def _profile(stamps: Stamps, seen: NDArray[Any], fwhm: float, half: int) -> tuple[Psf, NDArray[Any], Array]:
+    """Return the PSF without `rest`, the stars it holds for and the centres of all."""
+    reach = min(stamps.data.shape[1] // 2, max(6, round(3.0 * fwhm)))
+    data, weight = stamps.cut(reach)
+    order = np.argsort(-data[seen, reach, reach] / np.sqrt(stamps.background[seen]), kind="stable")
+    bright = seen[order[:40]]
+    gain = stamps.inverse_gain
+    first = moffat.fit(data[bright], weight[bright], stamps.background[bright], gain, fwhm)
     usable = (first.amplitude > 0) & (first.beta > 1.3) & (first.beta < 11.5)
-    size = moffat.spread(first.a, first.b, first.c)[0]
-    usable &= _inliers(size - 0.5 * np.log(first.beta), usable, 3.0, 0.05)
+    size = moffat.spread(first.a, first.b, first.c)[0] - 0.5 * np.log(first.beta)
+    if usable.any():
+        off = np.abs(size - np.median(size[usable]))
+        usable &= off < 3 * max(1.4826 * float(np.median(off[usable])), 0.05)
     beta = float(np.median(first.beta[usable])) if usable.any() else 3.0
-    each = moffat.fit(data, weight, stamps.background, stamps.inverse_gain, fwhm, beta)
+    each = moffat.fit(data, weight, stamps.background, gain, fwhm, beta)
     shapes = np.stack(moffat.spread(each.a, each.b, each.c))
-    u, v = _normalised(stamps)
-    good = (each.amplitude > 0) & (each.snr > 5) & (np.hypot(each.x, each.y) < 0.6 * fwhm + 1)
-    error = np.hypot(0.02, 2.0 / np.maximum(each.snr, 1))
-    for _ in range(4):
-        order, terms = _over_field(u[good], v[good], shapes[:, good], error[good])
-        off = (shapes - terms @ design(u, v, order).T) / error
-        worst = np.abs(off).max(axis=0)
-        limit = max(3.0, 3.5 * 1.4826 * float(np.median(np.abs(off[:, good]))))
-        new = (each.amplitude > 0) & (each.snr > 5) & (worst < limit)
-        if new.sum() < 3 or (new == good).all():
+    u, v = 2 * (stamps.x + 0.5) / stamps.shape[1] - 1, 2 * (stamps.y + 0.5) / stamps.shape[0] - 1
+    star = (each.amplitude > 0) & (each.snr > 5) & (np.hypot(each.x, each.y) < 0.6 * fwhm + 1)
+    star &= stamps.weight.any(axis=(1, 2))
+    error = np.hypot(0.01, 1.5 / np.maximum(each.snr, 1))
+    good = star
+    for _ in range(5):
+        degree, terms = _over_field(u[good], v[good], shapes[:, good], error[good])
+        off = np.abs(shapes - terms @ design(u, v, degree).T) / error
+        limit = max(3.5, 3.5 * 1.4826 * float(np.median(off[:, good])))
+        now = star & (off < limit).all(axis=0)
+        if now.sum() < 3 or (now == good).all():
             break
-        good = new
-    zero = np.zeros((1, 2 * half + 1, 2 * half + 1), np.float32)
-    psf = Psf(stamps.shape, half, beta, order, terms, 0, zero, int(good.sum()))
-    return psf, np.flatnonzero(good), np.stack([each.x, each.y])
-
-
-def _inliers(values: Array, among: NDArray[np.bool_], sigmas: float, floor: float) -> NDArray[np.bool_]:
-    if not among.any():
-        return among
-    middle = np.median(values[among])
-    spread = max(1.4826 * float(np.median(np.abs(values[among] - middle))), floor)
-    return np.asarray(np.abs(values - middle) < sigmas * spread)
-
-
-def _normalised(stamps: Stamps) -> tuple[Array, Array]:
-    ny, nx = stamps.shape
-    return 2 * (stamps.x + 0.5) / nx - 1, 2 * (stamps.y + 0.5) / ny - 1
+        good = now
+    rest = np.zeros((1, 2 * half + 1, 2 * half + 1), np.float32)
+    psf = Psf(stamps.shape, half, beta, degree, terms, 0, rest, int(good.sum()))
+    return psf, np.flatnonzero(good), np.stack([each.x, each.y], -1)
 
 
 def _over_field(u: Array, v: Array, shapes: Array, error: Array) -> tuple[int, Array]:
     """Return degree and coefficients of the polynomial that describes shapes best, by the Bayesian criterion."""
-    best: tuple[float, int, Array] | None = None
-    for order in range(4):
-        if order and len(u) < _STARS_FOR[order]:
+    best: tuple[float, int, Array] = (np.inf, 0, shapes.mean(axis=1)[:, None])
+    for order, least in _STARS_FOR.items():
+        if len(u) < least:
             break
         matrix = design(u, v, order) / error[:, None]
         terms, *_ = np.linalg.lstsq(matrix, (shapes / error).T, rcond=None)
         rest = (shapes / error).T - matrix @ terms
-        scale = max(1.0, float(np.median(np.abs(rest)) * 1.4826)) if order == 0 and best is None else 1.0
-        del scale
         score = float(np.minimum(rest**2, 25).sum()) + 3 * matrix.shape[1] * np.log(len(u))
-        if best is None or score < best[0]:
+        if score < best[0]:
             best = score, order, terms.T
-    assert best is not None
     return best[1], best[2]
 
 
-def _fit_stars(psf: Psf, stamps: Stamps, index: NDArray[np.int64], fwhm: float, centres: Array | None = None) -> Stars:
-    """Return positions and fluxes by the PSF: weighted least squares on the core, three steps from the first centres."""
-    n, middle = len(index), stamps.data.shape[1] // 2
-    out = np.zeros((5, n))
-    reach = min(middle, psf.half, max(4, round(1.5 * fwhm)))
-    cut = slice(middle - reach, middle + reach + 1)
-    own = slice(psf.half - reach, psf.half + reach + 1)
-    for i, k in enumerate(index):
-        dx, dy = (0.0, 0.0) if centres is None else (float(centres[0, k]), float(centres[1, k]))
-        data, weight = stamps.data[k, cut, cut], stamps.weight[k, cut, cut]
-        total = float(psf._core(float(stamps.x[k]), float(stamps.y[k]), 0.0, 0.0).sum())
-        for _ in range(3):
-            core = psf._core(float(stamps.x[k]), float(stamps.y[k]), dx, dy)[own, own] / total
-            gy, gx = np.gradient(core)
-            flux = max(float((weight * core * data).sum() / max((weight * core * core).sum(), 1e-12)), 1e-9)
-            w = weight / (stamps.background[k] + flux * core.clip(0) * stamps.inverse_gain + (0.003 * flux * core) ** 2)
-            jacobian = np.stack([core, -flux * gx, -flux * gy, np.ones_like(core)]).reshape(4, -1)
-            weighted = jacobian * w.ravel()
-            normal = weighted @ jacobian.T + 1e-12 * np.eye(4)
-            step = np.linalg.solve(normal, weighted @ (data - flux * core).ravel())
-            flux += step[0]
-            dx, dy = np.clip([dx + step[1], dy + step[2]], -fwhm, fwhm)
-        rest = (data - flux * core - step[3]).ravel()
-        chi2 = float((w.ravel() * rest**2).sum() / max((weight > 0).sum() - 4, 1))
-        error = float(np.sqrt(np.linalg.inv(normal)[0, 0]))
-        out[:, i] = stamps.x[k] + dx, stamps.y[k] + dy, flux, error, chi2
-    return Stars(index, *out)
+def place(psf: Psf, stamps: Stamps, index: NDArray[Any], centres: Array, fwhm: float) -> Stars:
+    """Return positions and fluxes that a PSF gives stars: weighted least squares on the core.
+
+    Parameters
+    ----------
+    psf : Psf
+        The PSF.
+    stamps : Stamps
+        Stars.
+    index : (n,) int64
+        Which of them.
+    centres : (n, 2) float64
+        First guess of x and y, px from the middle of the stamp.
+    fwhm : float
+        Of the PSF, px; 1.5 of it on either side are looked at.
+    """
+    reach = min(stamps.data.shape[1] // 2, psf.half, max(4, round(1.5 * fwhm)))
+    data, weight = stamps.cut(reach)
+    out = np.zeros((len(index), 6))
+    for row, k, centre in zip(out, index, centres, strict=True):
+        x, y = float(stamps.x[k]), float(stamps.y[k])
+        parameters = psf.parameters(x, y)
+        total = float(psf.model(x, y).sum())
+        _settle(*parameters, psf.beta, total, data[k], weight[k], stamps.background[k], stamps.inverse_gain, fwhm,
+                centre[0], centre[1], row)  # fmt: skip
+        row[:2] += x, y
+    return Stars(np.asarray(index, np.int64), *out.T)
 
 
-def _with_rest(
-    psf: Psf, stamps: Stamps, keep: NDArray[np.int64], centres: Array, fwhm: float
-) -> tuple[Psf, Stars]:
-    """Add to a profile what it leaves of the stars, twice: the second time with the fluxes of the first PSF."""
-    stars = _fit_stars(psf, stamps, keep, fwhm, centres)
-    for _ in range(2):
-        psf = _rest(psf, stamps, stars, fwhm)
-        stars = _fit_stars(psf, stamps, keep, fwhm, np.stack(_offsets(stars, stamps, len(centres[0]))))
-        good = (stars.flux > 0) & (stars.chi2 < max(3.0, 4 * float(np.median(stars.chi2))))
-        if good.sum() >= 3:
-            keep = keep[good]
-            stars = Stars(*(getattr(stars, name)[good] for name in ("index", "x", "y", "flux", "flux_err", "chi2")))
-    return psf, stars
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _settle(norm, a, b, c, rest, beta, total, data, weight, background, inverse_gain, fwhm, dx, dy, out):  # type: ignore[no-untyped-def]
+    """Put dx, dy, flux, its error, sky and reduced χ² of one star into `out`."""
+    m = data.shape[0]
+    wide = np.empty((m + 2, m + 2))
+    flux, sky, chi2, error = 0.0, 0.0, 0.0, np.inf
+    terms = np.empty(4)
+    for step in range(5):
+        _model(norm, a, b, c, rest, beta, dx, dy, wide)
+        wide /= total
+        if step == 0:
+            above, below = 0.0, 1e-30
+            for j in range(m):
+                for i in range(m):
+                    above += weight[j, i] * wide[j + 1, i + 1] * data[j, i]
+                    below += weight[j, i] * wide[j + 1, i + 1] ** 2
+            flux = max(above / below, 1e-9)
+        normal, right = np.zeros((4, 4)), np.zeros(4)
+        chi2, count = 0.0, 0
+        for j in range(m):
+            for i in range(m):
+                if weight[j, i] <= 0:
+                    continue
+                core = wide[j + 1, i + 1]
+                model = flux * core
+                # The PSF is known to some tenths of a per cent: without this the brightest pixels alone would count.
+                w = weight[j, i] / (background + max(model, 0.0) * inverse_gain + (0.003 * model) ** 2)
+                terms[0], terms[1] = core, 1.0
+                terms[2] = -0.5 * flux * (wide[j + 1, i + 2] - wide[j + 1, i])
+                terms[3] = -0.5 * flux * (wide[j + 2, i + 1] - wide[j, i + 1])
+                left = data[j, i] - model - sky
+                chi2 += w * left * left
+                count += 1
+                for k in range(4):
+                    right[k] += w * terms[k] * left
+                    for h in range(4):
+                        normal[k, h] += w * terms[k] * terms[h]
+        for k in range(4):
+            normal[k, k] += 1e-12 * normal[k, k] + 1e-30
+        inverse = np.linalg.inv(normal)
+        error = np.sqrt(inverse[0, 0])
+        chi2 /= max(count - 4, 1)
+        if step == 4:
+            break
+        delta = inverse @ right
+        flux, sky = max(flux + delta[0], 1e-9), sky + delta[1]
+        dx = min(max(dx + delta[2], -fwhm), fwhm)
+        dy = min(max(dy + delta[3], -fwhm), fwhm)
+    out[0], out[1], out[2], out[3], out[4], out[5] = dx, dy, flux, error, sky, chi2
 
 
-def _offsets(stars: Stars, stamps: Stamps, n: int) -> tuple[Array, Array]:
-    dx, dy = np.zeros(n), np.zeros(n)
-    dx[stars.index], dy[stars.index] = stars.x - stamps.x[stars.index], stars.y - stamps.y[stars.index]
-    return dx, dy
-
-
-def _rest(psf: Psf, stamps: Stamps, stars: Stars, fwhm: float) -> Psf:
-    """Return the PSF with what the stars leave of its profile put in: clipped weighted mean or plane over the field."""
+def _with_rest(psf: Psf, stamps: Stamps, stars: Stars, fwhm: float) -> Psf:
+    """Return the PSF with what the stars leave of its profile put in: a clipped weighted mean, or plane over the field."""
     bare = Psf(psf.shape, psf.half, psf.beta, psf.order, psf.terms, 0, np.zeros_like(psf.rest[:1]), psf.n_stars)
-    middle, m = stamps.data.shape[1] // 2, 2 * psf.half + 1
-    cut = slice(middle - psf.half, middle + psf.half + 1)
-    n = len(stars.index)
+    n, m = len(stars.index), 2 * psf.half + 1
     left, weight = np.zeros((n, m, m)), np.zeros((n, m, m))
+    data, seen = stamps.cut(psf.half)
     grid = np.arange(-psf.half, psf.half + 1)
     radius = np.hypot(*np.meshgrid(grid, grid))
-    border = radius > min(psf.half - 1.0, 4.0 * fwhm)
+    rim = radius > min(0.85 * psf.half, 4.0 * fwhm)
     for i, k in enumerate(stars.index):
         dx, dy = stars.x[i] - stamps.x[k], stars.y[i] - stamps.y[k]
-        model = bare._core(stars.x[i], stars.y[i], dx, dy)
-        data, good = stamps.data[k, cut, cut], stamps.weight[k, cut, cut]
-        rim = border & (good > 0)
-        sky = float(np.median((data - stars.flux[i] * model)[rim])) if rim.sum() > 20 else 0.0
-        relative = (data - sky) / stars.flux[i] - model
-        left[i] = shift_stamp(np.where(good > 0, relative, 0.0), -dx, -dy)
-        variance = stamps.background[k] + stars.flux[i] * model * stamps.inverse_gain + (0.01 * stars.flux[i] * model) ** 2
-        weight[i] = shift_stamp(good, -round(dx), -round(dy)) * stars.flux[i] ** 2 / variance
+        model = bare.model(stars.x[i], stars.y[i], dx, dy)
+        above = data[k] - stars.flux[i] * model
+        # The sky is that far out: under the core it cannot be told from the wings, and the sum would follow it.
+        free = rim & (seen[k] > 0)
+        sky = float(np.median(above[free])) if free.sum() > 20 else 0.0
+        relative = np.where(seen[k] > 0, (above - sky) / stars.flux[i], 0.0)
+        _model(0.0, 1.0, 0.0, 1.0, spline_filter(relative, 5, np.float64, "mirror"), 0.0, -dx, -dy, left[i])
+        light = stars.flux[i] * np.maximum(model, 0)
+        variance = stamps.background[k] + light * stamps.inverse_gain + (0.003 * light) ** 2
+        weight[i] = seen[k] * stars.flux[i] ** 2 / variance
     u, v = 2 * (stars.x + 0.5) / psf.shape[1] - 1, 2 * (stars.y + 0.5) / psf.shape[0] - 1
     order = 1 if n >= 60 else 0
     terms = design(u, v, order)
     for _ in range(3):
         rest = _regression(terms, left, weight)
         off = np.abs(left - np.tensordot(terms, rest, 1)) * np.sqrt(weight)
-        weight = np.where(off > 5 * max(1.0, 1.4826 * float(np.median(off[weight > 0]))), 0.0, weight)
-    for j in range(len(rest)):
-        rest[j] = _quiet(rest[j], radius, 2.0 * fwhm)
+        weight[off > 5 * max(1.0, 1.4826 * float(np.median(off[::5])))] = 0.0
+    rest = np.stack([_quiet(term, radius, fwhm) for term in rest])
     return Psf(psf.shape, psf.half, psf.beta, psf.order, psf.terms, order, rest.astype(np.float32), n)
 
 
@@ -369,22 +421,20 @@ def _regression(terms: Array, left: Array, weight: Array) -> Array:
     n, k = terms.shape
     m = left.shape[1]
     w = weight.reshape(n, -1)
-    normal = np.einsum("ni,nj,np->pij", terms, terms, w)
-    right = np.einsum("ni,np->pi", terms, w * left.reshape(n, -1))
+    products = (terms[:, :, None] * terms[:, None, :]).reshape(n, -1)
+    normal = (products.T @ w).T.reshape(-1, k, k)
+    right = (terms.T @ (w * left.reshape(n, -1))).T
     normal += (1e-6 * np.einsum("pii->p", normal) + 1e-20)[:, None, None] * np.eye(k)
     return np.asarray(np.linalg.solve(normal, right[..., None])[..., 0].T.reshape(k, m, m))
 
 
-def _quiet(rest: Array, radius: Array, core: float) -> Array:
-    """Return the rest with its noise outside the core averaged: smoothed first, then by rings."""
+def _quiet(rest: Array, radius: Array, fwhm: float) -> Array:
+    """Return the rest with its noise outside the core averaged: smoothed first, then by rings, at last none.
+
+    Far out the neighbours of the stars, and the sky, are wrong by more than the profile is.
+    """
     smooth = gaussian_filter(rest, 1.0)
     rings = np.round(radius).astype(int)
-    count = np.bincount(rings.ravel())
-    mean = np.bincount(rings.ravel(), rest.ravel()) / np.maximum(count, 1)
-    ring = mean[rings]
-    outer = np.clip((radius - core) / max(core, 1.0), 0, 1)
-    near = np.clip(radius / max(core, 1.0) - 0.5, 0, 1)
-    inner = rest * (1 - near) + smooth * near
-    out = inner * (1 - outer) + ring * outer
-    out[radius > rest.shape[0] // 2] = 0.0
-    return np.asarray(out)
+    ring = (np.bincount(rings.ravel(), rest.ravel()) / np.maximum(np.bincount(rings.ravel()), 1))[rings]
+    near, outer, far = (np.clip((radius / fwhm - low) / (high - low), 0, 1) for low, high in _ZONES)
+    return np.asarray(((rest * (1 - near) + smooth * near) * (1 - outer) + ring * outer) * (1 - far))

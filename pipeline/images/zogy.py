@@ -16,6 +16,9 @@ from pipeline.images.frame import Pixels
 
 __all__ = ["Filters", "Subtraction"]
 
+#: From this ratio of variances on, as beside a saturated star, their transform needs double precision.
+_RANGE = 3e3
+
 Spectrum = NDArray[np.complex64]
 
 
@@ -98,7 +101,10 @@ class Filters:
         weight = 1 / noise
         k_n, k_r = np.conj(p_n) * (r2 * weight), np.conj(p_r) * (n2 * weight)
         self._k_n, self._k_r = k_n, k_r / np.float32(flux_ratio)
-        self._v_n, self._v_r = _square(self._k_n * t_n, shape), _square(self._k_r * t_r, shape)
+        self._blurred = self._k_n * t_n, self._k_r * t_r
+        self._v_n, self._v_r = (_square(kernel, shape) for kernel in self._blurred)
+        #: V of blank sky. Rounding in single precision must not take it far below, where a bright source is near.
+        self._v_sky = float(science_noise**2 * self._v_n[0, 0].real + reference_noise**2 * self._v_r[0, 0].real)
         power = n2 * r2 * weight
         self.flux_scale = float(_mean(power, shape[1]))
         self._psf_d = p_n * p_r * root / f_d
@@ -151,10 +157,22 @@ class Filters:
         n, r = _forward(science), _forward(reference)
         difference = _image(self._d_n * n - self._d_r * r, self.shape)
         s_n, s_r = _image(self._k_n * n, self.shape), _image(self._k_r * r, self.shape)
-        v = _image(self._v_n * _forward(science_variance) + self._v_r * _forward(reference_variance), self.shape)
+        v = self._variance(science_variance, reference_variance)
         significance, error = np.empty_like(s_n), np.empty_like(s_n)
-        _significance(s_n, s_r, v, jitter[0] ** 2, jitter[1] ** 2, self.flux_scale, significance, error)
+        low = np.float32(0.5 * self._v_sky)
+        _significance(s_n, s_r, v, low, jitter[0] ** 2, jitter[1] ** 2, self.flux_scale, significance, error)
         return Subtraction(difference, significance, error)
+
+
+    def _variance(self, science: Pixels, reference: Pixels) -> Pixels:
+        """Return V(S_N) + V(S_R) (eqs. 26–27)."""
+        if max(float(science.max() / np.median(science)), float(reference.max() / np.median(reference))) < _RANGE:
+            return _image(self._v_n * _forward(science) + self._v_r * _forward(reference), self.shape)
+        kernels = [_square(kernel.astype(np.complex128), self.shape) for kernel in self._blurred]
+        planes = [scipy.fft.rfft2(plane.astype(np.float64)) for plane in (science, reference)]
+        total = scipy.fft.irfft2(kernels[0] * planes[0] + kernels[1] * planes[1], s=self.shape)
+        v: Pixels = total.astype(np.float32)
+        return v
 
 
 def _forward(image: Pixels) -> Spectrum:
@@ -195,7 +213,7 @@ def _mean(power: Pixels, nx: int) -> float:
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _significance(s_n, s_r, v, jitter_x, jitter_y, flux_scale, significance, error):  # type: ignore[no-untyped-def]
+def _significance(s_n, s_r, v, low, jitter_x, jitter_y, flux_scale, significance, error):  # type: ignore[no-untyped-def]
     """Divide S by its noise (eq. 25): of the pixels, and of the registration (eqs. 30–31).
 
     Only the science image is taken to be shifted, as `jitter` is the error of one against the other.
@@ -206,6 +224,6 @@ def _significance(s_n, s_r, v, jitter_x, jitter_y, flux_scale, significance, err
         for x in range(nx):
             dx = 0.5 * (s_n[y, (x + 1) % nx] - s_n[y, x - 1])
             dy = 0.5 * (s_n[up, x] - s_n[down, x])
-            noise = np.sqrt(max(v[y, x], np.float32(1e-30)) + jitter_x * dx * dx + jitter_y * dy * dy)
+            noise = np.sqrt(max(v[y, x], low) + jitter_x * dx * dx + jitter_y * dy * dy)
             significance[y, x] = (s_n[y, x] - s_r[y, x]) / noise
             error[y, x] = noise / flux_scale
