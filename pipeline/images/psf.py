@@ -27,6 +27,10 @@ _STARS_FOR = {0: 1, 1: 12, 2: 30, 3: 120}
 _ZONES = ((1.0, 2.0), (1.75, 2.5), (2.5, 3.5))
 
 
+#: Of log(size) and ellipticity, by which derivatives are taken.
+_STEP = 0.01
+
+
 @dataclass(frozen=True, eq=False)
 class Stamps:
     """Cutouts of stars.
@@ -239,8 +243,8 @@ def measure(stamps: Stamps, fwhm: float, half: int) -> tuple[Psf, Stars]:
     if len(seen) >= 3:
         psf, keep, centres = _profile(stamps, seen, fwhm, half)
     stars = place(psf, stamps, keep, centres[keep], fwhm)
-    for _ in range(2 if len(keep) >= 3 else 0):
-        psf = _with_rest(psf, stamps, stars, fwhm)
+    for turn in range(3 if len(keep) >= 3 else 0):
+        psf = _with_rest(psf if turn == 0 else _reshaped(psf, stamps, stars, fwhm), stamps, stars, fwhm)
         middle = np.stack([stars.x - stamps.x[stars.index], stars.y - stamps.y[stars.index]], -1)
         stars = place(psf, stamps, stars.index, middle, fwhm)
         good = (stars.flux > 0) & (stars.chi2 < max(3.0, 4 * float(np.median(stars.chi2))))
@@ -274,7 +278,7 @@ def _profile(stamps: Stamps, seen: NDArray[Any], fwhm: float, half: int) -> tupl
     u, v = 2 * (stamps.x + 0.5) / stamps.shape[1] - 1, 2 * (stamps.y + 0.5) / stamps.shape[0] - 1
     star = (each.amplitude > 0) & (each.snr > 5) & (np.hypot(each.x, each.y) < 0.6 * fwhm + 1)
     star &= stamps.weight.any(axis=(1, 2))
-    error = np.hypot(0.01, 1.5 / np.maximum(each.snr, 1))
+    error = np.hypot(0.003, 1.2 / np.maximum(each.snr, 1))
     good = star
     for _ in range(5):
         degree, terms = _over_field(u[good], v[good], shapes[:, good], error[good])
@@ -382,6 +386,66 @@ def _settle(norm, a, b, c, rest, beta, total, data, weight, background, inverse_
         dx = min(max(dx + delta[2], -fwhm), fwhm)
         dy = min(max(dy + delta[3], -fwhm), fwhm)
     out[0], out[1], out[2], out[3], out[4], out[5] = dx, dy, flux, error, sky, chi2
+
+
+def _reshaped(psf: Psf, stamps: Stamps, stars: Stars, fwhm: float) -> Psf:
+    """Return the PSF with the polynomials of its shape improved: one Gauss–Newton step on all stars together.
+
+    Flux, place and sky of each star are eliminated, so that each one counts with what it knows of the shape.
+    """
+    reach = min(stamps.data.shape[1] // 2, psf.half, max(5, round(2.0 * fwhm)))
+    data, weight = stamps.cut(reach)
+    u, v = 2 * (stars.x + 0.5) / psf.shape[1] - 1, 2 * (stars.y + 0.5) / psf.shape[0] - 1
+    basis = design(u, v, psf.order)
+    size = 3 * basis.shape[1]
+    normal, right = np.zeros((size, size)), np.zeros(size)
+    steps = np.concatenate([np.zeros((1, 3)), _STEP * np.eye(3), -_STEP * np.eye(3)])
+    for i, k in enumerate(stars.index):
+        shapes = np.stack(moffat.shape_of(*(psf.terms @ basis[i] + steps).T), -1)
+        _, _, _, _, rest = psf.parameters(stars.x[i], stars.y[i])
+        total = float(psf.model(stars.x[i], stars.y[i]).sum())
+        inner, out = _inform(shapes, rest, psf.beta, total, data[k], weight[k], stamps.background[k],
+                             stamps.inverse_gain, stars.x[i] - stamps.x[k], stars.y[i] - stamps.y[k], stars.flux[i],
+                             stars.sky[i])  # fmt: skip
+        normal += np.kron(inner, np.outer(basis[i], basis[i]))
+        right += np.kron(out, basis[i])
+    step = np.linalg.solve(normal + 1e-9 * np.diag(np.diag(normal)) + 1e-30 * np.eye(size), right).reshape(3, -1)
+    return Psf(psf.shape, psf.half, psf.beta, psf.order, psf.terms + step, psf.rest_order, psf.rest, psf.n_stars)
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _inform(shapes, rest, beta, total, data, weight, background, inverse_gain, dx, dy, flux, sky):  # type: ignore[no-untyped-def]
+    """Return what one star says of log(size), e1, e2: their normal equations, (3, 3) and (3,)."""
+    m = data.shape[0]
+    wide = np.zeros((7, m + 2, m + 2))
+    none = np.zeros((1, 1))
+    for k in range(7):
+        a, b, c = shapes[k]
+        norm = (beta - 1) / np.pi * np.sqrt(a * c - b * b)
+        _model(norm, a, b, c, rest if k == 0 else none, beta, dx, dy, wide[k])
+    wide /= total
+    normal, right, terms = np.zeros((7, 7)), np.zeros(7), np.empty(7)
+    for j in range(1, m + 1):
+        for i in range(1, m + 1):
+            if weight[j - 1, i - 1] <= 0:
+                continue
+            model = flux * wide[0, j, i]
+            w = weight[j - 1, i - 1] / (background + max(model, 0.0) * inverse_gain + (0.003 * model) ** 2)
+            for k in range(3):
+                terms[k] = flux * (wide[1 + k, j, i] - wide[4 + k, j, i]) / (2 * _STEP)
+            terms[3], terms[4] = wide[0, j, i], 1.0
+            terms[5] = -0.5 * flux * (wide[0, j, i + 1] - wide[0, j, i - 1])
+            terms[6] = -0.5 * flux * (wide[0, j + 1, i] - wide[0, j - 1, i])
+            left = data[j - 1, i - 1] - model - sky
+            for k in range(7):
+                right[k] += w * terms[k] * left
+                for h in range(7):
+                    normal[k, h] += w * terms[k] * terms[h]
+    for k in range(7):
+        normal[k, k] += 1e-12 * normal[k, k] + 1e-30
+    cross = np.ascontiguousarray(normal[:3, 3:])
+    solved = np.linalg.solve(np.ascontiguousarray(normal[3:, 3:]), np.ascontiguousarray(cross.T))
+    return normal[:3, :3] - cross @ solved, right[:3] - solved.T @ np.ascontiguousarray(right[3:])
 
 
 def _with_rest(psf: Psf, stamps: Stamps, stars: Stars, fwhm: float) -> Psf:

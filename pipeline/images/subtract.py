@@ -22,7 +22,8 @@ MARGIN = 32
 #: Rows beyond a band that are subtracted too, so that cutouts at its edge are whole.
 PAD = 32
 
-#: Over how many pixels neighbouring tiles fade into each other, on either side of their border.
+#: Over how many pixels neighbouring tiles of one PSF fade into each other, on either side of their border. Tiles of
+#: different PSFs fade from centre to centre, so that the PSF that counts varies linearly between these.
 FADE = 8
 
 #: Where PSFs vary by less than this, relative, over the field, large tiles do.
@@ -77,6 +78,7 @@ class Tiles:
     def __init__(self, match: Match, shape: tuple[int, int], size: int = 0) -> None:
         vary = max(match.science_psf.variation, match.reference_psf.variation)
         self.size = size or (512 if vary < CONSTANT else 128)
+        self.fade = FADE if vary < CONSTANT else self.size // 2
         self.match, self.shape = match, shape
         self.filters = lru_cache(maxsize=64)(self._filters)
 
@@ -87,13 +89,13 @@ class Tiles:
 
     def starts(self, low: int, high: int) -> range:
         """Return where the tiles begin that reach into pixels `low` to `high`."""
-        return range(low // self.size * self.size, high, self.size)
+        first = (low - self.fade) // self.size
+        return range(first * self.size, high + self.fade, self.size)
 
     def _filters(self, left: int, top: int, noise_n: float, noise_r: float) -> Filters:
         x, y = left + self.size / 2, top + self.size / 2
-        x, y = min(x, self.shape[1] - 1.0), min(y, self.shape[0] - 1.0)
         m = self.match
-        side = self.size + 2 * (MARGIN + FADE)
+        side = self.size + 2 * (MARGIN + self.fade)
         return Filters((side, side), m.science_psf.at(x, y), m.reference_psf.at(x, y), noise_n, noise_r, m.flux_ratio)
 
 
@@ -121,7 +123,8 @@ def subtract(
         The band, and `PAD` rows more on either side as far as the image goes.
     """
     ny, nx = reference.shape
-    around = PAD + MARGIN + FADE
+    tiles = Tiles(match, reference.shape, tile)
+    around = PAD + MARGIN + tiles.fade
     low, high = max(0, y0 - around), min(ny, y1 + around)
     ref = reference.read(low, high, 0, nx)
     sci = _aligned(science, reference, match, low, high)
@@ -137,7 +140,6 @@ def subtract(
         outside = (frame.mask & int(Bit.EDGE)) != 0
         image[outside] = 0.0
     top, bottom = max(0, y0 - PAD), min(ny, y1 + PAD)
-    tiles = Tiles(match, (ny, nx), tile)
     planes = _Planes(n, r, sci.variance, ref.variance, low)
     out = [np.zeros((bottom - top, nx), np.float32) for _ in range(3)]
     share = np.zeros((bottom - top, nx), np.float32)
@@ -206,19 +208,22 @@ def _tile(
     tiles: Tiles, planes: _Planes, left: int, top: int, out_top: int, out: list[Pixels], share: Pixels
 ) -> None:
     """Subtract one tile and add it, faded at its borders, to what its neighbours gave."""
-    edge = MARGIN + FADE
+    fade = tiles.fade
+    edge = MARGIN + fade
     n, r, v_n, v_r = planes.cut(left - edge, top - edge, tiles.size + 2 * edge)
     noise_n, noise_r = (float(np.sqrt(np.percentile(v[::4, ::4], 40))) for v in (v_n, v_r))
     # To three digits: the weights of the two images want no more, and equal ones share their filters.
     filters = tiles.filters(*_home(tiles, left, top), float(f"{noise_n:.3g}"), float(f"{noise_r:.3g}"))
     result = filters.apply(n, r, v_n, v_r, (float(tiles.match.jitter[0]), float(tiles.match.jitter[1])))
     ny, nx = out[0].shape
-    y, x = top - FADE - out_top, left - FADE
-    side = tiles.size + 2 * FADE
+    y, x = top - fade - out_top, left - fade
+    side = tiles.size + 2 * fade
     rows, columns = slice(max(0, y), min(ny, y + side)), slice(max(0, x), min(nx, x + side))
+    if rows.start >= rows.stop or columns.start >= columns.stop:
+        return
     inner = (slice(rows.start - y + MARGIN, rows.stop - y + MARGIN),
              slice(columns.start - x + MARGIN, columns.stop - x + MARGIN))  # fmt: skip
-    ramp = np.minimum(1.0, (np.minimum(np.arange(side), np.arange(side)[::-1]) + 0.5) / (2 * FADE)).astype(np.float32)
+    ramp = np.minimum(1.0, (np.minimum(np.arange(side), np.arange(side)[::-1]) + 0.5) / (2 * fade)).astype(np.float32)
     weight = np.outer(ramp[rows.start - y : rows.stop - y], ramp[columns.start - x : columns.stop - x])
     share[rows, columns] += weight
     for plane, values in zip(out, (result.difference, result.significance, result.flux_err), strict=True):
