@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.simulate.optics import Floats, Optics, double_gaussian, moffat
+from pipeline.simulate.optics import Optics
+from pipeline.simulate.profiles import Floats, double_gaussian, moffat
 
 __all__ = ["Exposure", "background", "expose", "noise_of", "optics_of"]
 

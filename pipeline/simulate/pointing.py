@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from astropy.wcs import WCS, Sip
 
-from pipeline.simulate.optics import Floats
+from pipeline.simulate.profiles import Floats
 
 __all__ = ["Pointing", "tangent"]
 

@@ -7,10 +7,12 @@ import pandas as pd
 from scipy.ndimage import map_coordinates
 from scipy.spatial import cKDTree
 
+from pipeline.simulate.drawing import render
 from pipeline.simulate.exposure import Exposure
 from pipeline.simulate.limit import WINDOW, flux_at, weights
-from pipeline.simulate.optics import Floats, Optics, render, stretched
+from pipeline.simulate.optics import Optics, stretched
 from pipeline.simulate.pointing import Pointing
+from pipeline.simulate.profiles import Floats
 
 __all__ = ["ENVIRONMENTS", "View", "fluxes", "places"]
 
@@ -156,7 +158,10 @@ def fluxes(truth: pd.DataFrame, pointing: Pointing, science: View, reference: Vi
     truth["ra"], truth["dec"] = pointing.reference.all_pix2world(x, y, 0)
     jacobian = pointing.jacobian(x, y)
     matrices = (
-        stretched(science.optics.matrices(*truth[["x_sci", "y_sci"]].to_numpy().T), np.linalg.inv(jacobian)),
+        stretched(
+            science.optics.matrices(*truth[["x_sci", "y_sci"]].to_numpy().T),
+            np.asarray(np.linalg.inv(jacobian), np.float64),
+        ),
         reference.optics.matrices(x, y),
     )
     truth["flux"] = [
