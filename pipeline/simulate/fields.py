@@ -196,7 +196,7 @@ def draw(seed: int, settings: FieldSettings | None = None) -> Field:
     for exposure, blur, place, jacobian in zip(exposures, optics, *_placed(scene, pointing), strict=True):
         sky = background(exposure, settings.shape, streams[3])
         counts.append(sky + light(scene, *place, jacobian, exposure, blur))
-        views.append(View(exposure, blur, sky, noise_of(counts[-1], exposure)))
+        views.append(View(exposure, blur, sky.astype(np.float32), noise_of(counts[-1], exposure).astype(np.float32)))
     truth = _transients(settings, scene, pointing, (views[0], views[1]), streams[4])
     _add(counts, truth, views)
     images, defects = zip(

@@ -7,6 +7,7 @@ import pandas as pd
 from scipy.ndimage import map_coordinates
 from scipy.spatial import cKDTree
 
+from pipeline.images.frame import Pixels
 from pipeline.simulate.drawing import render
 from pipeline.simulate.exposure import Exposure
 from pipeline.simulate.limit import WINDOW, flux_at, weights
@@ -33,16 +34,16 @@ class View:
         Its settings.
     optics : Optics
         Its blur.
-    sky : (ny, nx) float64
+    sky : (ny, nx) float32
         Counts of the sky alone.
-    variance : (ny, nx) float64
+    variance : (ny, nx) float32
         Of every pixel, all sources included, counts².
     """
 
     exposure: Exposure
     optics: Optics
-    sky: Floats
-    variance: Floats
+    sky: Pixels
+    variance: Pixels
 
 
 def places(
@@ -202,5 +203,5 @@ def _stamp(view: View, matrix: Floats, x: float, y: float) -> Floats:
     return image
 
 
-def _sampled(image: Floats, y: Floats, x: Floats) -> Floats:
-    return np.asarray(map_coordinates(image, [y, x], order=1, mode="nearest"))
+def _sampled(image: Pixels, y: Floats, x: Floats) -> Floats:
+    return np.asarray(map_coordinates(image, [y, x], np.float64, order=1, mode="nearest"))
