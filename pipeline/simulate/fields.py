@@ -86,6 +86,18 @@ class Field:
         optics = self.views[name == "reference"].optics
         return optics.stamp((nx - 1) / 2 if x is None else x, (ny - 1) / 2 if y is None else y, size)
 
+    def shown(self) -> pd.DataFrame:
+        """Return the stars and galaxies that can be seen in the reference.
+
+        Returns
+        -------
+        pandas.DataFrame
+            x, y (0-based px of the reference), snr (the smaller of those in the two frames; 0 where saturated).
+        """
+        rows = self.sources[self.sources["snr_reference"] > 5]
+        least = rows[["snr_science", "snr_reference"]].min(axis=1).where(~rows["saturated"], 0.0)
+        return rows[["x", "y"]].assign(snr=least).reset_index(drop=True)
+
     def movers(self) -> pd.DataFrame:
         """Return asteroids: changes that are real, but no transients.
 
@@ -101,8 +113,8 @@ class Field:
         sky = self.pointing.science.all_pix2world(x - shift[0], y - shift[1], 0)
         moved = self.pointing.reference.all_world2pix(*sky, 0)
         x, y = (np.where(there, new, old) for new, old in zip(moved, (x, y), strict=True))
-        blur = max(self.settings.science.fwhm, self.settings.reference.fwhm)
-        return pd.DataFrame({"x": x, "y": y, "radius": length / 2 + 1.5 * blur})
+        blur = 1.5 * max(self.settings.science.fwhm, self.settings.reference.fwhm)
+        return pd.DataFrame({"x": x, "y": y, "radius": length / 2 + blur})
 
     def header(self, name: str) -> fits.Header:
         """Return what a camera would write.
@@ -189,7 +201,7 @@ def draw(seed: int, settings: FieldSettings | None = None) -> Field:
         optics_of(settings.science, settings.shape, streams[1]),
         optics_of(settings.reference, settings.shape, streams[1]),
     )
-    box = _box(settings, pointing)
+    box = pointing.extent(_MARGIN)
     scene = draw_scene(settings.population, box, (exposures[0], optics[0]), (exposures[1], optics[1]), streams[2])
     scene = _described(scene, pointing, exposures, optics)
     views, counts = [], []
@@ -228,22 +240,12 @@ def _shown(counts: Floats, view: View, chance: np.random.Generator, rng: np.rand
 
 
 def _point(settings: FieldSettings, rng: np.random.Generator) -> Pointing:
-    dx, dy = rng.uniform(-settings.dither, settings.dither, 2)
-    angle = rng.uniform(0, 2 * np.pi)
+    dx, dy, angle = *rng.uniform(-settings.dither, settings.dither, 2), rng.uniform(0, 2 * np.pi)
     reference = tangent(settings.centre, settings.shape, settings.pixel_scale, distortion=settings.distortion)
     scale = settings.pixel_scale * settings.zoom
     science = tangent(settings.centre, settings.shape, scale, settings.rotation, (dx, dy), settings.distortion)
     off = settings.misregistration * np.cos(angle), settings.misregistration * np.sin(angle)
     return Pointing(reference, science, off, settings.warp)
-
-
-def _box(settings: FieldSettings, pointing: Pointing) -> tuple[float, float, float, float]:
-    """Return the part of the reference's plane that shines into either frame."""
-    ny, nx = settings.shape
-    x, y = np.array([0.0, nx, nx, 0.0]), np.array([0.0, 0.0, ny, ny])
-    other = pointing.reference.all_world2pix(*pointing.science.all_pix2world(x, y, 0), 0)
-    xs, ys = np.concatenate([x, other[0]]), np.concatenate([y, other[1]])
-    return xs.min() - _MARGIN, xs.max() + _MARGIN, ys.min() - _MARGIN, ys.max() + _MARGIN
 
 
 def _placed(scene: pd.DataFrame, pointing: Pointing) -> tuple[list[tuple[Floats, Floats]], list[Floats]]:

@@ -108,6 +108,15 @@ def test_transients_keep_their_distance_and_their_environment(field):
             assert np.hypot(seen["x"] - row.x, seen["y"] - row.y).min() > 20
 
 
+def test_what_shows_is_told_to_the_scorer(field):
+    shown = field.shown()
+    assert 500 < len(shown) < len(field.sources) and (shown["snr"] > 50).sum() > 50
+    inside = field.sources[["x", "y"]].to_numpy()
+    assert inside.min() > -10 and inside.max() < 1034
+    turned = draw(5, replace(SMALL, rotation=45.0, transients=0)).sources
+    assert turned["x"].min() < -20 and turned["x"].max() > 340  # the corners of the science frame have stars as well
+
+
 def test_the_same_seed_gives_the_same_field():
     one, two, other = draw(4, dirty(SMALL)), draw(4, dirty(SMALL)), draw(5, dirty(SMALL))
     np.testing.assert_array_equal(one.science, two.science)
