@@ -52,7 +52,7 @@ def render(
     _render(image, x, y, flux, *mixtures[0], *mixtures[1], faint)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _render(image, x, y, flux, weight, variance, matrices, own_weight, own_variance, shapes, faint):  # type: ignore[no-untyped-def]
     lost = _LOST / (weight.size * own_weight.size)
     for i in range(x.size):
@@ -77,7 +77,7 @@ def _render(image, x, y, flux, weight, variance, matrices, own_weight, own_varia
                             _add(image, x[i] + _NODES[m], y[i] + _NODES[n], part, cov, reach)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _add(image, x, y, flux, cov, reach):  # type: ignore[no-untyped-def]
     """Add one Gaussian within the ellipse `reach`, each row by a recurrence of two products a pixel."""
     ny, nx = image.shape

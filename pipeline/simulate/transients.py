@@ -76,7 +76,7 @@ def places(
     galaxies = galaxies.iloc[rng.permutation(len(galaxies))]
     wide = galaxies["half_light"] >= 2
     hosts = {"disk": galaxies[wide], "core": galaxies[~wide]}
-    spare = len(hosts["disk"]) // 2
+    spare = 2 * len(hosts["disk"]) // 3
     hosts = {"disk": hosts["disk"][:spare], "core": pd.concat([hosts["core"], hosts["disk"][spare:]])}
     hosts["core"] = hosts["core"].iloc[rng.permutation(len(hosts["core"]))]
     ny, nx = pointing.reference.array_shape
