@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.simulate.optics import Floats, Optics, double_gaussian, moffat
+from pipeline.simulate.optics import Optics
+from pipeline.simulate.profiles import Floats, double_gaussian, moffat
 
 __all__ = ["Exposure", "background", "expose", "noise_of", "optics_of"]
 
@@ -155,6 +156,10 @@ def expose(counts: Floats, exposure: Exposure, rng: np.random.Generator) -> NDAr
     (ny, nx) float32
         Counts, nowhere above saturation.
     """
-    electrons = rng.poisson(np.maximum(counts, 0) * exposure.gain).astype(np.float32)
-    electrons += exposure.read_noise * rng.standard_normal(counts.shape, np.float32)
-    return np.minimum(electrons / np.float32(exposure.gain), np.float32(exposure.saturation))
+    image = np.empty(counts.shape, np.float32)
+    for start in range(0, len(counts), 256):  # large frames are not held several times
+        rows = slice(start, start + 256)
+        image[rows] = rng.poisson(np.maximum(counts[rows], 0) * exposure.gain)
+        image[rows] += exposure.read_noise * rng.standard_normal(image[rows].shape, np.float32)
+    image /= np.float32(exposure.gain)
+    return np.minimum(image, np.float32(exposure.saturation), out=image)

@@ -12,77 +12,20 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from pipeline.images.frame import Bit, Pixels
+from pipeline.simulate.conditions import FieldSettings
+from pipeline.simulate.defects import Defects, damage, passing
+from pipeline.simulate.drawing import render
 from pipeline.simulate.exposure import Exposure, background, expose, noise_of, optics_of
-from pipeline.simulate.optics import Floats, Optics, render
+from pipeline.simulate.optics import Optics
 from pipeline.simulate.pointing import Pointing, tangent
-from pipeline.simulate.scene import Population, draw_scene, light, snr
+from pipeline.simulate.profiles import Floats
+from pipeline.simulate.scene import draw_scene, light, snr
 from pipeline.simulate.transients import View, fluxes, places
 
-__all__ = ["REFERENCE", "SCIENCE", "Field", "FieldSettings", "draw"]
-
-#: The frames of a pair unless others are asked for.
-SCIENCE = Exposure(fwhm=4.0, scale=0.9)
-REFERENCE = Exposure(fwhm=2.5, sky=150.0, gain=6.0, read_noise=4.0, exptime=600.0, mjd=59900.25)
+__all__ = ["Field", "FieldSettings", "draw"]
 
 # Sources this far outside both frames still shine into them, px.
 _MARGIN = 40.0
-
-
-@dataclass(frozen=True)
-class FieldSettings:
-    """What a pair of images shall be like.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Rows and columns of both frames.
-    science, reference : Exposure
-        The frames; the reference is deeper and sharper.
-    population : Population
-        Stars and galaxies.
-    transients : int
-        How many, a third in each environment.
-    snr : tuple of float
-        Limits of S/N_opt.
-    spacing : str
-        ``log`` or ``linear``: in what S/N_opt is uniform.
-    negative : float
-        Share that fade: only in the reference.
-    pixel_scale : float
-        Of the reference, arcsec.
-    zoom : float
-        Pixel scale of the science frame over that.
-    rotation : float
-        Of the science frame against the reference, degrees.
-    dither : float
-        Largest offset of the science frame in x and y, px; drawn at random. 0: the same grid.
-    misregistration, warp : float
-        How far the science frame's WCS is off, px: a shift in a random direction, and a quadratic in the place.
-    distortion : float
-        Of both frames' optics at the edges, px, told in their headers (SIP).
-    centre : tuple of float
-        Degrees.
-    missing : tuple of str
-        Words left out of the headers.
-    """
-
-    shape: tuple[int, int] = (1024, 1024)
-    science: Exposure = SCIENCE
-    reference: Exposure = REFERENCE
-    population: Population = field(default_factory=Population)
-    transients: int = 60
-    snr: tuple[float, float] = (3.0, 10.0)
-    spacing: str = "log"
-    negative: float = 0.0
-    pixel_scale: float = 0.5
-    zoom: float = 1.0
-    rotation: float = 0.0
-    dither: float = 3.0
-    misregistration: float = 0.0
-    warp: float = 0.0
-    distortion: float = 0.0
-    centre: tuple[float, float] = (150.0, 2.2)
-    missing: tuple[str, ...] = ()
 
 
 @dataclass(eq=False)
@@ -105,6 +48,8 @@ class Field:
     sources : pandas.DataFrame
         Stars and galaxies: as of `pipeline.simulate.scene.draw_scene`, and x_sci, y_sci, snr_science, snr_reference,
         saturated.
+    defects : pandas.DataFrame
+        Cosmic rays, bad pixels, trails and movers of both frames, as of `pipeline.simulate.defects.KINDS`.
     science_mask, reference_mask : (ny, nx) uint16
         `pipeline.images.frame.Bit`: which pixels show something else than the sky.
     """
@@ -116,6 +61,7 @@ class Field:
     views: tuple[View, View]
     truth: pd.DataFrame
     sources: pd.DataFrame
+    defects: pd.DataFrame
     science_mask: NDArray[np.uint16] = field(repr=False)
     reference_mask: NDArray[np.uint16] = field(repr=False)
 
@@ -139,6 +85,36 @@ class Field:
         ny, nx = self.settings.shape
         optics = self.views[name == "reference"].optics
         return optics.stamp((nx - 1) / 2 if x is None else x, (ny - 1) / 2 if y is None else y, size)
+
+    def shown(self) -> pd.DataFrame:
+        """Return the stars and galaxies that can be seen in the reference.
+
+        Returns
+        -------
+        pandas.DataFrame
+            x, y (0-based px of the reference), snr (the smaller of those in the two frames; 0 where saturated).
+        """
+        rows = self.sources[self.sources["snr_reference"] > 5]
+        least = rows[["snr_science", "snr_reference"]].min(axis=1).where(~rows["saturated"], 0.0)
+        return rows[["x", "y"]].assign(snr=least).reset_index(drop=True)
+
+    def movers(self) -> pd.DataFrame:
+        """Return asteroids: changes that are real, but no transients.
+
+        Returns
+        -------
+        pandas.DataFrame
+            x, y (0-based px of the reference), radius (px) around all their light.
+        """
+        rows = self.defects[self.defects["kind"] == "mover"]
+        x, y, length = (rows[name].to_numpy(float) for name in ("x", "y", "length"))
+        there = (rows["frame"] == "science").to_numpy()
+        shift = self.pointing.shift
+        sky = self.pointing.science.all_pix2world(x - shift[0], y - shift[1], 0)
+        moved = self.pointing.reference.all_world2pix(*sky, 0)
+        x, y = (np.where(there, new, old) for new, old in zip(moved, (x, y), strict=True))
+        blur = 1.5 * max(self.settings.science.fwhm, self.settings.reference.fwhm)
+        return pd.DataFrame({"x": x, "y": y, "radius": length / 2 + blur})
 
     def header(self, name: str) -> fits.Header:
         """Return what a camera would write.
@@ -185,7 +161,7 @@ class Field:
         -------
         Path
             The folder: science.fits, reference.fits, science_psf.fits, reference_psf.fits, science_mask.fits,
-            reference_mask.fits, truth.parquet, sources.parquet.
+            reference_mask.fits, truth.parquet, sources.parquet, defects.parquet.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -198,6 +174,7 @@ class Field:
             mask.writeto(folder / f"{name}_mask.fits", overwrite=True)
         self.truth.to_parquet(folder / "truth.parquet", index=False)
         self.sources.to_parquet(folder / "sources.parquet", index=False)
+        self.defects.to_parquet(folder / "defects.parquet", index=False)
         return folder
 
 
@@ -217,46 +194,58 @@ def draw(seed: int, settings: FieldSettings | None = None) -> Field:
         Images and truth.
     """
     settings = settings or FieldSettings()
-    streams = [np.random.default_rng(one) for one in np.random.SeedSequence(seed).spawn(6)]
+    streams = [np.random.default_rng(one) for one in np.random.SeedSequence(seed).spawn(7)]
     pointing = _point(settings, streams[0])
     exposures = (settings.science, settings.reference)
-    optics = tuple(optics_of(one, settings.shape, streams[1]) for one in exposures)
-    box = _box(settings, pointing)
+    optics = (
+        optics_of(settings.science, settings.shape, streams[1]),
+        optics_of(settings.reference, settings.shape, streams[1]),
+    )
+    box = pointing.extent(_MARGIN)
     scene = draw_scene(settings.population, box, (exposures[0], optics[0]), (exposures[1], optics[1]), streams[2])
     scene = _described(scene, pointing, exposures, optics)
     views, counts = [], []
     for exposure, blur, place, jacobian in zip(exposures, optics, *_placed(scene, pointing), strict=True):
         sky = background(exposure, settings.shape, streams[3])
         counts.append(sky + light(scene, *place, jacobian, exposure, blur))
-        views.append(View(exposure, blur, sky, noise_of(counts[-1], exposure)))
+        views.append(View(exposure, blur, sky.astype(np.float32), noise_of(counts[-1], exposure).astype(np.float32)))
     truth = _transients(settings, scene, pointing, (views[0], views[1]), streams[4])
     _add(counts, truth, views)
-    images = [expose(light_, one, streams[5]) for light_, one in zip(counts, exposures, strict=True)]
-    masks = [
-        np.where(i >= e.saturation, np.uint16(Bit.SATURATED), np.uint16(0))
-        for i, e in zip(images, exposures, strict=True)
-    ]
-    inside = _visible(scene, settings.shape)
-    return Field(settings, *images, pointing, (views[0], views[1]), truth, scene[inside].reset_index(drop=True), *masks)
+    images, defects = zip(
+        *(_shown(*one, streams[5], streams[6]) for one in zip(counts, views, strict=True)), strict=True
+    )
+    tables = [one.table(name) for one, name in zip(defects, ("science", "reference"), strict=True)]
+    return Field(
+        settings,
+        images[0],
+        images[1],
+        pointing,
+        (views[0], views[1]),
+        truth,
+        scene[_visible(scene, settings.shape)].reset_index(drop=True),
+        pd.concat(tables, ignore_index=True),
+        defects[0].mask,
+        defects[1].mask,
+    )
+
+
+def _shown(counts: Floats, view: View, chance: np.random.Generator, rng: np.random.Generator) -> tuple[Pixels, Defects]:
+    """Expose a frame, with what passes before it and what its detector adds."""
+    defects = Defects(np.zeros(counts.shape, np.uint16), [])
+    passing(counts, view.exposure, view.optics, rng, defects)
+    image = expose(counts, view.exposure, chance)
+    damage(image, view.exposure, rng, defects)
+    defects.mask[image >= view.exposure.saturation] |= np.uint16(Bit.SATURATED)
+    return image, defects
 
 
 def _point(settings: FieldSettings, rng: np.random.Generator) -> Pointing:
-    dx, dy = rng.uniform(-settings.dither, settings.dither, 2)
-    angle = rng.uniform(0, 2 * np.pi)
+    dx, dy, angle = *rng.uniform(-settings.dither, settings.dither, 2), rng.uniform(0, 2 * np.pi)
     reference = tangent(settings.centre, settings.shape, settings.pixel_scale, distortion=settings.distortion)
     scale = settings.pixel_scale * settings.zoom
     science = tangent(settings.centre, settings.shape, scale, settings.rotation, (dx, dy), settings.distortion)
     off = settings.misregistration * np.cos(angle), settings.misregistration * np.sin(angle)
     return Pointing(reference, science, off, settings.warp)
-
-
-def _box(settings: FieldSettings, pointing: Pointing) -> tuple[float, float, float, float]:
-    """Return the part of the reference's plane that shines into either frame."""
-    ny, nx = settings.shape
-    x, y = np.array([0.0, nx, nx, 0.0]), np.array([0.0, 0.0, ny, ny])
-    other = pointing.reference.all_world2pix(*pointing.science.all_pix2world(x, y, 0), 0)
-    xs, ys = np.concatenate([x, other[0]]), np.concatenate([y, other[1]])
-    return xs.min() - _MARGIN, xs.max() + _MARGIN, ys.min() - _MARGIN, ys.max() + _MARGIN
 
 
 def _placed(scene: pd.DataFrame, pointing: Pointing) -> tuple[list[tuple[Floats, Floats]], list[Floats]]:
@@ -274,7 +263,7 @@ def _described(
     for name, exposure, blur in zip(("science", "reference"), exposures, optics, strict=True):
         flux = scene["flux"].to_numpy() * exposure.scale
         scene[f"snr_{name}"] = snr(flux, scene["half_light"].to_numpy(), blur, exposure)
-        peak = blur.stamp(*(size / 2 for size in blur.shape), 9).max()
+        peak = blur.stamp(blur.shape[1] / 2, blur.shape[0] / 2, 9).max()
         scene["saturated"] |= (scene["kind"] == "star") & (flux * peak * 1.1 > exposure.saturation - exposure.sky)
     return scene
 

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import fft
 
-from pipeline.simulate.optics import Floats
+from pipeline.simulate.profiles import Floats
 
 __all__ = ["WINDOW", "flux_at", "weights"]
 

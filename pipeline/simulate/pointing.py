@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from astropy.wcs import WCS, Sip
 
-from pipeline.simulate.optics import Floats
+from pipeline.simulate.profiles import Floats
 
 __all__ = ["Pointing", "tangent"]
 
@@ -83,6 +83,29 @@ class Pointing:
     science: WCS
     shift: tuple[float, float] = (0.0, 0.0)
     warp: float = 0.0
+
+    def extent(self, margin: float) -> tuple[float, float, float, float]:
+        """Return the part of the reference's plane that shines into either frame.
+
+        Parameters
+        ----------
+        margin : float
+            How far sources beyond the edges shine, px.
+
+        Returns
+        -------
+        tuple of float
+            Least and largest x, least and largest y, px of the reference.
+        """
+        xs, ys = [], []
+        for wcs in (self.reference, self.science):
+            ny, nx = wcs.array_shape
+            sky = wcs.all_pix2world(np.array([0.0, nx, nx, 0.0]), np.array([0.0, 0.0, ny, ny]), 0)
+            x, y = self.reference.all_world2pix(*sky, 0)
+            xs.append(x)
+            ys.append(y)
+        x, y = np.concatenate(xs), np.concatenate(ys)
+        return float(x.min() - margin), float(x.max() + margin), float(y.min() - margin), float(y.max() + margin)
 
     def to_science(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
         """Return where light really falls.

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from pipeline.simulate.drawing import render
 from pipeline.simulate.exposure import Exposure
-from pipeline.simulate.optics import DEVAUCOULEURS, EXPONENTIAL, Floats, Optics, ellipse, render, stretched
+from pipeline.simulate.optics import Optics, ellipse, stretched
+from pipeline.simulate.profiles import DEVAUCOULEURS, EXPONENTIAL, Floats
 
 __all__ = ["Population", "area", "draw_scene", "light", "snr"]
 
@@ -116,8 +118,9 @@ def draw_scene(
     # The flux whose noise is the background's alone, in counts of the scene.
     noise = reference[0].sky / reference[0].gain + (reference[0].read_noise / reference[0].gain) ** 2
     unit = np.sqrt(noise * area(reference[1])) / reference[0].scale
-    full = science[0].saturation / science[0].scale / _peak(science[1], np.zeros(1))
-    half_light = np.exp(rng.uniform(*np.log(population.half_light), count)) * ~star
+    full = science[0].saturation / science[0].scale / float(_peak(science[1], np.zeros(1))[0])
+    half_light = population.half_light[0] * (population.half_light[1] / population.half_light[0]) ** rng.random(count)
+    half_light = np.where(star, 0.0, half_light)
     chance = rng.random(count)
     flux = np.where(
         star,

@@ -7,10 +7,13 @@ import pandas as pd
 from scipy.ndimage import map_coordinates
 from scipy.spatial import cKDTree
 
+from pipeline.images.frame import Pixels
+from pipeline.simulate.drawing import render
 from pipeline.simulate.exposure import Exposure
 from pipeline.simulate.limit import WINDOW, flux_at, weights
-from pipeline.simulate.optics import Floats, Optics, render, stretched
+from pipeline.simulate.optics import Optics, stretched
 from pipeline.simulate.pointing import Pointing
+from pipeline.simulate.profiles import Floats
 
 __all__ = ["ENVIRONMENTS", "View", "fluxes", "places"]
 
@@ -31,16 +34,16 @@ class View:
         Its settings.
     optics : Optics
         Its blur.
-    sky : (ny, nx) float64
+    sky : (ny, nx) float32
         Counts of the sky alone.
-    variance : (ny, nx) float64
+    variance : (ny, nx) float32
         Of every pixel, all sources included, counts².
     """
 
     exposure: Exposure
     optics: Optics
-    sky: Floats
-    variance: Floats
+    sky: Pixels
+    variance: Pixels
 
 
 def places(
@@ -73,7 +76,7 @@ def places(
     galaxies = galaxies.iloc[rng.permutation(len(galaxies))]
     wide = galaxies["half_light"] >= 2
     hosts = {"disk": galaxies[wide], "core": galaxies[~wide]}
-    spare = len(hosts["disk"]) // 2
+    spare = 2 * len(hosts["disk"]) // 3
     hosts = {"disk": hosts["disk"][:spare], "core": pd.concat([hosts["core"], hosts["disk"][spare:]])}
     hosts["core"] = hosts["core"].iloc[rng.permutation(len(hosts["core"]))]
     ny, nx = pointing.reference.array_shape
@@ -156,7 +159,10 @@ def fluxes(truth: pd.DataFrame, pointing: Pointing, science: View, reference: Vi
     truth["ra"], truth["dec"] = pointing.reference.all_pix2world(x, y, 0)
     jacobian = pointing.jacobian(x, y)
     matrices = (
-        stretched(science.optics.matrices(*truth[["x_sci", "y_sci"]].to_numpy().T), np.linalg.inv(jacobian)),
+        stretched(
+            science.optics.matrices(*truth[["x_sci", "y_sci"]].to_numpy().T),
+            np.asarray(np.linalg.inv(jacobian), np.float64),
+        ),
         reference.optics.matrices(x, y),
     )
     truth["flux"] = [
@@ -197,5 +203,5 @@ def _stamp(view: View, matrix: Floats, x: float, y: float) -> Floats:
     return image
 
 
-def _sampled(image: Floats, y: Floats, x: Floats) -> Floats:
-    return np.asarray(map_coordinates(image, [y, x], order=1, mode="nearest"))
+def _sampled(image: Pixels, y: Floats, x: Floats) -> Floats:
+    return np.asarray(map_coordinates(image, [y, x], np.float64, order=1, mode="nearest"))
