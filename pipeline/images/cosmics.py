@@ -1,0 +1,66 @@
+"""Cosmic rays: L.A.Cosmic (van Dokkum 2001, PASP 113, 1420) by astroscrappy, with the cores of sharp stars kept."""
+
+import astroscrappy
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.images.frame import Pixels
+
+__all__ = ["cosmic_rays"]
+
+_SHARP = 2.5  # px
+
+
+def cosmic_rays(
+    data: Pixels,
+    variance: Pixels,
+    mask: NDArray[np.bool_],
+    fwhm: float | None,
+    sigclip: float = 5.0,
+    objlim: float = 5.0,
+    saturation: float | None = None,
+) -> NDArray[np.bool_]:
+    """Return where cosmic rays have hit.
+
+    Parameters
+    ----------
+    data, variance : (ny, nx) float32
+        Sky-subtracted counts, and their variance.
+    mask : (ny, nx) bool
+        Pixels to leave out.
+    fwhm : float or None
+        Of stars, px; None if unknown.
+    sigclip : float
+        Laplacian over noise of a hit.
+    objlim : float
+        Laplacian over fine structure of a hit; grown where stars are sharp.
+    saturation : float, optional
+        Level over which nothing is told apart, counts over the sky.
+
+    Returns
+    -------
+    (ny, nx) bool
+        True where hit.
+    """
+    width = fwhm or _SHARP
+    # A star sharper than 2.5 px is as sharp as a hit: what is left to tell them apart is the PSF itself.
+    sharp = width < _SHARP
+    contrast = objlim * max(1.0, (_SHARP / width) ** 2)
+    found, _ = astroscrappy.detect_cosmics(
+        np.ascontiguousarray(data),
+        inmask=mask,
+        invar=np.ascontiguousarray(variance),
+        sigclip=sigclip,
+        sigfrac=0.3,
+        objlim=contrast,
+        gain=1.0,
+        readnoise=1.0,
+        satlevel=np.float32(saturation) if saturation else np.float32(3e38),
+        niter=3,
+        cleantype="medmask",
+        fsmode="convolve" if sharp else "median",
+        psfmodel="gauss",
+        psffwhm=max(width, 1.2),
+        psfsize=7,
+    )
+    return np.asarray(found, bool)
