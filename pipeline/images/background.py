@@ -2,8 +2,8 @@
 
 import numpy as np
 import sep
-from scipy import ndimage
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from pipeline.images.frame import Pixels
 

@@ -14,12 +14,13 @@ from pipeline.images.estimates import Census
 from pipeline.images.frame import UNUSABLE, Bit, Facts, Frame, Pixels
 from pipeline.images.reading import ImageFile
 from pipeline.images.sources import detect, width_of_stars
+from pipeline.images.trails import Coarse, Trail
 from pipeline.images.variance import grown, variance
 from pipeline.settings import ImageSettings
 
 __all__ = ["Band", "Exposure"]
 
-_WINDOW = 1536  # side of the part in which the width of stars is measured, px
+_WINDOWS = (768, 2048)  # side of the part in which the width of stars is measured, px; more where that has no stars
 
 
 @dataclass
@@ -64,6 +65,8 @@ class Exposure:
         Median sky level, counts.
     subtracted : bool
         The sky was subtracted before.
+    trails : list of Trail
+        Trails of satellites.
     notes : list of str
         What is doubtful.
 
@@ -91,6 +94,7 @@ class Exposure:
         self.level = 0.0
         self.empty: float | None = None
         self.rays_marked = False
+        self.trails: list[Trail] = []
         survey = self.told.survey
         self._error = self.file.companion(self.number, survey.error)
         self._quality = self.file.companion(self.number, survey.quality)
@@ -127,13 +131,13 @@ class Exposure:
             return poisson_sky(data, unusable, self.settings.mesh)
         return sky(data, unusable, self.settings.mesh)
 
-    def survey(self, band: int) -> Census:
+    def survey(self, band: int) -> None:
         """Go through the image once, and complete its facts.
 
         Parameters
         ----------
         band : int
-            Rows at a time.
+            Rows at a time, a multiple of 64.
 
         Raises
         ------
@@ -141,6 +145,7 @@ class Exposure:
             If no pixel is finite, or all are equal.
         """
         census = Census()
+        coarse = Coarse(self.shape) if self.settings.trails and self.facts.unit != "photon" else None
         ny, _ = self.shape
         for y0 in range(0, ny, band):
             y1 = min(y0 + band, ny)
@@ -149,7 +154,10 @@ class Exposure:
             census.count(data, good)
             self.rays_marked |= bool((mask & np.uint16(Bit.COSMIC_RAY)).any())
             if good.mean() > 0.02:
-                census.measure(*self._sky(data, mask))
+                level, rms = self._sky(data, mask)
+                census.measure(level, rms)
+                if coarse is not None:
+                    coarse.add(_excess(data, level, rms), (mask & np.uint16(UNUSABLE)) == 0, y0)
         if not census.finite or not census.levels:
             raise Rejected(Reason.ALL_NAN, f"{census.finite} of {census.pixels} pixels hold a number")
         if census.low == census.high or (census.rms == 0 and self.facts.unit != "photon"):
@@ -159,7 +167,9 @@ class Exposure:
         self.empty = census.empty_value()
         self._complete(census)
         self._measure_width()
-        return census
+        self.trails = coarse.trails() if coarse is not None else []
+        if self.trails:
+            self.notes.append(f"{len(self.trails)} trails masked")
 
     def _complete(self, census: Census) -> None:
         """Fill in what the header does not tell."""
@@ -186,16 +196,22 @@ class Exposure:
 
     def _measure_width(self) -> None:
         """Measure the width of stars near the middle: what a cosmic ray is depends on it."""
+        for side in _WINDOWS:
+            self.fwhm = self._width_within(side)
+            if self.fwhm is not None or side >= max(self.shape):
+                return
+
+    def _width_within(self, side: int) -> float | None:
         ny, nx = self.shape
-        y0, x0 = max(0, (ny - _WINDOW) // 2), max(0, (nx - _WINDOW) // 2)
-        data, mask = self._raw(y0, min(ny, y0 + _WINDOW))
-        data, mask = data[:, x0 : x0 + _WINDOW].copy(), mask[:, x0 : x0 + _WINDOW].copy()
+        y0, x0 = max(0, (ny - side) // 2), max(0, (nx - side) // 2)
+        data, mask = self._raw(y0, min(ny, y0 + side))
+        data, mask = data[:, x0 : x0 + side].copy(), mask[:, x0 : x0 + side].copy()
         level, rms = self._sky(data, mask)
         if self.facts.saturation is not None:
             calibrate.mark(mask, data >= self.facts.saturation, Bit.SATURATED)
         calibrate.fill(data, level, mask)
         frame = Frame(data, variance(data, level, rms, self.facts.gain), mask, self.wcs, self.facts)
-        self.fwhm, _ = width_of_stars(frame, level, detect(frame, level, rms, 8.0))
+        return width_of_stars(frame, level, detect(frame, level, rms, 8.0))[0]
 
     def band(self, y0: int, y1: int) -> Band:
         """Return rows `y0` to `y1`, masked and filled; `survey` comes first."""
@@ -205,6 +221,8 @@ class Exposure:
         calibrate.mark(mask, calibrate.dilated(full, self.settings.grow), Bit.SATURATED)
         if self._quality is None:
             calibrate.mark(mask, calibrate.odd_pixels(data, level, rms, self.fwhm) & ~full, Bit.HOT)
+        for trail in self.trails:
+            calibrate.mark(mask, trail.mask(_excess(data, level, rms), y0, self.settings.grow), Bit.TRAIL)
         error = None if self._error is None else self._error.counts(y0, y1) * np.float32(self.told.scale)
         spread = variance(data, level, rms, self.facts.gain, error)
         if self._looks_for_rays:
@@ -228,3 +246,7 @@ class Exposure:
     @property
     def _looks_for_rays(self) -> bool:
         return self.settings.cosmic_rays and not self.told.combined and not self.rays_marked
+
+
+def _excess(data: Pixels, level: Pixels, rms: Pixels) -> Pixels:
+    return np.asarray((data - level) / np.maximum(rms, np.float32(1e-20)), np.float32)

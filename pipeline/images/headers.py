@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from astropy.time import Time
 
@@ -149,7 +150,7 @@ def read(cards: Cards) -> Told:
         unit=unit,
         estimated=tuple(fact for fact, _ in doubts),
     )
-    told = {name: value for name, value in numbers.items() if value is not None}
+    told: dict[str, Any] = {name: value for name, value in numbers.items() if value is not None}
     combined = survey.combined or (words.number("combined", 1, 1e6) or 0) > 1 or _is_drizzled(cards)
     steps = frozenset(s for s in ("bias", "dark", "flat") if survey.calibrated or words.done(s))
     missing = frozenset(numbers.keys() - told.keys())
@@ -247,8 +248,7 @@ def _start(words: _Words) -> tuple[float | None, list[tuple[str, str]]]:
         found = [number]
     if not found and (jd := words.number("jd_start", 2.43e6, 2.49e6)) is not None:
         found = [jd - 2400000.5]
-    named = [_mjd_named(text) for text in words.texts("exposure_name")]
-    named = [mjd for mjd in named if mjd is not None]
+    named = [mjd for text in words.texts("exposure_name") if (mjd := _mjd_named(text)) is not None]
     if named and (not found or abs(named[0] - found[0]) > 0.1):
         text = f"the exposure's name says MJD {named[0]:.5f}" + (f", the date {found[0]:.5f}" if found else "")
         return named[0], [("mjd_mid", text)]

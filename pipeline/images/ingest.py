@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from catalogs import write
 from catalogs.folder import Folder
@@ -214,7 +215,11 @@ class IngestImages(Stage):
             band = exposure.band(low, high)
             core = slice(y0 - low, y1 - low)
             frame = band.frame
-            arrays = {"data": frame.data[core], "variance": frame.variance[core], "mask": frame.mask[core]}
+            arrays: dict[str, NDArray[Any]] = {
+                "data": frame.data[core],
+                "variance": frame.variance[core],
+                "mask": frame.mask[core],
+            }
             objects += stores.write(self.workspace, path, part, arrays)
             unusable += int(np.count_nonzero(arrays["mask"] & np.uint16(UNUSABLE)))
             noises.append(band.rms[core][8::16, 8::16].ravel())

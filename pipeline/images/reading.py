@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 from astropy.io import fits
@@ -236,7 +236,7 @@ def _check_first(first: bytes) -> None:
         raise Rejected(Reason.NOT_FITS, f"begins with {printable(begins)}")
 
 
-def _copied(source: Source, target: BinaryIO | None, packed: bool, limit: int) -> str:
+def _copied(source: Source, target: IO[bytes] | None, packed: bool, limit: int) -> str:
     """Return the checksum of a file as stored, and write its FITS bytes to `target` on the way."""
     digest, unpacker = hashlib.sha256(), _Unpacker(limit)
     for start in range(0, source.size, _CHUNK):
@@ -311,7 +311,7 @@ def _scan(path: str) -> None:
     raise Rejected(Reason.ABSURD_SIZE, f"more than {_MAX_HDUS} extensions")
 
 
-def _header(file: BinaryIO, start: int) -> Header:
+def _header(file: IO[bytes], start: int) -> Header:
     cards: dict[bytes, bytes] = {}
     raw = []
     file.seek(start)

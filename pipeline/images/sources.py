@@ -1,21 +1,22 @@
 """Sources of an image: where, how bright, how wide, and which are stars."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import sep
 from numpy.typing import NDArray
-from scipy import optimize
 
 from pipeline.images.frame import Bit, Frame, Pixels
 
-__all__ = ["COLUMNS", "classify", "detect", "width_of_stars"]
+__all__ = ["COLUMNS", "classify", "detect", "moffat_widths", "width_of_stars"]
 
 COLUMNS = (
     "x", "y", "flux", "flux_err", "peak", "fwhm", "ellipticity", "theta", "snr", "mask", "is_star",
 )  # fmt: skip
 
 _KERNEL = np.outer([1, 2, 1], [1, 2, 1]) / 16.0
-_FITTED = 60
+_FITTED = 40
 _MIN_STARS = 3
 _BOX = 3.0  # half side of the box a profile is fitted in, half-light diameters
 _APERTURE = 2.0  # radius, half-light diameters
@@ -74,7 +75,7 @@ def detect(frame: Frame, level: Pixels, rms: Pixels, threshold: float = 5.0) -> 
     return table[good].sort_values(["y", "x"], ignore_index=True).astype(_TYPES)
 
 
-_TYPES = {name: "float64" for name in COLUMNS} | {"mask": "int32", "is_star": "bool"}
+_TYPES = dict.fromkeys(COLUMNS, "float64") | {"mask": "int32", "is_star": "bool"}
 
 
 def _bits(
@@ -160,38 +161,68 @@ def width_of_stars(frame: Frame, level: Pixels, table: pd.DataFrame) -> tuple[fl
     alike = bright[np.abs(np.log(bright["fwhm"] / mode)) < 0.2]
     stars = alike.sort_values(["snr", "y", "x"], ascending=False).head(_FITTED)
     reach = int(np.ceil(_BOX / 2 * mode)) + 2
-    widths = [_fitted(frame, level, star.x, star.y, mode, reach) for star in stars.itertuples()]
-    widths = [width for width in widths if width is not None]
+    boxes = [box for star in stars.itertuples() if (box := _box(frame, level, star.x, star.y, reach)) is not None]
+    if len(boxes) < _MIN_STARS:
+        return None, len(boxes)
+    data, error = (np.stack(planes) for planes in zip(*boxes, strict=True))
+    widths = moffat_widths(data, error, float(mode))
+    widths = widths[np.isfinite(widths)]
     return (float(np.median(widths)), len(widths)) if len(widths) >= _MIN_STARS else (None, len(widths))
 
 
-def _fitted(frame: Frame, level: Pixels, x: float, y: float, width: float, reach: int) -> float | None:
-    """Return the FWHM of a Moffat profile, integrated over pixels, fitted to a star; None if it does not fit."""
+def _box(frame: Frame, level: Pixels, x: float, y: float, reach: int) -> tuple[Any, Any] | None:
+    """Return counts over the sky and their errors around a star; None if it is too near the edge."""
     column, row = round(x), round(y)
     ny, nx = frame.shape
     if not (reach <= column < nx - reach and reach <= row < ny - reach):
         return None
     box = (slice(row - reach, row + reach + 1), slice(column - reach, column + reach + 1))
-    data = (frame.data[box] - level[box]).astype(float)
-    error = np.sqrt(frame.variance[box].astype(float))
-    v, u = np.mgrid[-reach : reach + 1, -reach : reach + 1].astype(float)
+    return (frame.data[box] - level[box]).astype(float), np.sqrt(frame.variance[box].astype(float))
+
+
+def moffat_widths(data: NDArray[np.float64], error: NDArray[np.float64], width: float) -> NDArray[np.float64]:
+    """Return the FWHM of round Moffat profiles, as the pixels sample them, fitted to stars; NaN if one does not fit.
+
+    All stars are fitted at once, by Levenberg and Marquardt's method, for brightness, width, wings, place and sky.
+
+    Parameters
+    ----------
+    data, error : (n, m, m) float64
+        Counts over the sky and their errors, a star near the middle of each box.
+    width : float
+        About the FWHM, px.
+    """
+    n, m, _ = data.shape
+    grid = np.arange(m) - m // 2.0
+    v, u = (g.ravel() for g in np.meshgrid(grid, grid, indexing="ij"))
+    data, weight = data.reshape(n, -1), 1 / error.reshape(n, -1)
+    p = np.zeros((n, 6))
+    p[:, 0] = np.maximum(data.max(1), 1e-3)
+    p[:, 1], p[:, 2] = np.log(max(width * 0.9, 1.0)), np.log(2.0)
 
     def residual(p: NDArray[np.float64]) -> NDArray[np.float64]:
-        alpha2 = np.exp(2 * p[1]) / (2 ** (1 / p[2]) - 1) / 4
-        # Pixel and sub-pixel centres (Simpson's rule in one step): sharp stars vary within a pixel.
-        model = sum(w * (1 + ((u - p[3] - du) ** 2 + (v - p[4] - dv) ** 2) / alpha2) ** -p[2] for dv, du, w in _NODES)
-        return ((p[0] * model + p[5] - data) / error).ravel()
+        a, f, b, x, y, sky = (p[:, k, None] for k in range(6))
+        beta = 1 + np.exp(b)
+        alpha2 = np.exp(2 * f) / (2 ** (1 / beta) - 1) / 4
+        return (a * (1 + ((u - x) ** 2 + (v - y) ** 2) / alpha2) ** -beta + sky - data) * weight
 
-    start = np.array([data[reach, reach], np.log(max(width * 0.9, 1.0)), 3.0, x - column, y - row, 0.0])
-    low = [0, np.log(0.5), 1.2, -2, -2, -np.inf]
-    high = [np.inf, np.log(50), 20, 2, 2, np.inf]
-    try:
-        fit = optimize.least_squares(residual, start, bounds=(low, high), max_nfev=30, x_scale="jac")
-    except (ValueError, np.linalg.LinAlgError):
-        return None
-    return float(np.exp(fit.x[1])) if np.isfinite(fit.x).all() else None
-
-
-_NODES = [
-    (dv, du, wv * wu / 36) for dv, wv in ((-0.5, 1), (0, 4), (0.5, 1)) for du, wu in ((-0.5, 1), (0, 4), (0.5, 1))
-]
+    damping, now = np.full(n, 1e-2), residual(p)
+    for _ in range(25):
+        step = np.maximum(np.abs(p), 1e-2) * 1e-6
+        slopes = [(residual(p + step * (np.arange(6) == k)) - now) / step[:, k, None] for k in range(6)]
+        jac = np.stack(slopes, axis=-1)
+        normal = jac.transpose(0, 2, 1) @ jac
+        diagonal = np.einsum("nkk->nk", normal)
+        diagonal += damping[:, None] * diagonal + 1e-12
+        move = np.linalg.solve(normal, (jac.transpose(0, 2, 1) @ now[..., None]))[..., 0]
+        tried = p - move
+        # Beyond these no star of ours is: wings from β = 1.2 to 20, a place within 2 px, a width within a factor of 3.
+        tried[:, 1] = np.clip(tried[:, 1], np.log(width / 3), np.log(width * 3))
+        tried[:, 2] = np.clip(tried[:, 2], np.log(0.2), np.log(19.0))
+        tried[:, 3:5] = np.clip(tried[:, 3:5], -2, 2)
+        new = residual(tried)
+        better = (new**2).sum(1) < (now**2).sum(1)
+        p, now = np.where(better[:, None], tried, p), np.where(better[:, None], new, now)
+        damping = np.clip(np.where(better, damping / 5, damping * 5), 1e-9, 1e9)
+    inside = (p[:, 0] > 0) & (np.abs(p[:, 3:5]) < 1.99).all(1) & (np.abs(p[:, 1] - np.log(width)) < np.log(2.9))
+    return np.where(inside, np.exp(p[:, 1]), np.nan)
