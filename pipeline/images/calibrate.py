@@ -12,12 +12,14 @@ from pipeline.images.headers import Told
 from pipeline.images.reading import Plane
 from pipeline.images.surveys import Survey
 
-__all__ = ["References", "dilated", "fill", "filled", "mark", "odd_pixels", "quality", "saturated"]
+__all__ = ["References", "dilated", "edges", "fill", "filled", "mark", "odd_pixels", "quality", "saturated"]
 
 Mask = NDArray[np.uint16]
 
 #: Bits whose pixels keep their value: a saturated core filled with sky would be a hole in a star.
 _KEPT = Bit.SATURATED
+
+_BLOCK = 8
 
 _CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], bool)
 
@@ -158,6 +160,31 @@ def odd_pixels(data: Pixels, level: Pixels, rms: Pixels, fwhm: float | None) -> 
         hot = (sides.mean(0) < share * peak) & (sides.max(0) < 1.5 * share * peak)
         found[y[hot], x[hot]] = True
     return found
+
+
+def edges(data: Pixels, level: Pixels, rms: Pixels) -> NDArray[np.bool_]:
+    """Return parts at the border of a frame that are noise: blocks with many pixels far below the sky.
+
+    A vignetted corner divided by its flat, or rows beyond the detector, are as far below the sky as over it; nothing
+    on the sky is.
+
+    Parameters
+    ----------
+    data, level, rms : (ny, nx) float32
+        Counts, sky level and noise.
+    """
+    low = (level - data) > 4 * rms
+    found = np.zeros(data.shape, bool)
+    if low.mean() < 1e-3:
+        return found
+    rows, columns = (np.arange(0, size, _BLOCK) for size in data.shape)
+    count = np.add.reduceat(np.add.reduceat(low.astype(np.int32), rows, 0), columns, 1)
+    blocks = count > 0.08 * _BLOCK**2
+    border = np.ones(blocks.shape, bool)
+    border[1:-1, 1:-1] = False
+    blocks = ndimage.binary_propagation(blocks & border, np.ones((3, 3), bool), mask=blocks)
+    blocks = ndimage.binary_dilation(blocks, np.ones((3, 3), bool))
+    return np.repeat(np.repeat(blocks, _BLOCK, 0), _BLOCK, 1)[: data.shape[0], : data.shape[1]]
 
 
 def mark(mask: Mask, where: NDArray[np.bool_], bit: Bit) -> None:

@@ -10,6 +10,7 @@ __all__ = ["cosmic_rays"]
 
 _SHARP, _UNKNOWN = 2.5, 2.0  # px
 _SHARP_SHARE = 0.4
+_BORDER = 8
 
 
 def cosmic_rays(
@@ -49,10 +50,12 @@ def cosmic_rays(
     width = fwhm or _UNKNOWN
     sharp = width < _SHARP
     contrast = objlim * (_SHARP_SHARE if sharp else 1.0)
+    # Its median filters stop short of the edge, where every star would be a hit.
+    wide = {"pad_width": _BORDER, "mode": "symmetric"}
     found, _ = astroscrappy.detect_cosmics(
-        np.ascontiguousarray(data),
-        inmask=mask,
-        invar=np.ascontiguousarray(variance),
+        np.pad(data, **wide),
+        inmask=np.pad(mask, **wide),
+        invar=np.pad(variance, **wide),
         sigclip=sigclip,
         sigfrac=0.3,
         objlim=contrast,
@@ -66,4 +69,4 @@ def cosmic_rays(
         psffwhm=max(width, 1.2),
         psfsize=7,
     )
-    return np.asarray(found, bool)
+    return np.array(found[_BORDER:-_BORDER, _BORDER:-_BORDER], bool)

@@ -217,6 +217,10 @@ class Exposure:
         """Return rows `y0` to `y1`, masked and filled; `survey` comes first."""
         data, mask = self._raw(y0, y1)
         level, rms = self._sky(data, mask)
+        noisy = calibrate.edges(data, level, rms)
+        if noisy.any():
+            calibrate.mark(mask, noisy, Bit.EDGE)
+            level, rms = self._sky(data, mask)
         full = calibrate.saturated(data, level, rms, self.facts.saturation, mask)
         calibrate.mark(mask, calibrate.dilated(full, self.settings.grow), Bit.SATURATED)
         if self._quality is None:

@@ -44,7 +44,7 @@ class Told:
     applied : frozenset of str
         Steps done already: ``bias``, ``dark``, ``flat``.
     combined : bool
-        Made of several exposures.
+        Made of several exposures in a way that leaves out cosmic rays.
     scale : float
         Factor that turns the pixels into counts over the whole exposure.
     sky : float
@@ -151,7 +151,7 @@ def read(cards: Cards) -> Told:
         estimated=tuple(fact for fact, _ in doubts),
     )
     told: dict[str, Any] = {name: value for name, value in numbers.items() if value is not None}
-    combined = survey.combined or (words.number("combined", 1, 1e6) or 0) > 1 or _is_drizzled(cards)
+    combined = survey.combined or _is_median(cards)
     steps = frozenset(s for s in ("bias", "dark", "flat") if survey.calibrated or words.done(s))
     missing = frozenset(numbers.keys() - told.keys())
     sky = words.number("sky", 0, 1e9) or 0.0
@@ -165,8 +165,12 @@ def _positive(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
 
 
-def _is_drizzled(cards: Cards) -> bool:
-    return str(cards.get("DRIZCORR", "")).upper() == "COMPLETE" or _positive(cards.get("NDRIZIM"))
+def _is_median(cards: Cards) -> bool:
+    """Return whether exposures were combined in a way that leaves out cosmic rays: a mere number of them does not."""
+    if str(cards.get("DRIZCORR", "")).upper() == "COMPLETE" or _positive(cards.get("NDRIZIM")):
+        return True
+    how = " ".join(str(cards.get(key, "")) for key in ("COAD_ALG", "COMBINET", "COMBTYPE", "COMBINE", "COMBMETH"))
+    return bool(re.search(r"median|clip|reject", how, re.IGNORECASE))
 
 
 def _unit(survey: Survey, cards: Cards, exptime: float | None) -> tuple[str, float, list[str]]:

@@ -157,6 +157,8 @@ class Coarse:
     def trails(self) -> list[Trail]:
         """Return the trails of the image."""
         weight = (self.count > 0.5 * self.count.max()).astype(np.float32)
+        # What runs along the border is a border.
+        weight[[0, -1]] = weight[:, [0, -1]] = 0
         with np.errstate(all="ignore"):
             value = np.where(weight > 0, self.total / np.sqrt(self.count), 0)
         kept = value[weight > 0]
@@ -219,7 +221,7 @@ def _brightest(value: Plane, weight: Plane) -> tuple[float, float, float, float]
 
 
 def _radon(plane: Plane) -> Plane:
-    """Return sums along lines that rise by 0 … n − 1 rows over all n columns (a power of two): [rise, first row + n]."""
+    """Return sums along lines that rise by 0 … n − 1 rows over n columns, a power of two: [rise, first row + n]."""
     rows, columns = plane.shape
     size = 1 << (columns - 1).bit_length()
     height = rows + 2 * size

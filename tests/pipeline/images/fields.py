@@ -77,7 +77,7 @@ def field(
     for _ in range(rays):
         a, b, t = rng.uniform(5, nx - 6), rng.uniform(5, ny - 6), rng.uniform(0, np.pi)
         for s in np.arange(0, rng.exponential(4) + 1, 0.5):
-            c, r = int(round(a + s * np.cos(t))), int(round(b + s * np.sin(t)))
+            c, r = round(a + s * np.cos(t)), round(b + s * np.sin(t))
             if 0 <= c < nx and 0 <= r < ny and not hit[r, c]:
                 data[r, c] += rng.uniform(12, 80) * noise
                 hit[r, c] = True
