@@ -18,6 +18,7 @@ from pipeline.errors import UsageError
 __all__ = [
     "CalibrationSettings",
     "CompletenessSettings",
+    "ImageSettings",
     "IngestSettings",
     "PreprocessSettings",
     "ReportSettings",
@@ -32,7 +33,7 @@ __all__ = [
 
 #: Tables of a settings file, one a step.
 SECTIONS = ("ingest", "preprocess", "training", "rehearsal", "train", "calibration", "score", "systems", "completeness",
-            "report")  # fmt: skip
+            "report", "images")  # fmt: skip
 
 
 def digest(value: Any) -> str:
@@ -183,3 +184,23 @@ class ReportSettings(Settings):
 
     threshold: float | None = Field(None, ge=0, le=1, description="p_eb of a candidate; None: the catalogue's own")
     pages: int = Field(200, ge=0, description="vetting pages of at most so many candidates, by rank; 0: none")
+
+
+class ImageSettings(Settings):
+    """Survey images → stores with variance and mask."""
+
+    # It chooses files and changes no byte of what is made of them.
+    pattern: str = Field(
+        "*.fits*,*.fit,*.fit.*,*.fts,*.fts.*,*.fz", exclude=True, description="globs below the archive, by commas"
+    )
+    compression: int = Field(1, ge=1, le=9, description="zstd level of the store")
+    mesh: int = Field(64, ge=16, le=1024, description="boxes that sky level and noise are measured in, px")
+    detection: float = Field(5.0, ge=2, description="peak over noise, after smoothing, of a source")
+    cosmic_rays: bool = Field(True, description="look for cosmic rays where no data-quality plane marks them")
+    sigclip: float = Field(5.0, gt=1, description="Laplacian over noise of a cosmic ray")
+    objlim: float = Field(
+        5.0, gt=0, description="Laplacian over fine structure of a cosmic ray, in well-sampled images"
+    )
+    trails: bool = Field(True, description="look for trails of satellites")
+    grow: int = Field(1, ge=0, le=16, description="radius by which cosmic rays, trails and bleeds are grown, px")
+    max_gib: float = Field(4.0, gt=0, description="largest file, stored or unpacked, GiB")
