@@ -54,7 +54,7 @@ class Flag(Worded):
     WEAK = 64, "a pixel within one FWHM is to be used with care, by the survey's data-quality plane"
     SHARP = 128, "more like an event in a single pixel of one of the two images than like a point source"
     DIPOLE = 256, "positive and negative side by side: a residue of two images that do not lie on each other"
-    ELONGATED = 512, "longer or wider than a point source, significantly"
+    ELONGATED = 512, "not of the shape of a point source: longer, wider or narrower, significantly"
     SIDELOBE = 1024, "less than a twentieth of a brighter peak within three FWHM: may be part of it"
     PADDED = 2048, "the triplet reaches over the edge of the frame; NaN there"
     NO_TRIPLET = 4096, "no triplet was kept: too many candidates in this part of the image"
