@@ -258,7 +258,7 @@ def _neighbours(
     """Return how many other peaks are near, and which peaks may be part of a brighter one."""
     if not len(peaks):
         return np.zeros(0, np.int32), np.zeros(0, bool)
-    here, there = (frame[["x", "y"]].to_numpy(float) for frame in (peaks, others))
+    here, there = (np.column_stack([frame["x"], frame["y"]]).astype(float) for frame in (peaks, others))
     own, strength = np.abs(peaks["snr"].to_numpy(float)), np.abs(others["snr"].to_numpy(float))
     tree = cKDTree(there)
     near = tree.query_ball_point(here, limits.neighbour_fwhm * width)
