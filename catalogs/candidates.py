@@ -172,7 +172,7 @@ _QUALITY = (
              0),
     measured("scorr_std_src", "", "stat.stdev", "Robust spread of S_corr on sources in this difference; 1 is right", 0),
     measured("align_rms_px", "pixel", "stat.error;pos", "RMS distance of stars of the aligned images, a coordinate", 0),
-    Column("overlap", FLOAT, "", "arith.factor;obs.field", "Share of the reference that the science image covers",
+    Column("overlap", FLOAT, "", "arith.factor;obs.field", "Share of the science image that the reference covers",
            (0, 1), True),
 )  # fmt: skip
 

@@ -19,6 +19,7 @@ __all__ = [
     "CalibrationSettings",
     "CompletenessSettings",
     "IngestSettings",
+    "PairSettings",
     "PreprocessSettings",
     "ReportSettings",
     "ScoreSettings",
@@ -32,7 +33,7 @@ __all__ = [
 
 #: Tables of a settings file, one a step.
 SECTIONS = ("ingest", "preprocess", "training", "rehearsal", "train", "calibration", "score", "systems", "completeness",
-            "report")  # fmt: skip
+            "report", "pairs")  # fmt: skip
 
 
 def digest(value: Any) -> str:
@@ -183,3 +184,16 @@ class ReportSettings(Settings):
 
     threshold: float | None = Field(None, ge=0, le=1, description="p_eb of a candidate; None: the catalogue's own")
     pages: int = Field(200, ge=0, description="vetting pages of at most so many candidates, by rank; 0: none")
+
+
+class PairSettings(Settings):
+    """Images → pairs of a science image and its reference."""
+
+    min_overlap: float = Field(0.3, gt=0, le=1, description="share of the science image that the reference covers")
+    before_days: float = Field(0.02, ge=0, description="a reference is older than the science image by as much, d")
+    after_days: float = Field(180.0, gt=0, description="or younger by as much, d: the event has faded")
+    rise_days: float = Field(30.0, gt=0, description="time in which an older reference loses what is new, d")
+    fade_days: float = Field(180.0, gt=0, description="the same of a younger one, d")
+    depth_weight: float = Field(1.0, ge=0, description="power of the score of depth")
+    seeing_weight: float = Field(1.0, ge=0, description="power of the score of seeing")
+    epoch_weight: float = Field(1.0, ge=0, description="power of the score of epoch")
