@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from pipeline.errors import UsageError
 
 __all__ = [
+    "AssociateSettings",
     "CalibrationSettings",
     "CompletenessSettings",
     "IngestSettings",
@@ -23,6 +24,7 @@ __all__ = [
     "PreprocessSettings",
     "ReportSettings",
     "ScoreSettings",
+    "SelectSettings",
     "Settings",
     "SystemsSettings",
     "TrainSettings",
@@ -33,7 +35,7 @@ __all__ = [
 
 #: Tables of a settings file, one a step.
 SECTIONS = ("ingest", "preprocess", "training", "rehearsal", "train", "calibration", "score", "systems", "completeness",
-            "report", "pairs")  # fmt: skip
+            "report", "pairs", "associate", "select")  # fmt: skip
 
 
 def digest(value: Any) -> str:
@@ -197,3 +199,24 @@ class PairSettings(Settings):
     depth_weight: float = Field(1.0, ge=0, description="power of the score of depth")
     seeing_weight: float = Field(1.0, ge=0, description="power of the score of seeing")
     epoch_weight: float = Field(1.0, ge=0, description="power of the score of epoch")
+
+
+class AssociateSettings(Settings):
+    """Candidates of all epochs → objects."""
+
+    fwhm_share: float = Field(0.5, gt=0, description="detections are one object within as many FWHM")
+    sigmas: float = Field(3.0, gt=0, description="or within as many standard errors of their distance")
+    motion_sigma: float = Field(5.0, gt=0, description="significance from which an object moves")
+    floor_fwhm: float = Field(0.02, ge=0, description="least standard error of a position, in FWHM")
+
+
+class SelectSettings(Settings):
+    """Objects → those that may be supernovae."""
+
+    p_real: float = Field(0.5, ge=0, le=1, description="least p_real of a detection that counts")
+    gap_minutes: float = Field(30.0, ge=0, description="time between two detections that confirm one another, min")
+    motion_sigma: float = Field(5.0, gt=0, description="significance from which an object moves")
+    solar_arcsec: float = Field(5.0, gt=0, description="distance of a known body of the solar system, arcsec")
+    variable_arcsec: float = Field(1.5, gt=0, description="distance of a known variable, arcsec")
+    star_fwhm: float = Field(0.5, gt=0, description="distance from a star that is its own, in FWHM")
+    nuclear_fwhm: float = Field(0.5, gt=0, description="distance from a galaxy's middle that is its nucleus, in FWHM")
