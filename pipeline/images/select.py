@@ -8,6 +8,7 @@ from scipy.spatial import cKDTree
 from catalogs.candidates import FrameFlag, is_good
 from catalogs.supernovae import Selection
 from pipeline.images.footprints import unit_vectors
+from pipeline.images.objects import numbers
 from pipeline.settings import SelectSettings
 
 __all__ = ["body_distance", "select_supernovae"]
@@ -57,15 +58,15 @@ def select_supernovae(
         return objects.assign(selection=np.zeros(0, np.int32))
     own = detections[detections["object_id"].isin(objects["object_id"])]
     if ephemerides is not None:
-        own = own.assign(ssdistnr=np.fmin(_numbers(own, "ssdistnr"), body_distance(own, ephemerides)))
+        own = own.assign(ssdistnr=np.fmin(numbers(own, "ssdistnr"), body_distance(own, ephemerides)))
         nearest = objects["object_id"].map(own.groupby("object_id")["ssdistnr"].min())
-        objects = objects.assign(ssdistnr=np.fmin(_numbers(objects, "ssdistnr"), nearest.to_numpy(float)))
+        objects = objects.assign(ssdistnr=np.fmin(numbers(objects, "ssdistnr"), nearest.to_numpy(float)))
     bits = np.zeros(len(objects), np.int64)
     for bit, where in (
         *_by_score(objects, settings), *_by_epoch(objects, own, curves, settings),
         *_by_place(objects, own, variables, settings), *_by_quality(objects, own),
-        (Selection.MOVING, _numbers(objects, "motion_sigma") > settings.motion_sigma),
-        (Selection.SOLAR_SYSTEM, _numbers(objects, "ssdistnr") <= settings.solar_arcsec),
+        (Selection.MOVING, numbers(objects, "motion_sigma") > settings.motion_sigma),
+        (Selection.SOLAR_SYSTEM, numbers(objects, "ssdistnr") <= settings.solar_arcsec),
         (Selection.INJECTED, objects["is_injected"].to_numpy(bool)),
     ):  # fmt: skip
         bits |= np.where(where, int(bit), 0)
@@ -76,7 +77,7 @@ _Bits = tuple[Selection, NDArray[np.bool_]]
 
 
 def _by_score(objects: pd.DataFrame, settings: SelectSettings) -> list[_Bits]:
-    score = _numbers(objects, "p_real")
+    score = numbers(objects, "p_real")
     return [(Selection.LOW_P_REAL, score < settings.p_real), (Selection.NO_P_REAL, np.isnan(score))]
 
 
@@ -84,31 +85,31 @@ def _by_epoch(
     objects: pd.DataFrame, own: pd.DataFrame, curves: pd.DataFrame | None, settings: SelectSettings
 ) -> list[_Bits]:
     """Return which objects no second detection confirms, and which had no chance of one."""
-    score, gap = _numbers(own, "p_real"), settings.gap_minutes / 1440
+    score, gap = numbers(own, "p_real"), settings.gap_minutes / 1440
     counted = own[is_good(own["flags"]) & ~(score < settings.p_real)]
     confirmed = _span(objects, counted) >= gap - 1e-9
     looks = own[["object_id", "mjd_mid"]]
     if curves is not None:
-        looks = pd.concat([looks, curves.loc[_numbers(curves, "flux_err") > 0, ["object_id", "mjd_mid"]]])
+        looks = pd.concat([looks, curves.loc[numbers(curves, "flux_err") > 0, ["object_id", "mjd_mid"]]])
     looked = _span(objects, looks) >= gap - 1e-9
     return [(Selection.UNCONFIRMED, ~confirmed & looked), (Selection.SINGLE_EPOCH, ~confirmed & ~looked)]
 
 
 def _span(objects: pd.DataFrame, rows: pd.DataFrame) -> NDArray[np.float64]:
     """Return the time that the rows of each object span, d; 0 where there are none or they have no dates."""
-    time = rows.assign(mjd_mid=_numbers(rows, "mjd_mid")).groupby("object_id")["mjd_mid"]
+    time = rows.assign(mjd_mid=numbers(rows, "mjd_mid")).groupby("object_id")["mjd_mid"]
     return np.asarray((objects["object_id"].map(time.max() - time.min())).fillna(0).to_numpy(float))
 
 
 def _by_place(
     objects: pd.DataFrame, own: pd.DataFrame, variables: pd.DataFrame | None, settings: SelectSettings
 ) -> list[_Bits]:
-    width = own.assign(width=np.fmax(_numbers(own, "seeing_arcsec"), _numbers(own, "ref_seeing_arcsec")))
+    width = own.assign(width=np.fmax(numbers(own, "seeing_arcsec"), numbers(own, "ref_seeing_arcsec")))
     width = width.assign(width=width["width"].fillna(width["fwhm_arcsec"]).astype(float))
     seeing = objects["object_id"].map(width.groupby("object_id")["width"].median()).to_numpy(float)
-    near = _numbers(objects, "ref_sep_arcsec")
+    near = numbers(objects, "ref_sep_arcsec")
     is_star = objects["ref_is_star"].astype("boolean").fillna(False).to_numpy(bool)
-    host = _numbers(objects, "host_sep_arcsec")
+    host = numbers(objects, "host_sep_arcsec")
     known = np.zeros(len(objects), bool)
     if variables is not None and len(variables):
         distance = _nearest(objects["ra"], objects["dec"], variables["ra"], variables["dec"])
@@ -128,12 +129,6 @@ def _by_quality(objects: pd.DataFrame, own: pd.DataFrame) -> list[_Bits]:
     any_of = facts.reindex(objects["object_id"]).fillna(False).astype(bool)
     names = ((Selection.SPOILED, "good"), (Selection.BAD_FRAMES, "whole"), (Selection.NEGATIVE, "up"))
     return [(bit, ~any_of[name].to_numpy()) for bit, name in names]
-
-
-def _numbers(table: pd.DataFrame, name: str) -> NDArray[np.float64]:
-    if name not in table:
-        return np.full(len(table), np.nan)
-    return np.asarray(pd.to_numeric(table[name]).to_numpy(dtype=float, na_value=np.nan))
 
 
 def _nearest(ra: ArrayLike, dec: ArrayLike, ra_known: ArrayLike, dec_known: ArrayLike) -> NDArray[np.float64]:
@@ -158,11 +153,11 @@ def body_distance(detections: pd.DataFrame, ephemerides: pd.DataFrame) -> NDArra
     (n,) float64
         Arcsec; NaN where no ephemeris tells of that time.
     """
-    time = _numbers(detections, "mjd_mid")
+    time = numbers(detections, "mjd_mid")
     result = np.full(len(detections), np.nan)
     if not len(detections):
         return result
-    here = unit_vectors(_numbers(detections, "ra"), _numbers(detections, "dec"))
+    here = unit_vectors(numbers(detections, "ra"), numbers(detections, "dec"))
     for _, body in ephemerides.sort_values(["name", "mjd"]).groupby("name"):
         known, way = body["mjd"].to_numpy(float), unit_vectors(body["ra"], body["dec"])
         after = np.searchsorted(known, time).clip(1, max(len(known) - 1, 1))
