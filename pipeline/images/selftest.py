@@ -25,7 +25,7 @@ _ENOUGH = 5_000
 
 #: What the robust spread may be on blank sky and on sources, and how many pixels a million may be beyond ±5. Noise alone
 #: puts less than one there; a supernova of S/N 20 puts fifty, but all of one sign.
-BLANK, SOURCES, BEYOND = (0.95, 1.05), (0.85, 1.2), 60.0
+BLANK, SOURCES, BEYOND = (0.95, 1.05), (0.85, 1.3), 60.0
 
 
 @dataclass(frozen=True, eq=False)
