@@ -111,9 +111,9 @@ def _chosen(images: list[Row], settings: PairSettings) -> tuple[list[Row], list[
     if not images:
         return [], []
     tree, reach = _sky(images)
-    found, refused = [], []
+    found, refused, farthest = [], [], 2 * float(np.nanmax(reach, initial=0.0))
     for number, science in enumerate(images):
-        near = tree.query_ball_point(tree.data[number], 2 * np.nanmax(reach, initial=0.0)) if np.isfinite(reach[number]) else []
+        near = tree.query_ball_point(tree.data[number], farthest) if np.isfinite(reach[number]) else []
         others = [images[k] for k in sorted(near) if k != number]
         rows = []
         for reference in others:
