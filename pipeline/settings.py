@@ -226,7 +226,7 @@ class PairSettings(Settings):
 class DifferenceSettings(Settings):
     """Pairs → differences, significances and candidates."""
 
-    min_overlap: float = Field(0.05, gt=0, le=1, description="share of the reference that the science image covers")
+    min_overlap: float = Field(0.05, gt=0, le=1, description="share of the science image that the reference covers")
     reach: float = Field(15.0, gt=0, description="how far the two WCSs may be apart, px")
     max_stars: int = Field(250, ge=3, description="stars that a PSF is measured on")
     tile: int = Field(0, ge=0, le=512, description="side of the tiles with a PSF of their own, px; 0: by its variation")

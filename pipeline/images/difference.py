@@ -14,9 +14,9 @@ from catalogs.candidates import CANDIDATES, Flag
 from catalogs.folder import Folder
 from pipeline import manifest, stores
 from pipeline.errors import Missing, Reason, Rejected
-from pipeline.images import candidates, image, triplets
-from pipeline.images.candidates import Pair
+from pipeline.images import image, triplets
 from pipeline.images.frame import UNUSABLE
+from pipeline.images.harvest import Pair, harvest
 from pipeline.images.match import Match, match
 from pipeline.images.selftest import both, calibrated, examine
 from pipeline.images.subtract import subtract
@@ -26,7 +26,16 @@ from pipeline.settings import DifferenceSettings, digest
 from pipeline.stage import InputOutcome, Product, Stage, State
 from pipeline.stores import Array, Template
 
-__all__ = ["DIFFERENCE", "MATCH", "DifferenceImages", "MatchImages", "band_rows", "difference_path", "matched", "part_path"]
+__all__ = [
+    "DIFFERENCE",
+    "MATCH",
+    "DifferenceImages",
+    "MatchImages",
+    "band_rows",
+    "difference_path",
+    "matched",
+    "part_path",
+]
 
 MATCH, DIFFERENCE = "match_images", "difference_images"
 
@@ -135,7 +144,9 @@ class MatchImages(_OfPairs):
             return Product([], 0, [InputOutcome.rejected(key.where, error)])
         data = found.to_json().encode()
         self.workspace.write(match_path(key.where), data)
-        return Product([Object.of(match_path(key.where), data)], 1, [InputOutcome(key.where, State.DONE)], _figures(found))
+        return Product(
+            [Object.of(match_path(key.where), data)], 1, [InputOutcome(key.where, State.DONE)], _figures(found)
+        )
 
     def probe(self, key: Key, name: str) -> None:
         """Match one pair and forget it."""
@@ -150,7 +161,7 @@ class MatchImages(_OfPairs):
         if found.overlap < self.settings.min_overlap:
             raise Rejected(
                 Reason.OVERLAP,
-                f"the science image covers {found.overlap:.3f} of the reference, less than {self.settings.min_overlap}",
+                f"the reference covers {found.overlap:.3f} of the science image, less than {self.settings.min_overlap}",
             )
         if found.n_stars == 0 and not self.psfs:
             raise Rejected(Reason.NO_STARS, "no star is in both images: neither registration nor flux ratio is known")
@@ -213,7 +224,7 @@ class DifferenceImages(_OfPairs):
         if name in skip:
             return Product([], 0, [skip[name]])
         band, pair, tested, noise = self._subtract(key)
-        table = candidates.rows(band, pair, self.settings.threshold)
+        table = harvest(band, pair, self.settings.threshold)
         table = triplets.assign(table, key.part)
         kept = table[table["triplet_row"].notna()]
         cut = triplets.cut(
@@ -225,7 +236,9 @@ class DifferenceImages(_OfPairs):
         rows = slice(band.y0 - band.top, band.y1 - band.top)
         planes = {name: getattr(band, name)[rows] for name in ("difference", "significance", "flux_err", "mask")}
         objects += stores.write(self.workspace, difference_path(key.where), key.part, planes)
-        objects += [self._object(f"{path}/zarr.json") for path in (difference_path(key.where), triplets.path(key.where))]
+        objects += [
+            self._object(f"{path}/zarr.json") for path in (difference_path(key.where), triplets.path(key.where))
+        ]
         objects.append(self._write_rows(key, table))
         details = {"selftest": tested.to_dict(), "noise_scale": noise, "rows": [band.y0, band.y1]}
         return Product(objects, len(table), [InputOutcome(name, State.DONE)], details)
@@ -260,7 +273,9 @@ class DifferenceImages(_OfPairs):
             "manifest_key": manifest.path(self.name, key),
         }  # fmt: skip
         rows = pa.Table.from_pandas(table.assign(**own), preserve_index=False)
-        return Object(*write.write(self.workspace, part_path(key.where, key.part), CANDIDATES.conform(rows), CANDIDATES))
+        return Object(
+            *write.write(self.workspace, part_path(key.where, key.part), CANDIDATES.conform(rows), CANDIDATES)
+        )
 
 
 @lru_cache(maxsize=8)

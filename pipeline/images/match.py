@@ -37,7 +37,7 @@ class Match:
     rms, jitter : (2,) float64
         Residuals of the stars, and what of them is no error of measurement, reference px.
     overlap : float
-        Share of the reference that the science image covers.
+        Share of the science image that the reference covers.
     science_psf, reference_psf : Psf
         After resampling, on the reference's pixels.
     flux_ratio, flux_ratio_err : float
@@ -91,7 +91,10 @@ class Match:
         raw = json.loads(text)
         for name in ("correction", "offset", "rms", "jitter"):
             raw[name] = np.array(raw[name])
-        raw["science_psf"], raw["reference_psf"] = Psf.from_json(raw["science_psf"]), Psf.from_json(raw["reference_psf"])
+        raw["science_psf"], raw["reference_psf"] = (
+            Psf.from_json(raw["science_psf"]),
+            Psf.from_json(raw["reference_psf"]),
+        )
         return cls(**(raw | {"notes": tuple(raw["notes"])}))
 
 
@@ -150,7 +153,9 @@ def match(
             break
         places = np.stack([on_r.x[q], on_r.y[q]], -1)
         offset = np.stack([on_n.x[p] - places[:, 0], on_n.y[p] - places[:, 1]], -1)
-        fit = correct(found, places, offset, np.hypot(_centroid_error(on_n, fwhm_n)[p], _centroid_error(on_r, fwhm_r)[q]))
+        fit = correct(
+            found, places, offset, np.hypot(_centroid_error(on_n, fwhm_n)[p], _centroid_error(on_r, fwhm_r)[q])
+        )
         found, rms, jitter, used = fit.warp, fit.rms, fit.jitter, int(fit.used.sum())
         if np.abs(offset).max() < 0.02:
             break
@@ -209,7 +214,12 @@ def _choose(a: pd.DataFrame, b: pd.DataFrame, shape: tuple[int, int], most: int)
     chosen = b[star].assign(rank=rank)
     cell = (chosen["x"] * 4 // shape[1]).astype(int) * 4 + (chosen["y"] * 4 // shape[0]).astype(int)
     chosen = chosen.assign(turn=chosen.groupby(cell)["rank"].rank(ascending=False, method="first"))
-    return chosen.sort_values(["turn", "rank"], ascending=[True, False]).head(most).sort_values(["y", "x"]).reset_index(drop=True)
+    return (
+        chosen.sort_values(["turn", "rank"], ascending=[True, False])
+        .head(most)
+        .sort_values(["y", "x"])
+        .reset_index(drop=True)
+    )
 
 
 def _weights(stars: pd.DataFrame, sources: pd.DataFrame, half: int) -> Callable[[int, int, int], NDArray[np.float64]]:
@@ -349,9 +359,9 @@ def _on_grid(stamp: NDArray[Any], warp: Warp) -> NDArray[np.float32]:
 
 
 def _overlap(warp: Warp, shape: tuple[int, int]) -> float:
+    """Return the share of the science image that the reference covers, from a grid on the reference."""
     ny, nx = warp.shape
     x, y = np.meshgrid(np.linspace(0, nx - 1, 64), np.linspace(0, ny - 1, 64))
     xs, ys = warp(x, y)
-    return float(np.mean((xs > -0.5) & (xs < shape[1] - 0.5) & (ys > -0.5) & (ys < shape[0] - 0.5)))
-
-
+    covered = np.mean((xs > -0.5) & (xs < shape[1] - 0.5) & (ys > -0.5) & (ys < shape[0] - 0.5))
+    return float(min(1.0, covered * ny * nx * _scale(warp) ** 2 / (shape[0] * shape[1])))
