@@ -50,12 +50,11 @@ def cosmic_rays(
     width = fwhm or _UNKNOWN
     sharp = width < _SHARP
     contrast = objlim * (_SHARP_SHARE if sharp else 1.0)
-    # Its median filters stop short of the edge, where every star would be a hit.
-    wide = {"pad_width": _BORDER, "mode": "symmetric"}
+    # Its median filters stop short of the edge, where every star would be a hit: give them something to go on with.
     found, _ = astroscrappy.detect_cosmics(
-        np.pad(data, **wide),
-        inmask=np.pad(mask, **wide),
-        invar=np.pad(variance, **wide),
+        np.pad(data, _BORDER, "symmetric" if sharp else "linear_ramp"),
+        inmask=np.pad(mask, _BORDER, "edge"),
+        invar=np.pad(variance, _BORDER, "edge"),
         sigclip=sigclip,
         sigfrac=0.3,
         objlim=contrast,
