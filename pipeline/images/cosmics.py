@@ -3,6 +3,7 @@
 import astroscrappy
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from pipeline.images.frame import Pixels
 
@@ -68,4 +69,13 @@ def cosmic_rays(
         psffwhm=max(width, 1.2),
         psfsize=7,
     )
-    return np.array(found[_BORDER:-_BORDER, _BORDER:-_BORDER], bool)
+    return _inner(np.array(found[_BORDER:-_BORDER, _BORDER:-_BORDER], bool), round(width) + 2)
+
+
+def _inner(found: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
+    """Return hits without those that come within `reach` px of the border: a star cut by it is as sharp."""
+    labels, _ = ndimage.label(found, np.ones((3, 3), bool))
+    inside = np.zeros(found.shape, bool)
+    inside[reach:-reach, reach:-reach] = True
+    outer = np.unique(labels[~inside])
+    return found & ~np.isin(labels, outer)

@@ -144,7 +144,7 @@ def test_a_wcs_that_is_no_use_is_told_with_the_cure(tmp_path: Path, pixels: np.n
     fields.write(tmp_path / "a.fits", pixels, **cards)
     with opened(Folder(tmp_path), "a.fits", LIMIT) as file:
         plane = file.plane(0)
-        with pytest.raises(Rejected, match="no_wcs.*solve the field"):
+        with pytest.raises(Rejected, match=r"no_wcs.*solve the field"):
             coordinates.read_wcs(plane.header, file.hdus, plane.shape)
 
 
