@@ -220,21 +220,35 @@ def opened(archive: Folder, path: str, limit: int, *, planned: bool = False) -> 
         packed = first.startswith(b"\x1f\x8b")
         if not packed:
             _check_first(first)
-        copy = None
         if packed or not archive.is_local:
-            copy = stack.enter_context(tempfile.NamedTemporaryFile(prefix="skysift-", suffix=".fits"))
-        sha256 = _copied(source, copy.file if copy else None, packed, limit)
-        where = copy.name if copy else str(archive.local(path))
-        _scan(where)
+            target, file = _unnamed(stack)
+            sha256 = _copied(source, target, packed, limit)
+            target.flush()
+            _check_first(file.read(30))
+        else:
+            sha256 = _copied(source, None, packed, limit)
+            file = stack.enter_context(open(archive.local(path), "rb"))
+        _scan(file)
+        file.seek(0)
         with _quiet():
             try:
-                hdus = stack.enter_context(fits.open(where, **_OPEN))
+                hdus = stack.enter_context(fits.open(file, **_OPEN))
             except (MemoryError, Rejected):
                 raise
             except Exception as error:  # noqa: BLE001 — astropy raises all kinds at headers that make no sense
                 text = f"{type(error).__name__}: {str(error)[:200]}"
                 raise Rejected(Reason.BAD_HEADER, text) from None
             yield ImageFile(hdus, sha256, source.size)
+
+
+def _unnamed(stack: ExitStack) -> tuple[IO[bytes], IO[bytes]]:
+    """Return a temporary file to write and to read; it has no name, so that none is left by a process killed."""
+    descriptor, name = tempfile.mkstemp(prefix="skysift-", suffix=".fits")
+    try:
+        target = stack.enter_context(os.fdopen(descriptor, "wb"))
+        return target, stack.enter_context(open(name, "rb"))
+    finally:
+        os.unlink(name)
 
 
 @contextmanager
@@ -261,10 +275,6 @@ def _copied(source: Source, target: IO[bytes] | None, packed: bool, limit: int) 
                 target.write(part)
     if packed:
         unpacker.finish(source.size)
-    if target is not None:
-        target.flush()
-        with open(target.name, "rb") as back:
-            _check_first(back.read(30))
     return digest.hexdigest()
 
 
@@ -308,20 +318,19 @@ class _Unpacker:
             raise Rejected(Reason.EMPTY, f"{size} bytes that unpack to none")
 
 
-def _scan(path: str) -> None:
+def _scan(file: IO[bytes]) -> None:
     """Walk through the headers of a file, and check that each one's data are there, before astropy sees any."""
-    size = os.path.getsize(path)
-    with open(path, "rb") as file:
-        start = 0
-        for _ in range(_MAX_HDUS):
-            header = _header(file, start)
-            end = start + len(header.raw) + _data_size(header)
-            if end > size:
-                raise Rejected(Reason.TRUNCATED, f"{size} bytes, {header.name or 'primary'} needs {end}")
-            start += len(header.raw) + -(-_data_size(header) // BLOCK) * BLOCK
-            file.seek(start)
-            if file.read(8) != b"XTENSION":
-                return
+    size = os.fstat(file.fileno()).st_size
+    start = 0
+    for _ in range(_MAX_HDUS):
+        header = _header(file, start)
+        end = start + len(header.raw) + _data_size(header)
+        if end > size:
+            raise Rejected(Reason.TRUNCATED, f"{size} bytes, {header.name or 'primary'} needs {end}")
+        start += len(header.raw) + -(-_data_size(header) // BLOCK) * BLOCK
+        file.seek(start)
+        if file.read(8) != b"XTENSION":
+            return
     raise Rejected(Reason.ABSURD_SIZE, f"more than {_MAX_HDUS} extensions")
 
 
