@@ -15,7 +15,7 @@ from pipeline.images import moffat
 from pipeline.images.align import b_spline, design
 from pipeline.images.frame import Pixels
 
-__all__ = ["Psf", "Stamps", "Stars", "measure", "place"]
+__all__ = ["Psf", "Stamps", "Stars", "measure", "place", "width"]
 
 Array = NDArray[np.float64]
 
@@ -251,6 +251,32 @@ def measure(stamps: Stamps, fwhm: float, half: int) -> tuple[Psf, Stars]:
         if good.sum() >= 3:
             stars = stars.take(good)
     return psf, stars
+
+
+def width(stamps: Stamps, guess: float) -> float | None:
+    """Return the FWHM of stars, px: the median of Moffat profiles fitted to the brighter ones.
+
+    Parameters
+    ----------
+    stamps : Stamps
+        Stars, and perhaps some that are none.
+    guess : float
+        FWHM, px.
+
+    Returns
+    -------
+    float or None
+        None if nothing fits.
+    """
+    if not len(stamps):
+        return None
+    reach = stamps.data.shape[1] // 2
+    order = np.argsort(-stamps.data[:, reach, reach] / np.sqrt(stamps.background), kind="stable")[:40]
+    fitted = moffat.fit(stamps.data[order], stamps.weight[order], stamps.background[order], stamps.inverse_gain, guess)
+    usable = (fitted.amplitude > 0) & (fitted.snr > 5) & (np.hypot(fitted.x, fitted.y) < 2)
+    sizes = np.exp(moffat.spread(fitted.a, fitted.b, fitted.c)[0]) * 2 * np.sqrt(2 ** (1 / fitted.beta) - 1)
+    # Galaxies are wider than stars and never narrower: the lower third is a star's, even if half of them are none.
+    return float(np.percentile(sizes[usable], 35)) if usable.any() else None
 
 
 def _round(stamps: Stamps, fwhm: float, half: int) -> Psf:
