@@ -92,7 +92,9 @@ def _arrow(table: pa.Table | pd.DataFrame) -> pa.Table:
     """Return `table` as Arrow; columns of a data frame get the metadata their names have in the schemas."""
     if isinstance(table, pa.Table):
         return table
-    known = {column.name: column.field for schema in TABLES.values() for column in schema.columns}
+    # Tables share names with different meanings: the one that the data frame looks most like has the last word.
+    alike = sorted(TABLES.values(), key=lambda schema: len({*schema.names} & {*table.columns}))
+    known = {column.name: column.field for schema in alike for column in schema.columns}
     arrow = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata()
     return arrow.cast(pa.schema([_field(field, known.get(field.name)) for field in arrow.schema]))
 

@@ -162,7 +162,7 @@ def _published_model(folder: Folder, published: str) -> str | None:
     if not folder.exists(published):
         return None
     ids = read(folder, published).column("model_id")
-    return str(ids[0]) if len(ids) else None
+    return ids[0].as_py() if len(ids) else None  # null in a catalogue that no model has scored
 
 
 def _absence(folder: Folder, table: Table, model: str | None) -> str:

@@ -5,6 +5,7 @@ and of the written documentation.
 """
 
 from catalogs.binaries import STARS, SYSTEMS, classes
+from catalogs.candidates import CANDIDATES
 from catalogs.columns import (
     CADENCE,
     DEC,
@@ -23,11 +24,15 @@ from catalogs.columns import (
     TMAG,
 )
 from catalogs.recovery import COMPLETENESS, INJECTIONS, RELIABILITY
+from catalogs.supernovae import LIGHT_CURVE, OBJECTS
 from catalogs.table import CatalogError, Column, SchemaError, Table
 
 __all__ = [
+    "CANDIDATES",
     "COMPLETENESS",
     "INJECTIONS",
+    "LIGHT_CURVE",
+    "OBJECTS",
     "OUTCOMES",
     "PLAN",
     "PROVENANCE",
@@ -178,4 +183,4 @@ PLAN = Table(
 )
 
 #: Catalogues that people query, by name.
-TABLES = {table.name: table for table in (STARS, SCORES)}
+TABLES = {table.name: table for table in (STARS, SCORES, CANDIDATES, OBJECTS, LIGHT_CURVE)}

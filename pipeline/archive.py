@@ -106,6 +106,8 @@ class Source:
         Read everything at once rather than ranges as needed.
     planned : bool, default: False
         Its headers were read before, so that it can be read: that this is forbidden now is the machine's fault.
+    raw : bool, default: False
+        Leave what is gzip as it is stored, to be read in pieces.
 
     Attributes
     ----------
@@ -126,7 +128,14 @@ class Source:
     """
 
     def __init__(
-        self, folder: Folder, path: str, size: int | None = None, *, whole: bool = False, planned: bool = False
+        self,
+        folder: Folder,
+        path: str,
+        size: int | None = None,
+        *,
+        whole: bool = False,
+        planned: bool = False,
+        raw: bool = False,
     ) -> None:
         check_inside(folder, path)
         self._folder, self._path, self._planned = folder, path, planned
@@ -140,7 +149,7 @@ class Source:
             self._check_size()
         self._start = 0
         self._buffer = self._fetch(0, size if whole else min(size, _CHUNK))
-        packed = self._buffer.startswith(b"\x1f\x8b")
+        packed = not raw and self._buffer.startswith(b"\x1f\x8b")
         if packed and len(self._buffer) < size:
             self._check_size()
             self._buffer = self._fetch(0, size)

@@ -46,18 +46,22 @@ class Reason(StrEnum):
     TRUNCATED = "truncated"  #: shorter than its headers say
     BAD_HEADER = "bad_header"  #: a header that does not parse, or lacks a mandatory card
     ABSURD_SIZE = "absurd_size"  #: headers or data larger than any file of this kind
-    BOMB = "decompression_bomb"  #: unpacks to far more than a light curve holds
-    BAD_COMPRESSION = "bad_compression"  #: a gzip stream that does not unpack
+    BOMB = "decompression_bomb"  #: unpacks to far more than a file of its kind holds
+    BAD_COMPRESSION = "bad_compression"  #: a gzip stream or a compressed image that does not unpack
     WRONG_PRODUCT = "wrong_product"  #: FITS, but not a TESS light curve
     MISSING_COLUMN = "missing_column"  #: a column that is needed is absent or of another type
     BAD_CADENCES = "bad_cadences"  #: CADENCENO repeats, goes back or spans more than a sector
-    ALL_NAN = "all_nan"  #: no finite flux at a finite time
+    ALL_NAN = "all_nan"  #: no finite flux at a finite time, or no finite pixel
     CHECKSUM = "checksum_mismatch"  #: the data do not add up to DATASUM: damaged
     SECTOR = "sector_mismatch"  #: the header names another sector than the folder
     DUPLICATE = "duplicate"  #: the same star twice; the better file was taken
     ESCAPES = "escapes_archive"  #: a link or name that leads out of the archive
     UNREADABLE = "unreadable"  #: the system would not read it
     CHANGED = "changed"  #: not the file it was when the plan was made
+    WRONG_SHAPE = "wrong_shape"  #: an image without two axes of some length each
+    NO_WCS = "no_wcs"  #: nothing says where on the sky an image lies, or not in RA and Dec
+    CONSTANT = "constant_image"  #: every pixel has the same value
+    NOT_SCIENCE = "not_science"  #: a bias, dark, flat, mask or weight, and not an image of the sky
     KILLED = "killed"  #: a process died or ran out of time on this input alone
 
 

@@ -3,10 +3,11 @@
 ::
 
     eclipsing binaries:  archive → plan → Ingest → Preprocess → (Ray) Score → Systems → combine
+    supernovae:          archive → plan → IngestImages → …
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,18 +16,31 @@ from distributed import Client
 from catalogs.folder import Folder
 from pipeline import manifest
 from pipeline.errors import Missing
+from pipeline.images import ingest as images
+from pipeline.images import plan as inventory
+from pipeline.images.image import STAGE
 from pipeline.lightcurves import atlas, ingest, plan, preprocess, status
 from pipeline.lightcurves.ingest import Ingest
 from pipeline.lightcurves.preprocess import Preprocess
 from pipeline.partition import where_sector
 from pipeline.report import Report
 from pipeline.run import map_batches, run
-from pipeline.settings import IngestSettings, PreprocessSettings
+from pipeline.settings import ImageSettings, IngestSettings, PreprocessSettings
 
-__all__ = ["draw_candidates", "ingest_sectors", "plan_sectors", "preprocess_sectors"]
+__all__ = [
+    "draw_candidates",
+    "ingest_images",
+    "ingest_sectors",
+    "plan_images",
+    "plan_sectors",
+    "preprocess_sectors",
+]
 
 #: Files whose headers one task of the inventory reads.
 _BATCH = 500
+
+#: The same of images: all their bytes are read, for the checksum.
+_FILES = 8
 
 #: Vetting pages that one task draws.
 _PAGES = 5
@@ -200,3 +214,69 @@ def _discard(workspace: Folder, stage: str, product: str, paths: Sequence[str]) 
         manifest.discard(workspace, stage, key)
     for path in paths:
         workspace.remove_tree(path)
+
+
+def plan_images(
+    client: Client, workspace: Folder, archive: Folder, settings: ImageSettings, overwrite: bool = False
+) -> dict[str, inventory.Change]:
+    """Take stock of an archive of images, headers only; write nothing.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        Where headers are read.
+    workspace, archive : Folder
+        Where plans are, and the files.
+    settings : ImageSettings
+        The pattern of file names.
+    overwrite : bool
+        Make the plans anew.
+
+    Returns
+    -------
+    dict
+        Survey → its plan, as it is and as it will be.
+
+    Raises
+    ------
+    Missing
+        If there is no file at all.
+    Refused
+        If a file has changed since it was ingested.
+    """
+    found = inventory.find(archive, settings.pattern)
+    if not found:
+        raise Missing(f"{archive}: no file matches {settings.pattern!r}; see --archive, and pattern in [images]")
+    entries = found if overwrite else inventory.fresh(workspace, found)
+    inspect = partial(inventory.inspect, archive, settings)
+    rows, killers = map_batches(client, inspect, entries, _FILES, "inventory")
+    return inventory.changes(workspace, rows + [inventory.killed(entry) for entry in killers], overwrite)
+
+
+def ingest_images(
+    client: Client,
+    workspace: Folder,
+    archive: Folder,
+    settings: ImageSettings,
+    references: Mapping[str, str] | None = None,
+    overwrite: bool = False,
+) -> Iterator[Report]:
+    """Read images into stores with variance and mask, one report a survey, and write their index.
+
+    See `plan_images` for the parameters; `references` are the calibration frames of `IngestImages`.
+    """
+    workspace.sweep()
+    changes = plan_images(client, workspace, archive, settings, overwrite)
+    if overwrite:
+        _discard(workspace, STAGE, "images", ["images"])
+        for survey in inventory.surveys(workspace):
+            workspace.remove(inventory.path(survey))
+    for survey, change in changes.items():
+        inventory.save(workspace, survey, change)
+        stage = images.IngestImages(workspace, archive, survey, settings, references)
+        stage.prepare()
+        report = run(stage, client)
+        report.label = survey
+        report.counts["rejected"] += change.refused
+        yield report
+    images.write_index(workspace)

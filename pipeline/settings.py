@@ -16,12 +16,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from pipeline.errors import UsageError
 
 __all__ = [
+    "AssociateSettings",
     "CalibrationSettings",
     "CompletenessSettings",
+    "ImageSettings",
     "IngestSettings",
+    "PairSettings",
     "PreprocessSettings",
     "ReportSettings",
     "ScoreSettings",
+    "SelectSettings",
     "Settings",
     "SystemsSettings",
     "TrainSettings",
@@ -32,7 +36,7 @@ __all__ = [
 
 #: Tables of a settings file, one a step.
 SECTIONS = ("ingest", "preprocess", "training", "rehearsal", "train", "calibration", "score", "systems", "completeness",
-            "report")  # fmt: skip
+            "report", "images", "pairs", "difference", "associate", "select")  # fmt: skip
 
 
 def digest(value: Any) -> str:
@@ -183,3 +187,57 @@ class ReportSettings(Settings):
 
     threshold: float | None = Field(None, ge=0, le=1, description="p_eb of a candidate; None: the catalogue's own")
     pages: int = Field(200, ge=0, description="vetting pages of at most so many candidates, by rank; 0: none")
+
+
+class ImageSettings(Settings):
+    """Survey images → stores with variance and mask."""
+
+    # It chooses files and changes no byte of what is made of them.
+    pattern: str = Field(
+        "*.fits*,*.fit,*.fit.*,*.fts,*.fts.*,*.fz", exclude=True, description="globs below the archive, by commas"
+    )
+    compression: int = Field(1, ge=1, le=9, description="zstd level of the store")
+    mesh: int = Field(64, ge=16, le=1024, description="boxes that sky level and noise are measured in, px")
+    detection: float = Field(5.0, ge=2, description="peak over noise, after smoothing, of a source")
+    cosmic_rays: bool = Field(True, description="look for cosmic rays where no data-quality plane marks them")
+    sigclip: float = Field(5.0, gt=1, description="Laplacian over noise of a cosmic ray")
+    objlim: float = Field(
+        5.0, gt=0, description="Laplacian over fine structure of a cosmic ray, in well-sampled images"
+    )
+    trails: bool = Field(True, description="look for trails of satellites")
+    grow: int = Field(1, ge=0, le=16, description="radius by which cosmic rays, trails and bleeds are grown, px")
+    max_gib: float = Field(4.0, gt=0, description="largest file, stored or unpacked, GiB")
+
+
+class PairSettings(Settings):
+    """Images → pairs of a science image and its reference."""
+
+    min_overlap: float = Field(0.3, gt=0, le=1, description="share of the science image that the reference covers")
+    before_days: float = Field(0.02, ge=0, description="a reference is older than the science image by as much, d")
+    after_days: float = Field(180.0, gt=0, description="or younger by as much, d: the event has faded")
+    rise_days: float = Field(30.0, gt=0, description="time in which an older reference loses what is new, d")
+    fade_days: float = Field(180.0, gt=0, description="the same of a younger one, d")
+    depth_weight: float = Field(1.0, ge=0, description="power of the score of depth")
+    seeing_weight: float = Field(1.0, ge=0, description="power of the score of seeing")
+    epoch_weight: float = Field(1.0, ge=0, description="power of the score of epoch")
+
+
+class AssociateSettings(Settings):
+    """Candidates of all epochs → objects."""
+
+    fwhm_share: float = Field(0.5, gt=0, description="detections are one object within as many FWHM")
+    sigmas: float = Field(3.0, gt=0, description="or within as many standard errors of their distance")
+    motion_sigma: float = Field(5.0, gt=0, description="significance from which an object moves")
+    floor_fwhm: float = Field(0.02, ge=0, description="least standard error of a position, in FWHM")
+
+
+class SelectSettings(Settings):
+    """Objects → those that may be supernovae."""
+
+    p_real: float = Field(0.5, ge=0, le=1, description="least p_real of a detection that counts")
+    gap_minutes: float = Field(30.0, ge=0, description="time between two detections that confirm one another, min")
+    motion_sigma: float = Field(5.0, gt=0, description="significance from which an object moves")
+    solar_arcsec: float = Field(5.0, gt=0, description="distance of a known body of the solar system, arcsec")
+    variable_arcsec: float = Field(1.5, gt=0, description="distance of a known variable, arcsec")
+    star_fwhm: float = Field(0.5, gt=0, description="distance from a star that is its own, in FWHM")
+    nuclear_fwhm: float = Field(0.5, gt=0, description="distance from a galaxy's middle that is its nucleus, in FWHM")

@@ -79,9 +79,7 @@ def _maxima(s, threshold):  # type: ignore[no-untyped-def]
 
 def _profile(band: Band, y: int, x: int) -> Pixels:
     """Return what a point source at a pixel makes of S, one at its place, ± MARGIN px around it."""
-    tiles = band.tiles
-    left, top = x // tiles.size * tiles.size, (y + band.top) // tiles.size * tiles.size
-    response = tiles.any_filters(left, top).response
+    response = band.tiles.near(x, y + band.top).response
     profile: Pixels = np.roll(response, (MARGIN, MARGIN), (0, 1))[: 2 * MARGIN + 1, : 2 * MARGIN + 1]
     return profile
 

@@ -12,7 +12,7 @@ from scipy.ndimage import binary_dilation
 from pipeline.images.align import resample
 from pipeline.images.frame import UNUSABLE, Bit, Frame, Pixels
 from pipeline.images.match import Image, Match
-from pipeline.images.zogy import Filters
+from pipeline.images.zogy import Filters, divide
 
 __all__ = ["PAD", "Band", "subtract"]
 
@@ -22,8 +22,7 @@ MARGIN = 32
 #: Rows beyond a band that are subtracted too, so that cutouts at its edge are whole.
 PAD = 32
 
-#: Over how many pixels neighbouring tiles of one PSF fade into each other, on either side of their border. Tiles of
-#: different PSFs fade from centre to centre, so that the PSF that counts varies linearly between these.
+#: Over how many pixels neighbouring tiles of one PSF fade into each other, on either side of their border.
 FADE = 8
 
 #: Where PSFs vary by less than this, relative, over the field, large tiles do.
@@ -65,6 +64,9 @@ class Band:
 class Tiles:
     """The tiles of a pair: squares of the reference on a fixed grid, the same whichever band asks.
 
+    Tiles of PSFs that vary fade from centre to centre, so that the PSF that counts varies linearly between these;
+    their centres begin on the image's edge. Tiles of one PSF fade over a few pixels on either side of their borders.
+
     Parameters
     ----------
     match : Match
@@ -72,31 +74,58 @@ class Tiles:
     shape : tuple of int
         Rows and columns of the reference.
     size : int
-        Pixels a side, 128–512; 0: by how the PSFs vary.
+        Pixels from one to the next, 128–512; 0: by how the PSFs vary.
     """
 
     def __init__(self, match: Match, shape: tuple[int, int], size: int = 0) -> None:
         vary = max(match.science_psf.variation, match.reference_psf.variation)
-        self.size = size or (512 if vary < CONSTANT else 128)
-        self.fade = FADE if vary < CONSTANT else self.size // 2
+        self.constant = vary < CONSTANT
+        self.size = size or (512 if self.constant else 128)
+        self.fade = FADE if self.constant else self.size // 2
         self.match, self.shape = match, shape
-        self.filters = lru_cache(maxsize=64)(self._filters)
+        self._filters = lru_cache(maxsize=32)(self._make)
 
-    def any_filters(self, left: int, top: int) -> Filters:
-        """Return the filters of a tile, at the noise of the whole pair."""
-        noise = (float(f"{v:.3g}") for v in (self.match.science_noise, self.match.reference_noise))
-        return self.filters(*_home(self, left, top), *noise)
+    @property
+    def side(self) -> int:
+        """Pixels a side of what is transformed for a tile."""
+        return self.size + 2 * (MARGIN + self.fade)
 
-    def starts(self, low: int, high: int) -> range:
-        """Return where the tiles begin that reach into pixels `low` to `high`."""
-        first = (low - self.fade) // self.size
-        return range(first * self.size, high + self.fade, self.size)
+    def starts(self, low: int, high: int, length: int) -> list[int]:
+        """Return where the tiles begin that reach into pixels `low` to `high` of an axis of some length."""
+        first = 0 if self.constant else -(self.size // 2)
+        return [
+            start
+            for start in range(first, length + (0 if self.constant else self.size // 2), self.size)
+            if start + self.size + self.fade > low and start - self.fade < high
+        ]
 
-    def _filters(self, left: int, top: int, noise_n: float, noise_r: float) -> Filters:
-        x, y = left + self.size / 2, top + self.size / 2
+    def filters(self, left: int, top: int) -> Filters:
+        """Return the filters of the tile that begins there."""
+        return self._filters(*((0, 0) if self.constant else (left, top)), self.side)
+
+    def near(self, x: float, y: float) -> Filters:
+        """Return the filters of the tile whose centre is nearest to a pixel."""
+        first = 0 if self.constant else -(self.size // 2)
+        return self.filters(*(int((v - first) // self.size) * self.size + first for v in (x, y)))
+
+    def square(self, left: int, top: int, size: int) -> Filters:
+        """Return the filters of a square of another size, by the PSFs in its middle."""
+        if self.constant:
+            return self._filters(0, 0, size + 2 * MARGIN)
+        x, y = (float(np.clip(v + size / 2, 0, n)) for v, n in ((left, self.shape[1]), (top, self.shape[0])))
+        return self._at(x, y, size + 2 * MARGIN)
+
+    def _make(self, left: int, top: int, side: int) -> Filters:
+        if self.constant:
+            return self._at(self.shape[1] / 2, self.shape[0] / 2, side)
+        return self._at(left + self.size / 2, top + self.size / 2, side)
+
+    def _at(self, x: float, y: float, side: int) -> Filters:
         m = self.match
-        side = self.size + 2 * (MARGIN + self.fade)
-        return Filters((side, side), m.science_psf.at(x, y), m.reference_psf.at(x, y), noise_n, noise_r, m.flux_ratio)
+        return Filters(
+            (side, side), m.science_psf.at(x, y), m.reference_psf.at(x, y), m.science_noise, m.reference_noise,
+            m.flux_ratio,
+        )  # fmt: skip
 
 
 def subtract(
@@ -141,13 +170,14 @@ def subtract(
         image[outside] = 0.0
     top, bottom = max(0, y0 - PAD), min(ny, y1 + PAD)
     planes = _Planes(n, r, sci.variance, ref.variance, low)
+    excess = _excess(tiles, planes, top, bottom)
     out = [np.zeros((bottom - top, nx), np.float32) for _ in range(3)]
     share = np.zeros((bottom - top, nx), np.float32)
-    for tile_top in tiles.starts(top, bottom):
-        for tile_left in tiles.starts(0, nx):
-            _tile(tiles, planes, tile_left, tile_top, top, out, share)
+    for tile_top in tiles.starts(top, bottom, ny):
+        for tile_left in tiles.starts(0, nx, nx):
+            _tile(tiles, planes, excess, tile_left, tile_top, top, out, share)
     for plane in out:
-        plane /= np.maximum(share, np.float32(1e-6))
+        plane /= share
     inner = slice(top - low, bottom - low)
     return Band(y0, y1, top, n[inner], r[inner], *out, mask[inner], tiles)
 
@@ -204,37 +234,57 @@ class _Planes:
         return out
 
 
+#: Pixels a side of the squares in which one PSF does for the noise: a square root of its square, averaged.
+_COARSE = 256
+
+
+def _excess(tiles: Tiles, planes: _Planes, top: int, bottom: int) -> Pixels:
+    """Return V(S) over that of blank sky, on `MARGIN` pixels more than the band has on every side."""
+    nx = planes.n.shape[1]
+    excess = np.ones((bottom - top + 2 * MARGIN, nx + 2 * MARGIN), np.float32)
+    side = _COARSE + 2 * MARGIN
+    for tile_top in range((top - MARGIN) // _COARSE * _COARSE, bottom + MARGIN, _COARSE):
+        for tile_left in range(-_COARSE, nx + MARGIN, _COARSE):
+            y, x = tile_top - top + MARGIN, tile_left + MARGIN
+            rows = slice(max(0, y), min(excess.shape[0], y + _COARSE))
+            columns = slice(max(0, x), min(excess.shape[1], x + _COARSE))
+            if rows.start >= rows.stop or columns.start >= columns.stop:
+                continue
+            v_n, v_r = planes.cut(tile_left - MARGIN, tile_top - MARGIN, side)[2:]
+            filters = tiles.square(tile_left, tile_top, _COARSE)
+            v = filters.variance(v_n, v_r)
+            excess[rows, columns] = v[rows.start - y + MARGIN : rows.stop - y + MARGIN,
+                                      columns.start - x + MARGIN : columns.stop - x + MARGIN] / filters.sky_variance  # fmt: skip
+    return excess
+
+
 def _tile(
-    tiles: Tiles, planes: _Planes, left: int, top: int, out_top: int, out: list[Pixels], share: Pixels
+    tiles: Tiles, planes: _Planes, excess: Pixels, left: int, top: int, out_top: int, out: list[Pixels], share: Pixels
 ) -> None:
     """Subtract one tile and add it, faded at its borders, to what its neighbours gave."""
     fade = tiles.fade
-    edge = MARGIN + fade
-    n, r, v_n, v_r = planes.cut(left - edge, top - edge, tiles.size + 2 * edge)
-    noise_n, noise_r = (float(np.sqrt(np.percentile(v[::4, ::4], 40))) for v in (v_n, v_r))
-    # To three digits: the weights of the two images want no more, and equal ones share their filters.
-    filters = tiles.filters(*_home(tiles, left, top), float(f"{noise_n:.3g}"), float(f"{noise_r:.3g}"))
-    result = filters.apply(n, r, v_n, v_r, (float(tiles.match.jitter[0]), float(tiles.match.jitter[1])))
-    ny, nx = out[0].shape
-    y, x = top - fade - out_top, left - fade
+    ny, nx = share.shape
     side = tiles.size + 2 * fade
+    y, x = top - fade - out_top, left - fade
     rows, columns = slice(max(0, y), min(ny, y + side)), slice(max(0, x), min(nx, x + side))
     if rows.start >= rows.stop or columns.start >= columns.stop:
         return
+    filters = tiles.filters(left, top)
+    n, r = planes.cut(left - fade - MARGIN, top - fade - MARGIN, tiles.side)[:2]
+    jitter = (float(tiles.match.jitter[0]), float(tiles.match.jitter[1]))
+    s, s_n, difference = filters.subtract(n, r, jitter != (0.0, 0.0))
     inner = (slice(rows.start - y + MARGIN, rows.stop - y + MARGIN),
              slice(columns.start - x + MARGIN, columns.stop - x + MARGIN))  # fmt: skip
+    noise = excess[rows.start + MARGIN : rows.stop + MARGIN, columns.start + MARGIN : columns.stop + MARGIN]
+    s, difference = s[inner], difference[inner]
+    s_n = s_n[inner] if len(s_n) > 1 else s_n
+    error = np.empty_like(s)
+    divide(s, s_n, noise, filters.sky_variance, jitter, filters.flux_scale, error)
     ramp = np.minimum(1.0, (np.minimum(np.arange(side), np.arange(side)[::-1]) + 0.5) / (2 * fade)).astype(np.float32)
     weight = np.outer(ramp[rows.start - y : rows.stop - y], ramp[columns.start - x : columns.stop - x])
     share[rows, columns] += weight
-    for plane, values in zip(out, (result.difference, result.significance, result.flux_err), strict=True):
-        plane[rows, columns] += weight * values[inner]
-
-
-def _home(tiles: Tiles, left: int, top: int) -> tuple[int, int]:
-    """Return the tile whose PSFs are used: one for all where they do not vary."""
-    m = tiles.match
-    constant = max(m.science_psf.variation, m.reference_psf.variation) == 0
-    return (0, 0) if constant and tiles.size >= 512 else (left, top)
+    for plane, values in zip(out, (difference, s, error), strict=True):
+        plane[rows, columns] += weight * values
 
 
 def fill(frame: Frame) -> None:

@@ -6,6 +6,7 @@ that fluxes are in science counts, and F_R is how many reference counts a scienc
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numba
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.images.frame import Pixels
 
-__all__ = ["Filters", "Subtraction"]
+__all__ = ["Filters", "Subtraction", "divide"]
 
 #: From this ratio of variances on, as beside a saturated star, their transform needs double precision.
 _RANGE = 3e3
@@ -68,6 +69,8 @@ class Filters:
         What a point source makes of S, one at its place.
     flux_scale : float
         F_S: S of a source of one science count (ZOGY eq. 42's normalisation).
+    sky_variance : float
+        V of S on blank sky of the noises given.
     """
 
     def __init__(
@@ -83,37 +86,34 @@ class Filters:
     ) -> None:
         self.shape = shape
         # The scales of counts and noise are taken out, so that single precision never meets their fourth powers.
-        unit = science_noise
-        s_n, s_r = 1.0, reference_noise / (unit * flux_ratio)
+        s_r = reference_noise / (science_noise * flux_ratio)
         p_n, p_r = _spectrum(science_psf, shape), _spectrum(reference_psf, shape)
         one = np.ones((1, 1), np.float32)
         t_n = one if science_transfer is None else science_transfer
         t_r = one if reference_transfer is None else reference_transfer
-        n2, r2 = _power(p_n), _power(p_r)
-        noise = np.float32(s_n**2) * t_n**2 * r2 + np.float32(s_r**2) * t_r**2 * n2
-        # Where both PSFs have no power there is nothing to be learnt; the floor keeps 0/0 out.
-        noise += np.float32(1e-9 * (s_n**2 + s_r**2))
-        root = 1 / np.sqrt(noise)
-        f_d = 1 / np.hypot(s_n, s_r)
-        #: D / F_D of ZOGY eq. 13, in counts of the science image.
-        self._d_n, self._d_r = p_r * root / f_d, p_n * root / (f_d * flux_ratio)
-        #: S = k_N ⊗ N − k_R ⊗ R, eqs. 28 and 29; here of N in counts and R in its own.
-        weight = 1 / noise
-        k_n, k_r = np.conj(p_n) * (r2 * weight), np.conj(p_r) * (n2 * weight)
-        self._k_n, self._k_r = k_n, k_r / np.float32(flux_ratio)
-        self._blurred = self._k_n * t_n, self._k_r * t_r
-        self._v_n, self._v_r = (_square(kernel, shape) for kernel in self._blurred)
-        #: V of blank sky. Rounding in single precision must not take it far below, where a bright source is near.
-        self._v_sky = float(science_noise**2 * self._v_n[0, 0].real + reference_noise**2 * self._v_r[0, 0].real)
-        power = n2 * r2 * weight
-        self.flux_scale = float(_mean(power, shape[1]))
-        self._psf_d = p_n * p_r * root / f_d
-        self._power = power
+        f_d = 1 / np.hypot(1.0, s_r)
+        parts = _weights(p_n, p_r, t_n, t_r, np.float32(s_r**2), np.float32(1 / f_d), np.float32(1 / flux_ratio))
+        #: D / F_D of eq. 13 and k of eqs. 28 and 29 for N and R in counts, and the power of P_D.
+        self._d_n, self._d_r, self._k_n, self._k_r, self._power = parts
+        self._blurred = (self._k_n, self._k_r)
+        if t_n is not one or t_r is not one:
+            self._blurred = (self._k_n * t_n, self._k_r * t_r)
+        self._noise = science_noise**2, reference_noise**2
+        nx = shape[1]
+        #: V of blank sky, by Parseval's theorem.
+        self.sky_variance = sum(v * _mean(_power(k), nx) for v, k in zip(self._noise, self._blurred, strict=True))
+        self.flux_scale = _mean(self._power, nx)
+        self._p_n = p_n
+
+    @cached_property
+    def _squares(self) -> tuple[Spectrum, Spectrum]:
+        """Transforms of the kernels of S squared pixel by pixel, what variances are filtered with."""
+        return _square(self._blurred[0], self.shape), _square(self._blurred[1], self.shape)
 
     @property
     def psf_d(self) -> Pixels:
         """P_D (eq. 14), centred on pixel (0, 0), of sum one."""
-        return _image(self._psf_d, self.shape)
+        return _image(self._d_n * self._p_n, self.shape)
 
     @property
     def delta_n(self) -> Pixels:
@@ -154,20 +154,26 @@ class Filters:
         Subtraction
             All of it; margins as wide as the PSFs are spoilt by the tile's edges.
         """
+        s, s_n, difference = self.subtract(science, reference, jitter != (0.0, 0.0))
+        v = self.variance(science_variance, reference_variance)
+        error = np.empty_like(s)
+        divide(s, s_n, v / self.sky_variance, self.sky_variance, jitter, self.flux_scale, error)
+        return Subtraction(difference, s, error)
+
+    def subtract(self, science: Pixels, reference: Pixels, separate: bool = False) -> tuple[Pixels, Pixels, Pixels]:
+        """Return S, S_N (one zero unless `separate`) and D / F_D of a tile of counts above the sky."""
         n, r = _forward(science), _forward(reference)
-        difference = _image(self._d_n * n - self._d_r * r, self.shape)
-        s_n, s_r = _image(self._k_n * n, self.shape), _image(self._k_r * r, self.shape)
-        v = self._variance(science_variance, reference_variance)
-        significance, error = np.empty_like(s_n), np.empty_like(s_n)
-        low = np.float32(0.5 * self._v_sky)
-        _significance(s_n, s_r, v, low, jitter[0] ** 2, jitter[1] ** 2, self.flux_scale, significance, error)
-        return Subtraction(difference, significance, error)
+        difference = _image(_minus(self._d_n, n, self._d_r, r), self.shape)
+        if not separate:
+            return _image(_minus(self._k_n, n, self._k_r, r), self.shape), np.zeros((1, 1), np.float32), difference
+        s_n = _image(self._k_n * n, self.shape)
+        return s_n - _image(self._k_r * r, self.shape), s_n, difference
 
-
-    def _variance(self, science: Pixels, reference: Pixels) -> Pixels:
-        """Return V(S_N) + V(S_R) (eqs. 26–27)."""
-        if max(float(science.max() / np.median(science)), float(reference.max() / np.median(reference))) < _RANGE:
-            return _image(self._v_n * _forward(science) + self._v_r * _forward(reference), self.shape)
+    def variance(self, science: Pixels, reference: Pixels) -> Pixels:
+        """Return V(S_N) + V(S_R) (eqs. 26–27) of a tile of variances."""
+        if science.max() < _RANGE * self._noise[0] and reference.max() < _RANGE * self._noise[1]:
+            squares = self._squares
+            return _image(_minus(squares[0], _forward(science), -squares[1], _forward(reference)), self.shape)
         kernels = [_square(kernel.astype(np.complex128), self.shape) for kernel in self._blurred]
         planes = [scipy.fft.rfft2(plane.astype(np.float64)) for plane in (science, reference)]
         total = scipy.fft.irfft2(kernels[0] * planes[0] + kernels[1] * planes[1], s=self.shape)
@@ -194,14 +200,14 @@ def _spectrum(psf: Pixels, shape: tuple[int, int]) -> Spectrum:
     return _forward(np.roll(image, (-min(half, ny // 2 - 1), -min(half, nx // 2 - 1)), (0, 1)))
 
 
-def _power(spectrum: Spectrum) -> Pixels:
-    return spectrum.real**2 + spectrum.imag**2
-
-
 def _square(kernel: Spectrum, shape: tuple[int, int]) -> Spectrum:
     """Return the transform of a kernel squared pixel by pixel, what its noise is filtered with (eqs. 26, 27)."""
     image = _image(kernel, shape)
     return _forward(image * image)
+
+
+def _power(spectrum: Spectrum) -> Pixels:
+    return spectrum.real**2 + spectrum.imag**2
 
 
 def _mean(power: Pixels, nx: int) -> float:
@@ -213,17 +219,76 @@ def _mean(power: Pixels, nx: int) -> float:
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _significance(s_n, s_r, v, low, jitter_x, jitter_y, flux_scale, significance, error):  # type: ignore[no-untyped-def]
-    """Divide S by its noise (eq. 25): of the pixels, and of the registration (eqs. 30–31).
+def _weights(p_n, p_r, t_n, t_r, ratio, scale, counts):  # type: ignore[no-untyped-def]
+    """Return the filters of D for N and R, of S for both, and the power of P_D, at unit noise of N.
 
-    Only the science image is taken to be shifted, as `jitter` is the error of one against the other.
+    `ratio` is (σ_R / F_R σ_N)², `scale` 1 / F_D, `counts` 1 / F_R.
     """
-    ny, nx = s_n.shape
+    ny, nx = p_n.shape
+    d_n, d_r, k_n, k_r = np.empty_like(p_n), np.empty_like(p_n), np.empty_like(p_n), np.empty_like(p_n)
+    power = np.empty((ny, nx), np.float32)
+    white = t_n.shape[0] == 1 and t_r.shape[0] == 1
+    # Where both PSFs have no power there is nothing to be learnt; the floor keeps 0/0 out.
+    floor = np.float32(1e-9) * (1 + ratio)
+    for j in range(ny):
+        for i in range(nx):
+            n, r = p_n[j, i], p_r[j, i]
+            n2, r2 = n.real * n.real + n.imag * n.imag, r.real * r.real + r.imag * r.imag
+            if white:
+                noise = r2 + ratio * n2 + floor
+            else:
+                a, b = t_n[j % t_n.shape[0], i % t_n.shape[1]], t_r[j % t_r.shape[0], i % t_r.shape[1]]
+                noise = a * a * r2 + ratio * b * b * n2 + floor
+            root = scale / np.sqrt(noise)
+            d_n[j, i] = r * root
+            d_r[j, i] = n * (root * counts)
+            k_n[j, i] = np.conj(n) * (r2 / noise)
+            k_r[j, i] = np.conj(r) * (n2 / noise * counts)
+            power[j, i] = n2 * r2 / noise
+    return d_n, d_r, k_n, k_r, power
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _minus(a, n, b, r):  # type: ignore[no-untyped-def]
+    """Return a·n − b·r."""
+    out = np.empty_like(n)
+    for j in range(n.shape[0]):
+        for i in range(n.shape[1]):
+            out[j, i] = a[j, i] * n[j, i] - b[j, i] * r[j, i]
+    return out
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def divide(s, s_n, excess, sky, jitter, flux_scale, error):  # type: ignore[no-untyped-def]
+    """Divide S by its noise (eq. 25), in place: of the pixels, and of the registration (eqs. 30–31).
+
+    Only the science image is taken to be shifted, as the jitter is the error of one against the other.
+
+    Parameters
+    ----------
+    s, s_n : (ny, nx) float32
+        S and S_N; the latter (1, 1) where there is no jitter.
+    excess : (ny, nx) float32
+        V over that of blank sky. It cannot be far below one: rounding beside a bright source can.
+    sky : float
+        V of blank sky.
+    jitter : tuple of float
+        σ_x, σ_y, px.
+    flux_scale : float
+        F_S.
+    error : (ny, nx) float32
+        Receives the error of a point source's flux, science counts.
+    """
+    ny, nx = s.shape
+    shaky = s_n.shape[0] > 1
     for y in range(ny):
         up, down = (y + 1) % ny, y - 1
         for x in range(nx):
-            dx = 0.5 * (s_n[y, (x + 1) % nx] - s_n[y, x - 1])
-            dy = 0.5 * (s_n[up, x] - s_n[down, x])
-            noise = np.sqrt(max(v[y, x], low) + jitter_x * dx * dx + jitter_y * dy * dy)
-            significance[y, x] = (s_n[y, x] - s_r[y, x]) / noise
+            noise = sky * max(excess[y, x], 0.5)
+            if shaky:
+                dx = 0.5 * (s_n[y, (x + 1) % nx] - s_n[y, x - 1])
+                dy = 0.5 * (s_n[up, x] - s_n[down, x])
+                noise += jitter[0] ** 2 * dx * dx + jitter[1] ** 2 * dy * dy
+            noise = np.sqrt(noise)
+            s[y, x] /= noise
             error[y, x] = noise / flux_scale

@@ -1,0 +1,163 @@
+"""What a header does not tell, estimated from the pixels: gain, read noise, saturation, value of empty pixels."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Census", "gain", "is_subtracted", "read_noise", "saturation"]
+
+_TYPICAL_READ_NOISE = 5.0  # electrons; stands where nothing is known
+_TOP = 20_000
+_BINS = 25  # a factor of ten
+
+
+@dataclass
+class Census:
+    """Statistics of an image that is read band by band.
+
+    Attributes
+    ----------
+    finite, pixels : int
+        Pixels with a number, and all.
+    low, high : float
+        Extremes.
+    top : (n,) float32
+        The brightest pixels, 20,000 at most.
+    levels, noises, values : list of arrays
+        Samples of sky level, sky noise and pixels.
+    """
+
+    finite: int = 0
+    pixels: int = 0
+    low: float = np.inf
+    high: float = -np.inf
+    top: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
+    levels: list[NDArray[np.float32]] = field(default_factory=list)
+    noises: list[NDArray[np.float32]] = field(default_factory=list)
+    values: list[NDArray[np.float32]] = field(default_factory=list)
+
+    def count(self, data: NDArray[np.float32], good: NDArray[np.bool_]) -> None:
+        """Count a band's pixels in."""
+        self.pixels += data.size
+        self.finite += int(good.sum())
+        numbers = data[good]
+        if not numbers.size:
+            return
+        self.low, self.high = min(self.low, float(numbers.min())), max(self.high, float(numbers.max()))
+        self.values.append(numbers[:: max(1, numbers.size // 50_000)])
+        if numbers.size > _TOP:
+            numbers = np.partition(numbers, numbers.size - _TOP)[-_TOP:]
+        both = np.concatenate([self.top, numbers])
+        self.top = np.sort(both)[-_TOP:]
+
+    def measure(self, level: NDArray[np.float32], rms: NDArray[np.float32]) -> None:
+        """Take samples of a band's sky."""
+        self.levels.append(level[8::16, 8::16].ravel())
+        self.noises.append(rms[8::16, 8::16].ravel())
+
+    @property
+    def level(self) -> float:
+        """Median sky level."""
+        return float(np.median(np.concatenate(self.levels)))
+
+    @property
+    def rms(self) -> float:
+        """Median sky noise."""
+        return float(np.median(np.concatenate(self.noises)))
+
+    def empty_value(self) -> float | None:
+        """Return the one value that pixels outside the covered area have, if there is such a value.
+
+        It is the lowest value or zero, many pixels have exactly it, and it is not the sky: no noise leaves so many
+        numbers equal, save where counts are few.
+        """
+        sample = np.concatenate(self.values)
+        integers = bool((sample == np.round(sample)).all())
+        for value in (0.0, self.low):
+            share = float((sample == np.float32(value)).mean())
+            apart = abs(value - self.level) > 6 * self.rms
+            if share > 2e-3 and (apart or not integers):
+                return value
+        return None
+
+
+def is_subtracted(level: float, rms: float, known_gain: float | None, noise: float = 0.0) -> bool:
+    """Return whether the sky was subtracted: its noise is far more than its counts would make.
+
+    Parameters
+    ----------
+    level, rms : float
+        Sky level and noise, counts.
+    known_gain : float or None
+        Electrons a count, if known.
+    noise : float
+        Read noise, electrons.
+    """
+    if known_gain is None:
+        return level < 3 * rms
+    return rms**2 > 4 * (max(level, 0.0) / known_gain + (noise / known_gain) ** 2)
+
+
+def gain(level: float, rms: float, noise: float | None) -> float:
+    """Return electrons a count, from the sky's level and noise: var = level / g + (noise / g)².
+
+    Parameters
+    ----------
+    level, rms : float
+        Sky level and noise, counts.
+    noise : float or None
+        Read noise, electrons; a typical one if unknown.
+    """
+    read = _TYPICAL_READ_NOISE if noise is None else noise
+    found = (level + np.sqrt(level**2 + 4 * rms**2 * read**2)) / (2 * rms**2)
+    return float(np.clip(found, 1e-3, 1e3))
+
+
+def read_noise(level: float, rms: float, known_gain: float, subtracted: bool) -> float:
+    """Return the read noise, electrons: what the sky's counts leave of its noise; a typical one if that tells nothing.
+
+    Parameters
+    ----------
+    level, rms : float
+        Sky level and noise, counts.
+    known_gain : float
+        Electrons a count.
+    subtracted : bool
+        The sky was subtracted.
+    """
+    left = (known_gain * rms) ** 2 - known_gain * max(level, 0.0)
+    if subtracted or left <= 0:
+        return min(_TYPICAL_READ_NOISE, known_gain * rms)
+    return float(np.sqrt(left))
+
+
+def saturation(top: NDArray[np.float32], level: float, rms: float) -> float | None:
+    """Return the level from which pixels are saturated, by the pile-up at the top of the histogram; None if none.
+
+    Parameters
+    ----------
+    top : (n,) float32
+        The brightest pixels, sorted.
+    level, rms : float
+        Sky level and noise, counts.
+
+    Notes
+    -----
+    Pixels of star profiles thin out towards the top, about as a power law in flux. Where ten or more are found in the
+    last tenth of the range, and many more than the power law of the decade below expects, they are cut off there.
+    """
+    bright = top[top > level + 50 * rms] - np.float32(level)
+    if len(bright) < 50:
+        return None
+    high = float(bright[-1])
+    edges = high * 10 ** (np.arange(-_BINS, 1) / _BINS)
+    counts, _ = np.histogram(bright, np.append(edges[:-1], np.inf))
+    below = counts[_BINS // 5 : -5]
+    expected = max(float(np.median(below[-10:])), 1.0)
+    last = counts[-4:]
+    # The pile is as wide as the flat field and the stacking made it: it begins where the counts begin to rise.
+    if last.sum() < 10 or last.max() < 4 * expected:
+        return None
+    rise = int(np.argmax(last > 2 * expected))
+    return float(edges[len(counts) - 4 + rise] + level)
