@@ -4,22 +4,18 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
-import sep
 from astropy.wcs import WCS
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation, uniform_filter
+from scipy.ndimage import binary_dilation
 
+from pipeline.images import background, sources
 from pipeline.images.frame import UNUSABLE, Bit, Facts, Frame, Pixels
+from pipeline.images.variance import variance
 
 __all__ = ["Whole"]
 
-_KERNEL = np.outer([1.0, 2.0, 1.0], [1.0, 2.0, 1.0])
-
 # Pixels beside saturated ones are wrong too: charge spills.
 _SPILL = 2
-
-# What lies under a source, px from its middle.
-_AROUND = np.arange(-3, 4)
 
 
 class Whole:
@@ -44,7 +40,7 @@ class Whole:
 
     def __init__(self, frame: Frame, mesh: int = 64) -> None:
         self.frame = frame
-        self.level, self.rms = _sky(frame.data, (frame.mask & np.uint16(UNUSABLE)) != 0, mesh)
+        self.level, self.rms = background.sky(frame.data, _unusable(frame.mask), mesh)
         self.sky, self.sky_rms = float(np.median(self.level)), float(np.median(self.rms))
 
     @classmethod
@@ -80,11 +76,8 @@ class Whole:
             if full.any():
                 mask[binary_dilation(full, iterations=_SPILL)] |= np.uint16(Bit.SATURATED)
         data[lost] = np.median(data[~lost][::7]) if not lost.all() else 0.0
-        level, rms = _sky(data, (mask & np.uint16(UNUSABLE)) != 0, mesh)
-        # Smoothed: a variance that follows its own pixel's noise makes fluctuations upwards count less than downwards.
-        light = np.maximum(uniform_filter(data - level, 3), 0) / np.float32(facts.gain)
-        variance = np.maximum(rms**2 + light, np.float32(1e-12))
-        return cls(Frame(data, variance, mask, wcs, facts), mesh)
+        level, rms = background.sky(data, _unusable(mask), mesh)
+        return cls(Frame(data, variance(data, level, rms, facts.gain), mask, wcs, facts), mesh)
 
     @property
     def facts(self) -> Facts:
@@ -110,57 +103,10 @@ class Whole:
 
     @cached_property
     def sources(self) -> pd.DataFrame:
-        """Its sources: x, y, flux, flux_err, peak, fwhm, ellipticity, theta, snr, mask, is_star."""
-        data = self.frame.data - self.level
-        # Cosmic rays and bad pixels are not to be found; saturated stars are, as neighbours and as hosts.
-        bad = (self.frame.mask & np.uint16(UNUSABLE & ~Bit.SATURATED)) != 0
-        found = sep.extract(data, 3.0, err=self.rms, mask=bad, minarea=5, filter_kernel=_KERNEL)
-        x, y = found["x"], found["y"]
-        radius, _ = sep.flux_radius(data, x, y, 6 * found["a"], 0.5, mask=bad)
-        aperture = 3 * float(np.median(radius)) if len(x) else 1.0
-        flux, flux_err, _ = sep.sum_circle(data, x, y, aperture, err=self.rms, gain=self.facts.gain, mask=bad)
-        table = pd.DataFrame(
-            {
-                "x": x,
-                "y": y,
-                "flux": flux,
-                "flux_err": flux_err,
-                "peak": found["peak"],
-                "fwhm": 1.86 * radius,  # of a Moffat profile of β = 3.5 whose half-light radius it is
-                "ellipticity": 1 - found["b"] / found["a"],
-                "theta": found["theta"],
-                "snr": flux / np.maximum(flux_err, 1e-30),
-                "mask": _bits(self.frame.mask, x, y),
-            }
-        )
-        table["is_star"] = _stars(table)
-        return table.astype({"mask": "int32"})
+        """Its sources, with the columns of `pipeline.images.sources.COLUMNS`."""
+        found = sources.detect(self.frame, self.level, self.rms)
+        return sources.classify(found, sources.width_of_stars(self.frame, self.level, found)[0])
 
 
-def _sky(data: Pixels, bad: NDArray[np.bool_], mesh: int) -> tuple[Pixels, Pixels]:
-    side = min(mesh, *data.shape)
-    found = sep.Background(np.ascontiguousarray(data), mask=bad, bw=side, bh=side)
-    return found.back(dtype=np.float32), found.rms(dtype=np.float32)
-
-
-def _bits(
-    mask: NDArray[np.uint16], x: NDArray[np.float64], y: NDArray[np.float64], reach: int = 3
-) -> NDArray[np.int64]:
-    """Return all bits of the pixels around each place."""
-    ny, nx = mask.shape
-    rows = np.clip(np.rint(y)[:, None, None].astype(int) + _AROUND[:, None], 0, ny - 1)
-    columns = np.clip(np.rint(x)[:, None, None].astype(int) + _AROUND, 0, nx - 1)
-    bits: NDArray[np.int64] = np.bitwise_or.reduce(mask[rows, columns].reshape(len(x), -1), axis=1).astype(np.int64)
-    return bits
-
-
-def _stars(table: pd.DataFrame) -> pd.Series:
-    """Return which sources are as wide as most bright ones, round and unharmed."""
-    harmed = (table["mask"] & int(UNUSABLE)) != 0
-    bright = table[(table["snr"] > 30) & (table["fwhm"] > 0) & ~harmed]["fwhm"].to_numpy()
-    if not len(bright):
-        return pd.Series(False, table.index)
-    near = (np.abs(np.log(bright[:, None] / bright)) < 0.1).sum(axis=1)
-    width = float(np.median(bright[np.abs(np.log(bright / bright[near.argmax()])) < 0.1]))
-    off = (table["fwhm"] - width).abs() < 0.12 * width + 1 / np.sqrt(table["snr"].clip(lower=1))
-    return off & (table["ellipticity"] < 0.3) & ~harmed
+def _unusable(mask: NDArray[np.uint16]) -> NDArray[np.bool_]:
+    return (mask & np.uint16(UNUSABLE)) != 0
