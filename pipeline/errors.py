@@ -62,6 +62,8 @@ class Reason(StrEnum):
     NO_WCS = "no_wcs"  #: nothing says where on the sky an image lies, or not in RA and Dec
     CONSTANT = "constant_image"  #: every pixel has the same value
     NOT_SCIENCE = "not_science"  #: a bias, dark, flat, mask or weight, and not an image of the sky
+    OVERLAP = "overlap"  #: two images have too little sky in common
+    NO_STARS = "no_stars"  #: no star is in both images of a pair
     KILLED = "killed"  #: a process died or ran out of time on this input alone
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import RectBivariateSpline
 from scipy.ndimage import spline_filter
 
-from pipeline.images.frame import Bit, Frame, Pixels
+from pipeline.images.frame import Bit, Frame
 
 __all__ = ["Coordinates", "Warp", "b_spline", "design", "resample", "sample"]
 

@@ -78,6 +78,8 @@ def measure(
 ) -> pd.DataFrame:
     """Return the features of the candidates of a tile.
 
+    The arrays have to reach five FWHM beyond the peaks, or end where the frame ends: beyond them is `Flag.EDGE`.
+
     Parameters
     ----------
     peaks : pandas.DataFrame

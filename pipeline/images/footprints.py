@@ -29,13 +29,21 @@ def unit_vectors(ra: ArrayLike, dec: ArrayLike) -> _Points:
     return np.stack([np.cos(d) * np.cos(a), np.cos(d) * np.sin(a), np.sin(d)], axis=-1)
 
 
-def corners(footprint: ArrayLike) -> _Points:
-    """Return the corners of a footprint, ra and dec one after the other (deg), as unit vectors: (n, 3)."""
+def corners(footprint: ArrayLike | None) -> _Points:
+    """Return the corners of a footprint as unit vectors: (n, 3); three of NaN if it is unknown.
+
+    Parameters
+    ----------
+    footprint : (2·n,) array_like or None
+        Corners in order: ra, dec, ra, dec, … (deg).
+    """
+    if footprint is None or np.size(footprint) < 6:
+        return np.full((3, 3), np.nan)
     flat = np.asarray(footprint, float).reshape(-1, 2)
     return unit_vectors(flat[:, 0], flat[:, 1])
 
 
-def overlap(science: ArrayLike, reference: ArrayLike) -> float:
+def overlap(science: ArrayLike | None, reference: ArrayLike | None) -> float:
     """Return the share of a footprint that another covers.
 
     Parameters
@@ -45,6 +53,7 @@ def overlap(science: ArrayLike, reference: ArrayLike) -> float:
     """
     one, other = corners(science), corners(reference)
     middle = one.mean(0) / np.linalg.norm(one.mean(0))
+    # What is unknown, or on the other side of the sky, covers nothing.
     if not (np.isfinite(one).all() and np.isfinite(other).all()) or (other @ middle <= 0.1).any():
         return 0.0
     own, theirs = (_oriented(_plane(points, middle)) for points in (one, other))

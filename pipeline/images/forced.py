@@ -14,7 +14,7 @@ from scipy.ndimage import spline_filter1d
 
 from pipeline.images.frame import UNUSABLE, Bit, Pixels
 
-__all__ = ["LIMIT_SIGMA", "calibrated", "interpolate", "photometry"]
+__all__ = ["LIMIT_SIGMA", "calibrated", "interpolate", "magnitude", "microjansky", "photometry"]
 
 #: Sigmas of an upper limit, and from which a measurement is none.
 LIMIT_SIGMA = 3.0
@@ -134,19 +134,42 @@ def calibrated(table: pd.DataFrame, zp_ab: float | None) -> pd.DataFrame:
         With flux_unit, mag_ab (NaN if flux is not positive or below `LIMIT_SIGMA`), mag_err and, with flux_limit,
         mag_limit.
     """
-    known = zp_ab is not None and np.isfinite(zp_ab)
-    scale = 10 ** (0.4 * (_MICROJANSKY - float(zp_ab))) if known and zp_ab is not None else 1.0
+    known = zp_ab is not None and bool(np.isfinite(zp_ab))
+    scale = microjansky(zp_ab) if zp_ab is not None and known else 1.0
     scaled = {name: table[name].to_numpy(float) * scale for name in ("flux", "flux_err", "flux_limit") if name in table}
-    flux, error = scaled["flux"], scaled["flux_err"]
     with np.errstate(divide="ignore", invalid="ignore"):
-        snr = flux / error
-        seen = (snr >= LIMIT_SIGMA) & known
+        snr = scaled["flux"] / scaled["flux_err"]
+        seen = snr >= LIMIT_SIGMA
         columns = scaled | {
             "flux_unit": "uJy" if known else "count",
-            "mag_ab": np.where(seen, _MICROJANSKY - 2.5 * np.log10(flux), np.nan),
-            "mag_err": np.where(seen, 2.5 / np.log(10) / snr, np.nan),
+            "mag_ab": np.where(seen, magnitude(scaled["flux"], known), np.nan),
+            "mag_err": np.where(seen & known, 2.5 / np.log(10) / snr, np.nan),
         }
-        if "flux_limit" in scaled:
-            limit = _MICROJANSKY - 2.5 * np.log10(scaled["flux_limit"])
-            columns["mag_limit"] = limit if known else np.full(len(table), np.nan)
+    if "flux_limit" in scaled:
+        columns["mag_limit"] = magnitude(scaled["flux_limit"], known)
     return table.assign(**columns)
+
+
+def microjansky(zp_ab: float) -> float:
+    """Return the µJy of one count.
+
+    Parameters
+    ----------
+    zp_ab : float
+        AB magnitude of one count.
+    """
+    return float(10 ** (0.4 * (_MICROJANSKY - zp_ab)))
+
+
+def magnitude(flux: NDArray[np.float64], known: bool = True) -> NDArray[np.float64]:
+    """Return AB magnitudes; NaN where flux is not positive.
+
+    Parameters
+    ----------
+    flux : (n,) float64
+        µJy.
+    known : bool
+        Whether it is, as there is a zero point; all are NaN if not.
+    """
+    positive = np.where((flux > 0) & known, flux, np.nan)
+    return np.asarray(_MICROJANSKY - 2.5 * np.log10(positive))

@@ -76,6 +76,16 @@ class Image:
         """0-based pixel → right ascension and declination, distortions included."""
         return coordinates.wcs_from(self.details["wcs"])
 
+    @property
+    def sky(self) -> float:
+        """Level of the sky, counts."""
+        return float(self.details["sky"])
+
+    @property
+    def sky_rms(self) -> float:
+        """Scatter of the sky's pixels, counts."""
+        return float(self.details["sky_rms"])
+
     def read(self, y0: int, y1: int, x0: int = 0, x1: int | None = None) -> Frame:
         """Return a part of the image.
 

@@ -3,54 +3,25 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from astropy.wcs import WCS
 from numpy.typing import NDArray
 from scipy.ndimage import spline_filter
 
 from pipeline.images import align, psf
 from pipeline.images.align import Coordinates, Warp
-from pipeline.images.frame import UNUSABLE, Facts, Frame
+from pipeline.images.frame import UNUSABLE
 from pipeline.images.psf import Psf, Stamps, Stars
 from pipeline.images.register import correct, pair_up
+from pipeline.images.view import Buffered, Image, Smoothed
 
-__all__ = ["Image", "Match", "match"]
+__all__ = ["Match", "match"]
 
 
-class Image(Protocol):
-    """An image that can be read in parts."""
-
-    @property
-    def facts(self) -> Facts:
-        """What is known of it."""
-        ...
-
-    @property
-    def wcs(self) -> WCS:
-        """Pixel → sky."""
-        ...
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
-        ...
-
-    @property
-    def sky(self) -> float:
-        """Level of the sky, counts."""
-        ...
-
-    @property
-    def sky_rms(self) -> float:
-        """Scatter of the sky's pixels, counts."""
-        ...
-
-    def read(self, y0: int, y1: int, x0: int, x1: int) -> Frame:
-        """Return a rectangle of it."""
-        ...
+#: FWHM below which a PSF is too narrow for its pixels, and the one that it is brought to, px.
+UNDERSAMPLED, SAMPLED = 2.0, 2.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,15 +37,15 @@ class Match:
     rms, jitter : (2,) float64
         Residuals of the stars, and what of them is no error of measurement, reference px.
     overlap : float
-        Share of the reference that the science image covers.
+        Share of the science image that the reference covers.
     science_psf, reference_psf : Psf
         After resampling, on the reference's pixels.
     flux_ratio, flux_ratio_err : float
         Reference counts of a source of one science count.
     science_noise, reference_noise : float
         Scatter of the sky, counts; the science image's on the reference's pixels.
-    correlation : float
-        By how much resampling lowers the scatter of single pixels; the noise on the scale of a PSF stays.
+    smoothing : float
+        σ of the Gaussian that both images are convolved with first, px; 0: none is needed.
     n_stars : int
         Stars in both images that the registration is from.
     notes : tuple of str
@@ -93,13 +64,20 @@ class Match:
     flux_ratio_err: float
     science_noise: float
     reference_noise: float
-    correlation: float
+    smoothing: float
     n_stars: int
     notes: tuple[str, ...] = field(default=())
 
     def warp(self, science: Image, reference: Image) -> Warp:
         """Return the way from reference to science pixels."""
         return Warp(reference.wcs, science.wcs, reference.shape, self.order, self.correction)
+
+    def seen(self, science: Image, reference: Image) -> tuple[Image, Image]:
+        """Return the images as they are subtracted: smoothed, if need be."""
+        if self.smoothing == 0:
+            return science, reference
+        scale = _scale(self.warp(science, reference))
+        return Smoothed(science, self.smoothing * scale), Smoothed(reference, self.smoothing)
 
     def to_json(self) -> str:
         """Return it as text."""
@@ -113,7 +91,10 @@ class Match:
         raw = json.loads(text)
         for name in ("correction", "offset", "rms", "jitter"):
             raw[name] = np.array(raw[name])
-        raw["science_psf"], raw["reference_psf"] = Psf.from_json(raw["science_psf"]), Psf.from_json(raw["reference_psf"])
+        raw["science_psf"], raw["reference_psf"] = (
+            Psf.from_json(raw["science_psf"]),
+            Psf.from_json(raw["reference_psf"]),
+        )
         return cls(**(raw | {"notes": tuple(raw["notes"])}))
 
 
@@ -153,6 +134,12 @@ def match(
     stars = _choose(a.iloc[i], b.iloc[j], reference.shape, max_stars)
     fwhm_r = _fwhm(b, 3.0)
     fwhm_n = _fwhm(a, 3.0) / _scale(found)
+    smoothing = 0.0
+    if min(fwhm_r, fwhm_n) < UNDERSAMPLED:
+        smoothing = float(np.sqrt(SAMPLED**2 - min(fwhm_r, fwhm_n) ** 2) / 2.3548)
+        science, reference = Smoothed(science, smoothing * _scale(found)), Smoothed(reference, smoothing)
+        fwhm_r, fwhm_n = (float(np.hypot(fwhm, 2.3548 * smoothing)) for fwhm in (fwhm_r, fwhm_n))
+    science, reference = Buffered(science), Buffered(reference)
     half_r, half_n = _half(fwhm_r), _half(fwhm_n)
     stamps_r = stamps_n = _cut(reference, stars, b, half_r + 2)
     psf_r, on_r = psf.measure(stamps_r, fwhm_r, half_r)
@@ -166,7 +153,9 @@ def match(
             break
         places = np.stack([on_r.x[q], on_r.y[q]], -1)
         offset = np.stack([on_n.x[p] - places[:, 0], on_n.y[p] - places[:, 1]], -1)
-        fit = correct(found, places, offset, np.hypot(_centroid_error(on_n, fwhm_n)[p], _centroid_error(on_r, fwhm_r)[q]))
+        fit = correct(
+            found, places, offset, np.hypot(_centroid_error(on_n, fwhm_n)[p], _centroid_error(on_r, fwhm_r)[q])
+        )
         found, rms, jitter, used = fit.warp, fit.rms, fit.jitter, int(fit.used.sum())
         if np.abs(offset).max() < 0.02:
             break
@@ -193,7 +182,7 @@ def match(
         flux_ratio_err=ratio_err,
         science_noise=science.sky_rms * area,
         reference_noise=reference.sky_rms,
-        correlation=1.0,
+        smoothing=smoothing,
         n_stars=used,
     )
 
@@ -225,7 +214,12 @@ def _choose(a: pd.DataFrame, b: pd.DataFrame, shape: tuple[int, int], most: int)
     chosen = b[star].assign(rank=rank)
     cell = (chosen["x"] * 4 // shape[1]).astype(int) * 4 + (chosen["y"] * 4 // shape[0]).astype(int)
     chosen = chosen.assign(turn=chosen.groupby(cell)["rank"].rank(ascending=False, method="first"))
-    return chosen.sort_values(["turn", "rank"], ascending=[True, False]).head(most).reset_index(drop=True)
+    return (
+        chosen.sort_values(["turn", "rank"], ascending=[True, False])
+        .head(most)
+        .sort_values(["y", "x"])
+        .reset_index(drop=True)
+    )
 
 
 def _weights(stars: pd.DataFrame, sources: pd.DataFrame, half: int) -> Callable[[int, int, int], NDArray[np.float64]]:
@@ -365,9 +359,9 @@ def _on_grid(stamp: NDArray[Any], warp: Warp) -> NDArray[np.float32]:
 
 
 def _overlap(warp: Warp, shape: tuple[int, int]) -> float:
+    """Return the share of the science image that the reference covers, from a grid on the reference."""
     ny, nx = warp.shape
     x, y = np.meshgrid(np.linspace(0, nx - 1, 64), np.linspace(0, ny - 1, 64))
     xs, ys = warp(x, y)
-    return float(np.mean((xs > -0.5) & (xs < shape[1] - 0.5) & (ys > -0.5) & (ys < shape[0] - 0.5)))
-
-
+    covered = np.mean((xs > -0.5) & (xs < shape[1] - 0.5) & (ys > -0.5) & (ys < shape[0] - 0.5))
+    return float(min(1.0, covered * ny * nx * _scale(warp) ** 2 / (shape[0] * shape[1])))

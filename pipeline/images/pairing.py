@@ -1,13 +1,4 @@
-"""Which image is subtracted from which: same mission, same filter, one field, a reference chosen by a score.
-
-The score is the product of three, each from 0 to 1, to the powers of the settings, and of the overlap:
-
-- depth: the share of the difference's noise variance that is the science image's, σ_s² / (σ_s² + σ_r²), from both
-  limits; ½ for images as deep as each other, and where a limit is unknown;
-- seeing: FWHM_s² / (FWHM_s² + FWHM_r²), what a blurred reference costs; ½ where one is unknown;
-- epoch: 1 − exp(−Δt / τ), the share of a transient that a reference as much older (τ the time of rise) or younger (τ
-  that of fading, Δt beyond the least gap) does not hold.
-"""
+"""Which image is subtracted from which: same mission, same filter, one field, a reference chosen by a score."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +11,7 @@ from scipy.spatial import cKDTree
 
 from pipeline.errors import UsageError
 from pipeline.images.footprints import corners, overlap, unit_vectors
+from pipeline.images.merit import Row, age, known, scored, word
 from pipeline.settings import PairSettings
 
 __all__ = ["Refusal", "pairs", "read_list"]
@@ -27,8 +19,6 @@ __all__ = ["Refusal", "pairs", "read_list"]
 _ACCEPTED = ("pair_id", "science_id", "reference_id", "overlap", "score", "score_depth", "score_seeing", "score_epoch",
              "days", "ref_after_event", "explicit")  # fmt: skip
 _REFUSED = ("science_id", "reference_id", "state", "reason", "message")
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True, order=True)
@@ -121,16 +111,16 @@ def _chosen(images: list[Row], settings: PairSettings) -> tuple[list[Row], list[
     if not images:
         return [], []
     tree, reach = _sky(images)
-    found, refused = [], []
+    found, refused, farthest = [], [], 2 * float(np.nanmax(reach, initial=0.0))
     for number, science in enumerate(images):
-        near = tree.query_ball_point(tree.data[number], 2 * reach.max()) if np.isfinite(reach[number]) else []
+        near = tree.query_ball_point(tree.data[number], farthest) if np.isfinite(reach[number]) else []
         others = [images[k] for k in sorted(near) if k != number]
         rows = []
         for reference in others:
             if _barrier(science, reference, settings) is None:
                 share = overlap(science["footprint"], reference["footprint"])
                 if share >= settings.min_overlap:
-                    rows.append(_pair(science, reference, share, settings, False))
+                    rows.append(scored(science, reference, share, settings, False))
         if rows:
             found.append(max(rows, key=lambda row: (row["score"], row["reference_id"])))
         else:
@@ -142,11 +132,11 @@ def _sky(images: list[Row]) -> tuple[cKDTree, np.ndarray]:
     """Return a tree of the middles of footprints, and the radii (chords) of circles around them."""
     middles, reach = [], []
     for image in images:
-        points = corners(image["footprint"]) if image["footprint"] is not None else np.full((1, 3), np.nan)
+        points = corners(image["footprint"])
         middle = points.mean(0) / np.linalg.norm(points.mean(0))
-        known = bool(np.isfinite(middle).all())
-        middles.append(middle if known else unit_vectors(0.0, 90.0))
-        reach.append(np.linalg.norm(points - middle, axis=1).max() if known else np.nan)
+        placed = bool(np.isfinite(middle).all())
+        middles.append(middle if placed else unit_vectors(0.0, 90.0))
+        reach.append(np.linalg.norm(points - middle, axis=1).max() if placed else np.nan)
     return cKDTree(np.array(middles)), np.array(reach)
 
 
@@ -171,15 +161,15 @@ def _barrier(science: Row, reference: Row, settings: PairSettings, explicit: boo
     if _same(science, reference, explicit):
         return Refusal(1, "same_exposure", "the reference is the same exposure")
     for step, name, also in ((2, "mission", ("survey", "instrument")), (3, "filter", ("instrument",))):
-        one, other = _text(science, name), _text(reference, name)
+        one, other = word(science, name), word(reference, name)
         if one != other and ((one and other) or not explicit):
             return Refusal(step, f"cross_{name}", f"{name} {one or 'unknown'} is not {other or 'unknown'}")
         # Headers that are silent alike are only taken for the same of the same instrument.
-        if not one and not explicit and any(_text(science, key) != _text(reference, key) for key in also):
+        if not one and not explicit and any(word(science, key) != word(reference, key) for key in also):
             return Refusal(step, f"unknown_{name}", f"the {name} of both is unknown; name the pair on a list")
     if explicit:
         return None
-    days = _days(science, reference)
+    days = age(science, reference)
     if days is None:
         return Refusal(4, "no_date", "a date is unknown; name the pair on a list")
     if days < settings.before_days and -days < settings.after_days:
@@ -195,51 +185,10 @@ def _same(science: Row, reference: Row, explicit: bool) -> bool:
 
     if science["image_id"] == reference["image_id"] or key(science) == key(reference):
         return True
-    days, exposure = _days(science, reference), _number(science.get("exptime_s"))
-    alike = all(_text(science, name) == _text(reference, name) for name in ("mission", "instrument", "filter"))
+    days, exposure = age(science, reference), known(science.get("exptime_s"))
+    alike = all(word(science, name) == word(reference, name) for name in ("mission", "instrument", "filter"))
     # Two detectors, or two files of one exposure. Dates of headers are not to be trusted against what a list says.
     return not explicit and alike and days is not None and abs(days) * 86400 < max((exposure or 0) / 2, 0.5)
-
-
-def _pair(science: Row, reference: Row, share: float, settings: PairSettings, explicit: bool) -> Row:
-    days = _days(science, reference)
-    depth, seeing = _depth(science, reference), _seeing(science, reference)
-    epoch = np.nan if days is None else _epoch(days, settings)
-    score = share * depth**settings.depth_weight * seeing**settings.seeing_weight
-    return {
-        "pair_id": f"{science['image_id']}-{reference['image_id']}",
-        "science_id": science["image_id"], "reference_id": reference["image_id"], "overlap": share,
-        "score": score * epoch**settings.epoch_weight, "score_depth": depth, "score_seeing": seeing,
-        "score_epoch": epoch, "days": np.nan if days is None else days,
-        "ref_after_event": pd.NA if days is None else days < 0, "explicit": explicit,
-    }  # fmt: skip
-
-
-def _depth(science: Row, reference: Row) -> float:
-    one, other = _number(science.get("maglim_5sigma")), _number(reference.get("maglim_5sigma"))
-    if one is not None and other is not None:
-        ratio = 10 ** (0.4 * (one - other))  # limiting flux of the reference over that of the science image
-    else:
-        limits = [(_number(image.get("depth")), _number(image.get("exptime_s"))) for image in (science, reference)]
-        (one, time), (other, wait) = limits
-        if not (one and other and time and wait) or _text(science, "instrument") != _text(reference, "instrument"):
-            return 0.5
-        ratio = (other / wait) / (one / time)
-    return float(1 / (1 + ratio**2))
-
-
-def _seeing(science: Row, reference: Row) -> float:
-    one, other = (
-        None if (width := _number(image.get("fwhm"))) is None else width * (_number(image.get("pixscale")) or 1.0)
-        for image in (science, reference)
-    )
-    return 0.5 if not one or not other else float(one**2 / (one**2 + other**2))
-
-
-def _epoch(days: float, settings: PairSettings) -> float:
-    if days >= 0:
-        return float(1 - np.exp(-days / settings.rise_days))
-    return float(1 - np.exp(-max(-days - settings.after_days, 1e-3 * settings.fade_days) / settings.fade_days))
 
 
 def _named(
@@ -274,7 +223,7 @@ def _best(science: Row, references: list[Row], settings: PairSettings) -> tuple[
                 5, "overlap", f"the reference covers {share:.3f} of it, less than {settings.min_overlap:g}"
             )
         if barrier is None:
-            rows.append(_pair(science, reference, share, settings, True))
+            rows.append(scored(science, reference, share, settings, True))
         else:
             barriers.append((barrier, reference["image_id"]))
     if rows:
@@ -294,18 +243,3 @@ def _matching(images: list[Row], name: str) -> list[Row]:
 
 def _refused(science: str, reference: str | None, reason: str, message: str, state: str = "rejected") -> Row:
     return {"science_id": science, "reference_id": reference, "state": state, "reason": reason, "message": message}
-
-
-def _days(science: Row, reference: Row) -> float | None:
-    """Return how much older the reference is, d; None if a date is unknown."""
-    one, other = _number(science.get("mjd_mid")), _number(reference.get("mjd_mid"))
-    return None if one is None or other is None else one - other
-
-
-def _number(value: Any) -> float | None:
-    return None if value is None or pd.isna(value) else float(value)
-
-
-def _text(image: Row, name: str) -> str:
-    value = image.get(name)
-    return "" if value is None or pd.isna(value) else str(value)

@@ -180,23 +180,22 @@ def changes(workspace: Folder, rows: Sequence[Row], overwrite: bool = False) -> 
     Raises
     ------
     Refused
-        If a file has changed since it was ingested.
+        If a file has changed since it was ingested, or nothing would be left of what is to be overwritten.
     """
-    before: dict[str, pa.Table] = {}
-    if not overwrite:
-        before = {survey: plan for survey in surveys(workspace) if (plan := load(workspace, survey)) is not None}
+    there = {survey: plan for survey in surveys(workspace) if (plan := load(workspace, survey)) is not None}
+    before = {} if overwrite else there
+    if overwrite and any(map(_has_images, there.values())) and not any(row["verdict"] == ACCEPTED for row in rows):
+        raise Refused("no file is of use now; what was ingested is kept. See --archive")
     kept = [row for plan in before.values() for row in plan.to_pylist()]
+    again = {row["file"]: row for row in rows}
     taken = {row["input"]: row for row in kept if row["verdict"] == ACCEPTED}
-    again = {row["file"] for row in rows}
-    fresh = []
-    for row in rows:
-        if (old := taken.get(row["input"])) is None:
-            fresh.append(row)
-        elif old["sha256"] != row["sha256"]:
+    for old in taken.values():
+        new = again.get(old["file"])
+        if new is not None and new["sha256"] != old["sha256"]:
             cure = "python -m jobs.ingest_images --overwrite … makes all anew"
-            raise Refused(f"{row['input']} has changed since it was ingested; {cure}")
-        else:
-            old["mtime"] = row["mtime"]
+            raise Refused(f"{old['file']} has changed since it was ingested; {cure}")
+        old["mtime"] = new["mtime"] if new else old["mtime"]
+    fresh = [row for row in rows if row["input"] not in taken]
     kept = [row for row in kept if row["verdict"] == ACCEPTED or row["file"] not in again]
     _reject_duplicates([row for row in kept if row["verdict"] == ACCEPTED], fresh)
     by_survey: dict[str, list[Row]] = {survey: [] for survey in before}
@@ -207,6 +206,10 @@ def changes(workspace: Folder, rows: Sequence[Row], overwrite: bool = False) -> 
         survey: Change(before.get(survey), pa.Table.from_pylist(found, schema=schema))
         for survey, found in sorted(by_survey.items())
     }
+
+
+def _has_images(plan: pa.Table) -> bool:
+    return bool(pc.any(pc.equal(plan["verdict"], ACCEPTED)).as_py())
 
 
 def _reject_duplicates(there: Sequence[Mapping[str, Any]], new: Iterable[Row]) -> None:

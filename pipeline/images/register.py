@@ -89,7 +89,9 @@ def pair_up(
 def _vote(tree: cKDTree, expected: Coordinates, reach: float) -> Coordinates | None:
     """Return the shift on which most pairs of stars agree, or None without a pair."""
     pairs = tree.query_ball_point(expected, reach)
-    offsets = np.concatenate([tree.data[found] - at for found, at in zip(pairs, expected, strict=True) if found] or [[]])
+    offsets = np.concatenate(
+        [tree.data[found] - at for found, at in zip(pairs, expected, strict=True) if found] or [[]]
+    )
     if not len(offsets):
         return None
     offsets = offsets.reshape(-1, 2)

@@ -1,6 +1,6 @@
 """A band of rows of a pair, subtracted: aligned, sky taken off, cut into tiles, each with its own PSFs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numba
@@ -11,7 +11,8 @@ from scipy.ndimage import binary_dilation
 
 from pipeline.images.align import resample
 from pipeline.images.frame import UNUSABLE, Bit, Frame, Pixels
-from pipeline.images.match import Image, Match
+from pipeline.images.match import Match
+from pipeline.images.view import Image, transfer
 from pipeline.images.zogy import Filters, divide
 
 __all__ = ["PAD", "Band", "subtract"]
@@ -59,6 +60,11 @@ class Band:
     flux_err: Pixels
     mask: NDArray[np.uint16]
     tiles: "Tiles"
+
+    def scaled(self, noise: float) -> "Band":
+        """Return the band with a noise that is so many times larger."""
+        scale = np.float32(noise)
+        return replace(self, significance=self.significance / scale, flux_err=self.flux_err * scale)
 
 
 class Tiles:
@@ -122,14 +128,15 @@ class Tiles:
 
     def _at(self, x: float, y: float, side: int) -> Filters:
         m = self.match
+        blur = transfer((side, side), m.smoothing) if m.smoothing else None
         return Filters(
             (side, side), m.science_psf.at(x, y), m.reference_psf.at(x, y), m.science_noise, m.reference_noise,
-            m.flux_ratio,
+            m.flux_ratio, blur, blur,
         )  # fmt: skip
 
 
 def subtract(
-    science: Image, reference: Image, match: Match, y0: int, y1: int, tile: int = 0, mesh: int = 128
+    science: Image, reference: Image, match: Match, y0: int, y1: int, tile: int = 0, mesh: int = 128, pad: int = PAD
 ) -> Band:
     """Subtract a band of rows.
 
@@ -145,15 +152,18 @@ def subtract(
         Pixels a side of a tile; 0: chosen by how the PSFs vary.
     mesh : int
         Pixels a side of the cells in which the sky is measured.
+    pad : int
+        Rows beyond the band that are wanted, too.
 
     Returns
     -------
     Band
-        The band, and `PAD` rows more on either side as far as the image goes.
+        The band, and `pad` rows more on either side as far as the image goes.
     """
+    science, reference = match.seen(science, reference)
     ny, nx = reference.shape
     tiles = Tiles(match, reference.shape, tile)
-    around = PAD + MARGIN + tiles.fade
+    around = pad + MARGIN + tiles.fade
     low, high = max(0, y0 - around), min(ny, y1 + around)
     ref = reference.read(low, high, 0, nx)
     sci = _aligned(science, reference, match, low, high)
@@ -168,7 +178,7 @@ def subtract(
     for image, frame in ((n, sci), (r, ref)):
         outside = (frame.mask & int(Bit.EDGE)) != 0
         image[outside] = 0.0
-    top, bottom = max(0, y0 - PAD), min(ny, y1 + PAD)
+    top, bottom = max(0, y0 - pad), min(ny, y1 + pad)
     planes = _Planes(n, r, sci.variance, ref.variance, low)
     excess = _excess(tiles, planes, top, bottom)
     out = [np.zeros((bottom - top, nx), np.float32) for _ in range(3)]

@@ -113,7 +113,7 @@ def shifted(stamp: NDArray[np.generic], half: int, offsets: _Values) -> _Values:
         cut = given - half - _MARGIN
         stamp, given = stamp[cut:-cut, cut:-cut], half + _MARGIN
     along_x, along_y = (np.stack([_matrix(given, half, float(step)) for step in offsets[:, axis]]) for axis in (0, 1))
-    return np.asarray(along_y @ stamp @ along_x.transpose(0, 2, 1))
+    return np.asarray(along_y @ stamp.astype(float) @ along_x.transpose(0, 2, 1))
 
 
 @lru_cache(maxsize=4096)

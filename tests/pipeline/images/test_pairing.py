@@ -110,6 +110,10 @@ def test_order_does_not_matter_and_nothing_gives_nothing():
     second = run(*[images[k] for k in rng.permutation(12)])
     assert all(one.equals(other) for one, other in zip(first, second, strict=True))
     assert len(first[0]) + len(first[1]) == 12
+    lost = [image("x", footprint=None), image("y", footprint=None, mjd_mid=59900.0), image("z", 58000.0, dec=89.99)]
+    accepted, refused = run(*lost)
+    assert len(accepted) == 0 and refused["reason"].tolist() == ["alone"] * 3
+    assert run(*lost, explicit=[("x", "z")])[1]["reason"].tolist() == ["overlap", "not_listed", "not_listed"]
     empty = pairs(pd.DataFrame(images).iloc[:0], PairSettings())
     assert len(empty[0]) == len(empty[1]) == 0
 
