@@ -63,14 +63,14 @@ class Warp:
 
     def inverse(self, xs: Coordinates, ys: Coordinates) -> tuple[Coordinates, Coordinates]:
         """Return reference pixels of science pixels, right to 1e-6 px."""
-        ra, dec = self.science.all_pix2world(np.asarray(xs, np.float64), np.asarray(ys, np.float64), 0)
-        x0, y0 = _to_pixels(self.reference, np.asarray(ra), np.asarray(dec))
-        x, y = x0, y0
-        for _ in range(3):
-            dx, dy = self._shift(x, y)  # in science pixels, small: one linear step takes it back
-            jacobian = self.jacobian(x, y)
-            back = np.linalg.solve(jacobian, np.stack([dx, dy], axis=-1)[..., None])[..., 0]
-            x, y = x0 - back[..., 0], y0 - back[..., 1]
+        xs, ys = np.asarray(xs, np.float64), np.asarray(ys, np.float64)
+        ra, dec = self.science.all_pix2world(xs, ys, 0)
+        x, y = _to_pixels(self.reference, np.asarray(ra), np.asarray(dec))
+        for _ in range(3 if self.order >= 0 else 0):
+            there_x, there_y = self(x, y)
+            rest = np.stack([xs - there_x, ys - there_y], axis=-1)[..., None]
+            step = np.linalg.solve(self.jacobian(x, y), rest)[..., 0]
+            x, y = x + step[..., 0], y + step[..., 1]
         return x, y
 
     def jacobian(self, x: Coordinates, y: Coordinates) -> Coordinates:
