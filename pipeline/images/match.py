@@ -3,12 +3,14 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.ndimage import spline_filter
+from scipy.spatial import cKDTree
 
 from pipeline.images import align, psf
 from pipeline.images.align import Coordinates, Warp
@@ -161,7 +163,7 @@ def match(
             found, places, offset, np.hypot(_centroid_error(on_n, fwhm_n)[p], _centroid_error(on_r, fwhm_r)[q])
         )
         found, rms, jitter, used = fit.warp, fit.rms, fit.jitter, int(fit.used.sum())
-        if np.abs(offset).max() < 0.02:
+        if fit.moved < 0.02:
             break
     if science_psf is not None:
         psf_n = Psf.given(_on_grid(science_psf, found), reference.shape)
@@ -236,23 +238,19 @@ def _choose(a: pd.DataFrame, b: pd.DataFrame, shape: tuple[int, int], most: int)
 
 def _weights(stars: pd.DataFrame, sources: pd.DataFrame, half: int) -> Callable[[int, int, int], NDArray[np.float64]]:
     """Return a function that gives, for star k at (x, y), weights that leave its neighbours out."""
-    from scipy.spatial import cKDTree
-
-    places = sources[["x", "y"]].to_numpy()
-    tree = cKDTree(places) if len(places) else None
-    flux, fwhm = sources["flux"].to_numpy(), sources["fwhm"].to_numpy()
+    places, own = sources[["x", "y"]].to_numpy(float), stars[["x", "y"]].to_numpy(float)
+    flux, fwhm, light = (column.to_numpy(float) for column in (sources["flux"], sources["fwhm"], stars["flux"]))
+    near = cKDTree(places).query_ball_point(own, 1.6 * half) if len(places) and len(own) else [[]] * len(own)
     grid = np.arange(-half, half + 1)
-    gx, gy = np.meshgrid(grid, grid)
 
     def weights(k: int, x: int, y: int) -> NDArray[np.float64]:
         out = np.ones((2 * half + 1, 2 * half + 1))
-        own = stars.iloc[k]
-        for near in tree.query_ball_point([own["x"], own["y"]], 1.6 * half) if tree is not None else ():
-            dx, dy = places[near] - [x, y]
-            if np.hypot(places[near, 0] - own["x"], places[near, 1] - own["y"]) < 1.0:
+        for other in near[k]:
+            if np.hypot(*(places[other] - own[k])) < 1.0:
                 continue
-            radius = fwhm[near] * (1.2 + 0.6 * max(0.0, np.log10(max(flux[near] / max(own["flux"], 1e-9), 1e-3)) + 1.5))
-            out[np.hypot(gx - dx, gy - dy) < radius] = 0.0
+            brighter = max(0.0, np.log10(max(flux[other] / max(light[k], 1e-9), 1e-3)) + 1.5)
+            dx, dy = grid - (places[other, 0] - x), grid - (places[other, 1] - y)
+            out[dx**2 + dy[:, None] ** 2 < (fwhm[other] * (1.2 + 0.6 * brighter)) ** 2] = 0.0
         return out
 
     return weights
@@ -268,10 +266,14 @@ def _stamps(parts: list[tuple[int, int, Any, Any, float]], gain: float, shape: t
 
 def _border(data: NDArray[Any], good: NDArray[Any]) -> float:
     """Return the local sky of a stamp, by its outer pixels."""
-    m = data.shape[0]
-    grid = np.arange(m) - m // 2
-    rim = (np.hypot(*np.meshgrid(grid, grid)) > 0.8 * (m // 2)) & (good > 0)
+    rim = _rim(data.shape[0]) & (good > 0)
     return float(np.median(data[rim])) if rim.sum() > 10 else float(np.median(data))
+
+
+@cache
+def _rim(m: int) -> NDArray[np.bool_]:
+    grid = np.arange(m) - m // 2
+    return np.asarray(np.hypot(*np.meshgrid(grid, grid)) > 0.8 * (m // 2))
 
 
 def _cut(image: Image, stars: pd.DataFrame, sources: pd.DataFrame, half: int) -> Stamps:
