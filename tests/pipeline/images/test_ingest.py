@@ -38,7 +38,7 @@ def run(
         outcomes += [(row["input"], "rejected", row["reason"]) for row in refused]
         stage = IngestImages(workspace, archive, survey, settings, references)
         stage.prepare()
-        for key in stage.keys():
+        for key in sorted(stage.keys()):
             stage.execute(key)
             table = write.read(workspace, outcome_path(stage.name, key), schema.OUTCOMES).to_pylist()
             outcomes += [(row["input"], row["state"], row["reason"]) for row in table]
@@ -223,7 +223,8 @@ def test_uvot_has_an_image_a_snapshot(archive: Folder, workspace: Folder) -> Non
     assert Counter(run(workspace, archive).values()) == {("done", None): 3}
     index = ingest.index(workspace)
     assert index["exptime_s"].tolist() == [100, 101, 102] and (index["mission"] == "Swift").all()
-    assert index["sky"].to_numpy() == pytest.approx(0.034, rel=0.1) and (index["n_stars"] > 10).all()
+    assert index["sky"].to_numpy() == pytest.approx(0.034, rel=0.1) and (index["n_stars"] > 2).all()
+    assert index["fwhm"].to_numpy(float) == pytest.approx(5, rel=0.25)
     frame = ingest.load(workspace, f"uvot/{index['image_id'][0]}").read(0, 300)
     assert np.median(frame.variance) == pytest.approx(0.034, rel=0.1) and not frame.mask.any()
 
