@@ -18,7 +18,7 @@ COLUMNS = (
 _KERNEL = np.outer([1, 2, 1], [1, 2, 1]) / 16.0
 _MIN_STARS, _FITTED = 3, 40
 #: S/N of the sources that tell the width of stars, if there are so many of them.
-_ENOUGH = ((30, 10), (12, 5), (7, _MIN_STARS))
+_ENOUGH = ((30, 8), (12, 20), (7, _MIN_STARS))
 _BOX = 3.0  # half side of the box a profile is fitted in, half-light diameters
 _APERTURE = 2.0  # radius, half-light diameters
 
@@ -206,6 +206,7 @@ def moffat_widths(data: NDArray[np.float64], error: NDArray[np.float64], width: 
     p[:, 1], p[:, 2] = np.log(max(width * 0.9, 1.0)), np.log(2.0)
 
     def residual(p: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the model less the data, in the errors, of all stars."""
         a, f, b, x, y, sky = (p[:, k, None] for k in range(6))
         beta = 1 + np.exp(b)
         alpha2 = np.exp(2 * f) / (2 ** (1 / beta) - 1) / 4

@@ -14,7 +14,7 @@ from catalogs.folder import Folder
 from catalogs.images import IMAGE_PLAN, IMAGES
 from pipeline import manifest, recipes
 from pipeline.errors import Mismatch, Missing, Refused
-from pipeline.images import ingest, plan
+from pipeline.images import ingest, plan, status
 from pipeline.images.frame import UNUSABLE, Bit
 from pipeline.images.ingest import IngestImages
 from pipeline.settings import ImageSettings
@@ -97,6 +97,9 @@ def test_every_kind_of_file_ends_with_one_outcome(archive: Folder, workspace: Fo
     before = content(workspace)
     assert run(workspace, archive) == expected and content(workspace) == before
     assert len(ingest.index(workspace)) == 2
+    table = status.outcomes(workspace)
+    assert {row.input: (row.state, row.reason) for row in table.itertuples()} == expected
+    assert table["message"][table["state"] == "rejected"].notna().all()
 
 
 def test_the_same_images_give_the_same_bytes_in_any_order(archive: Folder, tmp_path: Path) -> None:
