@@ -98,7 +98,8 @@ def test_every_kind_of_file_ends_with_one_outcome(archive: Folder, workspace: Fo
     assert run(workspace, archive) == expected and content(workspace) == before
     assert len(ingest.index(workspace)) == 2
     table = status.outcomes(workspace)
-    assert {row.input: (row.state, row.reason) for row in table.itertuples()} == expected
+    reasons = table["reason"].astype(object).where(table["reason"].notna(), None)
+    assert dict(zip(table["input"], zip(table["state"], reasons, strict=True), strict=True)) == expected
     assert table["message"][table["state"] == "rejected"].notna().all()
 
 
