@@ -173,16 +173,25 @@ class ImageFile:
 
 
 def _cards(header: fits.Header) -> dict[str, Any]:
-    """Return a header's values; of a repeated keyword the first, without what does not parse."""
+    """Return a header's values; of a repeated keyword the first."""
     values: dict[str, Any] = {}
     for card in header.cards:
-        try:
-            key, value = card.keyword, card.value
-        except Exception:  # noqa: BLE001 — of astropy, for a card that is no card
-            continue
-        if key not in ("", "COMMENT", "HISTORY") and isinstance(value, str | int | float | bool):
-            values.setdefault(key.upper(), value)
+        if card.keyword not in ("", "COMMENT", "HISTORY") and isinstance(card.value, str | int | float | bool):
+            values.setdefault(card.keyword.upper(), card.value)
     return values
+
+
+def _tidy(header: fits.Header) -> None:
+    """Remove the cards that do not parse, which would stop the reading of others, and names that are no text."""
+    for number in reversed(range(len(header))):
+        try:
+            card = header.cards[number]
+            key, value = card.keyword, card.value
+            sane = key != "EXTNAME" or isinstance(value, str)
+        except Exception:  # noqa: BLE001 — of astropy, for a card that is no card
+            sane = False
+        if not sane:
+            del header[number]
 
 
 @contextmanager
@@ -233,6 +242,8 @@ def opened(archive: Folder, path: str, limit: int, *, planned: bool = False) -> 
         with _quiet():
             try:
                 hdus = stack.enter_context(fits.open(file, **_OPEN))
+                for hdu in hdus:
+                    _tidy(hdu.header)
             except (MemoryError, Rejected):
                 raise
             except Exception as error:  # noqa: BLE001 — astropy raises all kinds at headers that make no sense
