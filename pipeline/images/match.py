@@ -25,6 +25,12 @@ __all__ = ["Match", "match"]
 #: Stars below which everything bright is tried as one.
 _FEW = 40
 
+#: Light of others, relative to a star's own, that its wings may have.
+_LITTLE = 0.003
+
+#: By how much a source's FWHM may differ from that of most stars, relative, if it shall be tried as one.
+_ALIKE = 0.3
+
 #: FWHM below which a PSF is too narrow for its pixels, and the one that it is brought to, px.
 UNDERSAMPLED, SAMPLED = 2.0, 2.5
 
@@ -136,7 +142,7 @@ def match(
     warp = Warp(reference.wcs, science.wcs, reference.shape)
     a, b = _ranked(science_sources), _ranked(reference_sources)
     i, j, found = pair_up(warp, a[["x", "y"]].to_numpy()[:3000], b[["x", "y"]].to_numpy()[:3000], reach)
-    stars = _choose(a.iloc[i], b.iloc[j], reference.shape, max_stars)
+    stars = _choose(a.iloc[i], b.iloc[j], reference_sources, reference.shape, max_stars)
     science, reference = Buffered(science), Buffered(reference)
     fwhm_r = psf.width(_cut(reference, stars, b, 10), _fwhm(b)) or _fwhm(b)
     fwhm_n = psf.width(_cut_aligned(science, found, stars, b, 10), _fwhm(a) / _scale(found)) or _fwhm(a) / _scale(found)
@@ -219,21 +225,41 @@ def _scale(warp: Warp) -> float:
     return float(np.sqrt(abs(np.linalg.det(warp.jacobian(*middle)[0]))))
 
 
-def _choose(a: pd.DataFrame, b: pd.DataFrame, shape: tuple[int, int], most: int) -> pd.DataFrame:
+def _choose(
+    a: pd.DataFrame, b: pd.DataFrame, sources: pd.DataFrame, shape: tuple[int, int], most: int
+) -> pd.DataFrame:
     """Return the stars, on the reference, that PSFs are measured on: the brightest, from all over the field.
 
     Where the tables know few stars everything bright is tried: what is none is found out by its shape.
     """
     bright = (a["snr"].to_numpy() > 15) & (b["snr"].to_numpy() > 15)
-    star = bright & a["is_star"].to_numpy() & b["is_star"].to_numpy()
+    star = bright.copy()
+    # Not `is_star` alone: where the PSF varies its own limits are too narrow, and shapes are judged again with the PSF.
+    for table in (a, b):
+        width = table["fwhm"].to_numpy() / _fwhm(table)
+        star &= table["is_star"].to_numpy() | (np.abs(width - 1) < _ALIKE)
     if star.sum() < _FEW:
         star = bright
     rank = np.minimum(a["snr"].to_numpy(), b["snr"].to_numpy())[star]
     chosen = b[star].assign(rank=rank)
+    chosen = chosen[_alone(chosen, sources, max(_fwhm(a), _fwhm(b)))]
     cell = (chosen["x"] * 4 // shape[1]).astype(int) * 4 + (chosen["y"] * 4 // shape[0]).astype(int)
     chosen = chosen.assign(turn=chosen.groupby(cell)["rank"].rank(ascending=False, method="first"))
     chosen = chosen.sort_values(["turn", "rank"], ascending=[True, False]).head(most)
     return chosen.sort_values(["y", "x"]).reset_index(drop=True)
+
+
+def _alone(stars: pd.DataFrame, sources: pd.DataFrame, fwhm: float) -> NDArray[np.bool_]:
+    """Return which stars have least light of others on their wings: all that have little, or the better half."""
+    places, flux = sources[["x", "y"]].to_numpy(float), sources["flux"].to_numpy(float)
+    own, light = stars[["x", "y"]].to_numpy(float), stars["flux"].to_numpy(float)
+    others = np.zeros(len(own))
+    for k, near in enumerate(cKDTree(places).query_ball_point(own, 10 * fwhm) if len(own) else []):
+        distance = np.hypot(*(places[near] - own[k]).T)
+        # At two FWHM from the star, on the side of the neighbour, as a Moffat profile has it.
+        wing = (1 + (np.maximum(distance - 2 * fwhm, 0.0) / (0.9 * fwhm)) ** 2) ** -3.0
+        others[k] = float((np.maximum(flux[near], 0) * wing * (distance > 1.0)).sum()) / max(light[k], 1e-9)
+    return np.asarray(others <= max(_LITTLE, float(np.median(others)) if len(others) else 0.0))
 
 
 def _weights(stars: pd.DataFrame, sources: pd.DataFrame, half: int) -> Callable[[int, int, int], NDArray[np.float64]]:

@@ -23,6 +23,9 @@ Array = NDArray[np.float64]
 _STARS_FOR = {0: 1, 1: 12, 2: 30, 3: 120}
 
 
+#: Stars from which what is left of the profile may vary over the field, as a plane.
+_STARS_FOR_REST = 60
+
 #: Between which radii, in units of the FWHM, what is left of the profile is smoothed, averaged in rings and dropped.
 _ZONES = ((1.0, 2.0), (1.75, 2.5), (2.5, 3.5))
 
@@ -512,14 +515,34 @@ def _with_rest(psf: Psf, stamps: Stamps, stars: Stars, fwhm: float) -> Psf:
         variance = stamps.background[k] + light * stamps.inverse_gain + (0.003 * light) ** 2
         weight[i] = seen[k] * stars.flux[i] ** 2 / variance
     u, v = 2 * (stars.x + 0.5) / psf.shape[1] - 1, 2 * (stars.y + 0.5) / psf.shape[0] - 1
-    order = 1 if n >= 60 else 0
+    order = 1 if n >= _STARS_FOR_REST else 0
     terms = design(u, v, order)
+    weight = _doubted(left, weight, stars, radius > 1.25 * fwhm)
     for _ in range(3):
         rest = _regression(terms, left, weight)
         off = np.abs(left - np.tensordot(terms, rest, 1)) * np.sqrt(weight)
-        weight[off > 5 * max(1.0, 1.4826 * float(np.median(off[::5])))] = 0.0
+        weight[off > 4 * max(1.0, 1.4826 * float(np.median(off[::5])))] = 0.0
     rest = np.stack([_quiet(term, radius, fwhm) for term in rest])
     return Psf(psf.shape, psf.half, psf.beta, psf.order, psf.terms, order, rest.astype(np.float32), n)
+
+
+def _doubted(left: Array, weight: Array, stars: Stars, outer: NDArray[np.bool_]) -> Array:
+    """Return weights that know by what bright stars differ on their wings: by their neighbours, not by their noise.
+
+    Else the brightest one would speak for all, its neighbour included.
+    """
+    rank = np.argsort(stars.flux_err / stars.flux, kind="stable")
+    bright = left[rank[: max(5, len(rank) // 3)]]
+    scatter = 1.4826 * np.median(np.abs(bright - np.median(bright, axis=0)), axis=0)
+    rings = _rings(left.shape[1])
+    mean = (np.bincount(rings.ravel(), scatter.ravel()) / np.maximum(np.bincount(rings.ravel()), 1))[rings]
+    doubt = np.where(outer, mean**2, 0.0)
+    return np.asarray(weight / (1 + weight * doubt))
+
+
+def _rings(m: int) -> NDArray[np.int64]:
+    grid = np.arange(m) - m // 2
+    return np.asarray(np.round(np.hypot(*np.meshgrid(grid, grid))), np.int64)
 
 
 def _regression(terms: Array, left: Array, weight: Array) -> Array:
@@ -540,7 +563,7 @@ def _quiet(rest: Array, radius: Array, fwhm: float) -> Array:
     Far out the neighbours of the stars, and the sky, are wrong by more than the profile is.
     """
     smooth = gaussian_filter(rest, 1.0)
-    rings = np.round(radius).astype(int)
+    rings = _rings(len(rest))
     ring = (np.bincount(rings.ravel(), rest.ravel()) / np.maximum(np.bincount(rings.ravel()), 1))[rings]
     near, outer, far = (np.clip((radius / fwhm - low) / (high - low), 0, 1) for low, high in _ZONES)
     return np.asarray(((rest * (1 - near) + smooth * near) * (1 - outer) + ring * outer) * (1 - far))

@@ -96,20 +96,21 @@ def _dense(pairs: list[list[int]]) -> NDArray[np.int64]:
 
 
 def both(science: Image, reference: Image, match: Match, one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
-    """Return the sources of science image (`one`) and reference (`other`) in one table: x, y on the reference, snr, bright.
+    """Return the sources of science image (`one`) and reference (`other`) in one table: x, y on the reference, snr, bright, star.
 
-    `bright` are unharmed sources of the reference with S/N over `BRIGHT` in both images.
+    `bright` are unharmed sources of the reference with S/N over `BRIGHT` in both images, `star` those of them that are.
     """
     warp = match.warp(science, reference)
     x, y = warp.inverse(one["x"].to_numpy(), one["y"].to_numpy()) if len(one) else (np.zeros(0), np.zeros(0))
-    mine = pd.DataFrame({"x": x, "y": y, "snr": one["snr"].to_numpy(), "bright": False})
+    mine = pd.DataFrame({"x": x, "y": y, "snr": one["snr"].to_numpy(), "bright": False, "star": False})
     mine = mine[np.isfinite(mine["x"]) & np.isfinite(mine["y"])]
-    theirs = other[["x", "y", "snr"]].assign(bright=False)
+    theirs = other[["x", "y", "snr"]].assign(bright=False, star=False)
     if len(mine) and len(theirs):
         distance, nearest = cKDTree(mine[["x", "y"]].to_numpy()).query(theirs[["x", "y"]].to_numpy())
         unharmed = (other["mask"].to_numpy() & int(UNUSABLE)) == 0
         bright = (distance < 2) & (mine["snr"].to_numpy()[nearest] > BRIGHT) & (theirs["snr"].to_numpy() > BRIGHT)
         theirs["bright"] = bright & unharmed
+        theirs["star"] = theirs["bright"] & other["is_star"].to_numpy()
     return pd.concat([mine, theirs], ignore_index=True)
 
 
@@ -161,7 +162,8 @@ def calibrated(band: Band, sources: pd.DataFrame, fwhm: float, mesh: int = 128) 
     scale = np.float32((high - low) / 2)
     significance, error = (band.significance - zero) / scale, band.flux_err * scale
     light = _light(band, fwhm) / error
-    share = _share(significance, light, _cores(good, sources, fwhm, band.top) & good)
+    # Stars alone: what is new at the heart of a galaxy is not held against the PSF.
+    share = _share(significance, light, _cores(good, sources[sources["star"]], fwhm, band.top) & good)
     if share > 0:
         more = np.sqrt(1 + (np.float32(share) * light) ** 2)
         significance, error = significance / more, error * more
