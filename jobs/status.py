@@ -11,6 +11,7 @@ import click
 
 from catalogs.folder import Folder
 from jobs import options
+from pipeline.images import status as images
 from pipeline.lightcurves import lineage, status
 
 
@@ -19,7 +20,7 @@ from pipeline.lightcurves import lineage, status
 @options.sectors
 @click.option(
     "--outcomes",
-    type=click.Choice(["ingest", "preprocess", "score", "systems"]),
+    type=click.Choice(["ingest", "preprocess", "score", "systems", "ingest_images"]),
     help="List what became of each input; systems: of each candidate of the catalogue.",
 )
 @click.option("--all", "everything", is_flag=True, help="With --outcomes: also what was done without trouble.")
@@ -33,6 +34,8 @@ def main(workspace: Folder, sectors: list[int] | None, outcomes: str | None, eve
         return
     if outcomes == "systems":
         table = lineage.systems(workspace).outcomes
+    elif outcomes == "ingest_images":
+        table = images.outcomes(workspace)
     else:
         table = status.outcomes(workspace, outcomes, sectors)
     if not everything:

@@ -149,4 +149,5 @@ def _described(table: pd.DataFrame, pair: Pair) -> pd.DataFrame:
     # A list may name a pair whose dates the headers have wrong; the plan of pairs knows.
     out = out.assign(ref_after_event=pair.ref_after_event)
     missing = {name: None for name in CANDIDATES.names if name not in out}
-    return out.assign(**missing)[CANDIDATES.names]
+    out = out.assign(**missing)[CANDIDATES.names]
+    return out if len(out) else CANDIDATES.empty().to_pandas()

@@ -3,22 +3,27 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.ndimage import spline_filter
+from scipy.spatial import cKDTree
 
 from pipeline.images import align, psf
 from pipeline.images.align import Coordinates, Warp
-from pipeline.images.frame import UNUSABLE
+from pipeline.images.frame import UNUSABLE, Bit
 from pipeline.images.psf import Psf, Stamps, Stars
 from pipeline.images.register import correct, pair_up
 from pipeline.images.view import Buffered, Image, Smoothed
 
 __all__ = ["Match", "match"]
 
+
+#: Stars below which everything bright is tried as one.
+_FEW = 40
 
 #: FWHM below which a PSF is too narrow for its pixels, and the one that it is brought to, px.
 UNDERSAMPLED, SAMPLED = 2.0, 2.5
@@ -132,14 +137,15 @@ def match(
     a, b = _ranked(science_sources), _ranked(reference_sources)
     i, j, found = pair_up(warp, a[["x", "y"]].to_numpy()[:3000], b[["x", "y"]].to_numpy()[:3000], reach)
     stars = _choose(a.iloc[i], b.iloc[j], reference.shape, max_stars)
-    fwhm_r = _fwhm(b, 3.0)
-    fwhm_n = _fwhm(a, 3.0) / _scale(found)
+    science, reference = Buffered(science), Buffered(reference)
+    fwhm_r = psf.width(_cut(reference, stars, b, 10), _fwhm(b)) or _fwhm(b)
+    fwhm_n = psf.width(_cut_aligned(science, found, stars, b, 10), _fwhm(a) / _scale(found)) or _fwhm(a) / _scale(found)
     smoothing = 0.0
     if min(fwhm_r, fwhm_n) < UNDERSAMPLED:
         smoothing = float(np.sqrt(SAMPLED**2 - min(fwhm_r, fwhm_n) ** 2) / 2.3548)
-        science, reference = Smoothed(science, smoothing * _scale(found)), Smoothed(reference, smoothing)
+        science = Buffered(Smoothed(science, smoothing * _scale(found)))
+        reference = Buffered(Smoothed(reference, smoothing))
         fwhm_r, fwhm_n = (float(np.hypot(fwhm, 2.3548 * smoothing)) for fwhm in (fwhm_r, fwhm_n))
-    science, reference = Buffered(science), Buffered(reference)
     half_r, half_n = _half(fwhm_r), _half(fwhm_n)
     stamps_r = stamps_n = _cut(reference, stars, b, half_r + 2)
     psf_r, on_r = psf.measure(stamps_r, fwhm_r, half_r)
@@ -157,7 +163,7 @@ def match(
             found, places, offset, np.hypot(_centroid_error(on_n, fwhm_n)[p], _centroid_error(on_r, fwhm_r)[q])
         )
         found, rms, jitter, used = fit.warp, fit.rms, fit.jitter, int(fit.used.sum())
-        if np.abs(offset).max() < 0.02:
+        if fit.moved < 0.02:
             break
     if science_psf is not None:
         psf_n = Psf.given(_on_grid(science_psf, found), reference.shape)
@@ -188,13 +194,19 @@ def match(
 
 
 def _ranked(sources: pd.DataFrame) -> pd.DataFrame:
-    good = sources[(sources["snr"] > 8) & (sources["mask"] & int(UNUSABLE) == 0)]
+    """Return sources that have a place, brightest first; one bad pixel among many does no harm."""
+    harmed = sources["mask"] & int(Bit.SATURATED | Bit.EDGE | Bit.TRAIL)
+    good = sources[(sources["snr"] > 8) & (harmed == 0)]
     return good.sort_values(["snr", "x", "y"], ascending=[False, True, True], kind="stable").reset_index(drop=True)
 
 
-def _fwhm(sources: pd.DataFrame, otherwise: float) -> float:
-    stars = sources[sources["is_star"] & (sources["snr"] > 20)]
-    return float(stars["fwhm"].median()) if len(stars) >= 3 else otherwise
+def _fwhm(sources: pd.DataFrame) -> float:
+    """Return a first guess of the FWHM of stars, px."""
+    bright = sources[sources["snr"] > 20]
+    stars = bright[bright["is_star"]]
+    if len(stars) >= 3:
+        return float(stars["fwhm"].median())
+    return float(np.clip(bright["fwhm"].quantile(0.3), 1.5, 10.0)) if len(bright) else 3.0
 
 
 def _half(fwhm: float) -> int:
@@ -208,39 +220,37 @@ def _scale(warp: Warp) -> float:
 
 
 def _choose(a: pd.DataFrame, b: pd.DataFrame, shape: tuple[int, int], most: int) -> pd.DataFrame:
-    """Return the stars, on the reference, that PSFs are measured on: the brightest, from all over the field."""
-    star = a["is_star"].to_numpy() & b["is_star"].to_numpy() & (a["snr"].to_numpy() > 15) & (b["snr"].to_numpy() > 15)
+    """Return the stars, on the reference, that PSFs are measured on: the brightest, from all over the field.
+
+    Where the tables know few stars everything bright is tried: what is none is found out by its shape.
+    """
+    bright = (a["snr"].to_numpy() > 15) & (b["snr"].to_numpy() > 15)
+    star = bright & a["is_star"].to_numpy() & b["is_star"].to_numpy()
+    if star.sum() < _FEW:
+        star = bright
     rank = np.minimum(a["snr"].to_numpy(), b["snr"].to_numpy())[star]
     chosen = b[star].assign(rank=rank)
     cell = (chosen["x"] * 4 // shape[1]).astype(int) * 4 + (chosen["y"] * 4 // shape[0]).astype(int)
     chosen = chosen.assign(turn=chosen.groupby(cell)["rank"].rank(ascending=False, method="first"))
-    return (
-        chosen.sort_values(["turn", "rank"], ascending=[True, False])
-        .head(most)
-        .sort_values(["y", "x"])
-        .reset_index(drop=True)
-    )
+    chosen = chosen.sort_values(["turn", "rank"], ascending=[True, False]).head(most)
+    return chosen.sort_values(["y", "x"]).reset_index(drop=True)
 
 
 def _weights(stars: pd.DataFrame, sources: pd.DataFrame, half: int) -> Callable[[int, int, int], NDArray[np.float64]]:
     """Return a function that gives, for star k at (x, y), weights that leave its neighbours out."""
-    from scipy.spatial import cKDTree
-
-    places = sources[["x", "y"]].to_numpy()
-    tree = cKDTree(places) if len(places) else None
-    flux, fwhm = sources["flux"].to_numpy(), sources["fwhm"].to_numpy()
+    places, own = sources[["x", "y"]].to_numpy(float), stars[["x", "y"]].to_numpy(float)
+    flux, fwhm, light = (column.to_numpy(float) for column in (sources["flux"], sources["fwhm"], stars["flux"]))
+    near = cKDTree(places).query_ball_point(own, 1.6 * half) if len(places) and len(own) else [[]] * len(own)
     grid = np.arange(-half, half + 1)
-    gx, gy = np.meshgrid(grid, grid)
 
     def weights(k: int, x: int, y: int) -> NDArray[np.float64]:
         out = np.ones((2 * half + 1, 2 * half + 1))
-        own = stars.iloc[k]
-        for near in tree.query_ball_point([own["x"], own["y"]], 1.6 * half) if tree is not None else ():
-            dx, dy = places[near] - [x, y]
-            if np.hypot(places[near, 0] - own["x"], places[near, 1] - own["y"]) < 1.0:
+        for other in near[k]:
+            if np.hypot(*(places[other] - own[k])) < 1.0:
                 continue
-            radius = fwhm[near] * (1.2 + 0.6 * max(0.0, np.log10(max(flux[near] / max(own["flux"], 1e-9), 1e-3)) + 1.5))
-            out[np.hypot(gx - dx, gy - dy) < radius] = 0.0
+            brighter = max(0.0, np.log10(max(flux[other] / max(light[k], 1e-9), 1e-3)) + 1.5)
+            dx, dy = grid - (places[other, 0] - x), grid - (places[other, 1] - y)
+            out[dx**2 + dy[:, None] ** 2 < (fwhm[other] * (1.2 + 0.6 * brighter)) ** 2] = 0.0
         return out
 
     return weights
@@ -256,10 +266,14 @@ def _stamps(parts: list[tuple[int, int, Any, Any, float]], gain: float, shape: t
 
 def _border(data: NDArray[Any], good: NDArray[Any]) -> float:
     """Return the local sky of a stamp, by its outer pixels."""
-    m = data.shape[0]
-    grid = np.arange(m) - m // 2
-    rim = (np.hypot(*np.meshgrid(grid, grid)) > 0.8 * (m // 2)) & (good > 0)
+    rim = _rim(data.shape[0]) & (good > 0)
     return float(np.median(data[rim])) if rim.sum() > 10 else float(np.median(data))
+
+
+@cache
+def _rim(m: int) -> NDArray[np.bool_]:
+    grid = np.arange(m) - m // 2
+    return np.asarray(np.hypot(*np.meshgrid(grid, grid)) > 0.8 * (m // 2))
 
 
 def _cut(image: Image, stars: pd.DataFrame, sources: pd.DataFrame, half: int) -> Stamps:

@@ -8,14 +8,14 @@ from typing import Any
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import gaussian_filter, spline_filter, zoom
 
 from pipeline.images import moffat
 from pipeline.images.align import b_spline, design
 from pipeline.images.frame import Pixels
 
-__all__ = ["Psf", "Stamps", "Stars", "measure", "place"]
+__all__ = ["Psf", "Stamps", "Stars", "measure", "place", "width"]
 
 Array = NDArray[np.float64]
 
@@ -166,20 +166,21 @@ class Psf:
         """B-spline coefficients of `rest`; they are linear in it, so they add as its terms do."""
         return np.stack([spline_filter(term.astype(float), 5, np.float64, "mirror") for term in self.rest])
 
-    def parameters(self, x: float, y: float) -> tuple[float, float, float, float, Array]:
-        """Return norm, a, b, c of the profile and the coefficients of the rest at a place of the image."""
+    def parameters(self, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
+        """Return norm, a, b, c of the profile, (n, 4), and the coefficients of the rest, (n, m, m), at n places."""
         ny, nx = self.shape
-        u, v = np.asarray(2 * (x + 0.5) / nx - 1), np.asarray(2 * (y + 0.5) / ny - 1)
+        u, v = 2 * (np.atleast_1d(x) + 0.5) / nx - 1, 2 * (np.atleast_1d(y) + 0.5) / ny - 1
         rest = np.tensordot(design(u, v, self.rest_order), self._coefficients, 1)
         if self.beta == 0:
-            return 0.0, 1.0, 0.0, 1.0, rest
-        a, b, c = (float(value) for value in moffat.shape_of(*(self.terms @ design(u, v, self.order))))
-        return float((self.beta - 1) / np.pi * np.sqrt(a * c - b * b)), a, b, c, rest
+            return np.tile([0.0, 1.0, 0.0, 1.0], (len(u), 1)), rest
+        a, b, c = moffat.shape_of(*(self.terms @ design(u, v, self.order).T))
+        return np.stack([(self.beta - 1) / np.pi * np.sqrt(a * c - b * b), a, b, c], -1), rest
 
     def model(self, x: float, y: float, dx: float = 0.0, dy: float = 0.0) -> Array:
         """Return the PSF at a place, (m, m) float64, of a star (dx, dy) px from the middle pixel; of sum nearly one."""
         out = np.empty((2 * self.half + 1,) * 2)
-        _model(*self.parameters(x, y), self.beta, dx, dy, out)
+        shapes, rest = self.parameters(x, y)
+        _model(shapes[0], rest[0], self.beta, dx, dy, out)
         return out
 
     def to_json(self) -> str:
@@ -195,8 +196,9 @@ class Psf:
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _model(norm, a, b, c, rest, beta, dx, dy, out):  # type: ignore[no-untyped-def]
+def _model(shape, rest, beta, dx, dy, out):  # type: ignore[no-untyped-def]
     """Put profile and rest of a star at (dx, dy) into `out`, which may be smaller than the rest's stamp."""
+    norm, a, b, c = shape
     m, wide = out.shape[0], rest.shape[0]
     half, outer = m // 2, wide // 2
     ix, iy = int(np.floor(-dx)), int(np.floor(-dy))
@@ -251,6 +253,32 @@ def measure(stamps: Stamps, fwhm: float, half: int) -> tuple[Psf, Stars]:
         if good.sum() >= 3:
             stars = stars.take(good)
     return psf, stars
+
+
+def width(stamps: Stamps, guess: float) -> float | None:
+    """Return the FWHM of stars, px: the median of Moffat profiles fitted to the brighter ones.
+
+    Parameters
+    ----------
+    stamps : Stamps
+        Stars, and perhaps some that are none.
+    guess : float
+        FWHM, px.
+
+    Returns
+    -------
+    float or None
+        None if nothing fits.
+    """
+    if not len(stamps):
+        return None
+    reach = stamps.data.shape[1] // 2
+    order = np.argsort(-stamps.data[:, reach, reach] / np.sqrt(stamps.background), kind="stable")[:40]
+    fitted = moffat.fit(stamps.data[order], stamps.weight[order], stamps.background[order], stamps.inverse_gain, guess)
+    usable = (fitted.amplitude > 0) & (fitted.snr > 5) & (np.hypot(fitted.x, fitted.y) < 2)
+    sizes = np.exp(moffat.spread(fitted.a, fitted.b, fitted.c)[0]) * 2 * np.sqrt(2 ** (1 / fitted.beta) - 1)
+    # Galaxies are wider than stars and never narrower: the lower third is a star's, even if half of them are none.
+    return float(np.percentile(sizes[usable], 35)) if usable.any() else None
 
 
 def _round(stamps: Stamps, fwhm: float, half: int) -> Psf:
@@ -326,26 +354,35 @@ def place(psf: Psf, stamps: Stamps, index: NDArray[Any], centres: Array, fwhm: f
     """
     reach = min(stamps.data.shape[1] // 2, psf.half, max(4, round(1.5 * fwhm)))
     data, weight = stamps.cut(reach)
+    x, y = stamps.x[index].astype(float), stamps.y[index].astype(float)
+    shapes, rest = psf.parameters(x, y)
     out = np.zeros((len(index), 6))
-    for row, k, centre in zip(out, index, centres, strict=True):
-        x, y = float(stamps.x[k]), float(stamps.y[k])
-        parameters = psf.parameters(x, y)
-        total = float(psf.model(x, y).sum())
-        _settle(*parameters, psf.beta, total, data[k], weight[k], stamps.background[k], stamps.inverse_gain, fwhm,
-                centre[0], centre[1], row)  # fmt: skip
-        row[:2] += x, y
+    for k, star in enumerate(index):
+        _settle(shapes[k], rest[k], psf.beta, data[star], weight[star], stamps.background[star], stamps.inverse_gain,
+                fwhm, centres[k, 0], centres[k, 1], out[k])  # fmt: skip
+    out[:, 0] += x
+    out[:, 1] += y
     return Stars(np.asarray(index, np.int64), *out.T)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _settle(norm, a, b, c, rest, beta, total, data, weight, background, inverse_gain, fwhm, dx, dy, out):  # type: ignore[no-untyped-def]
+def _total(shape, rest, beta):  # type: ignore[no-untyped-def]
+    """Return the sum of a PSF's stamp."""
+    whole = np.empty(rest.shape)
+    _model(shape, rest, beta, 0.0, 0.0, whole)
+    return whole.sum()
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _settle(shape, rest, beta, data, weight, background, inverse_gain, fwhm, dx, dy, out):  # type: ignore[no-untyped-def]
     """Put dx, dy, flux, its error, sky and reduced χ² of one star into `out`."""
     m = data.shape[0]
     wide = np.empty((m + 2, m + 2))
+    total = _total(shape, rest, beta)
     flux, sky, chi2, error = 0.0, 0.0, 0.0, np.inf
     terms = np.empty(4)
     for step in range(5):
-        _model(norm, a, b, c, rest, beta, dx, dy, wide)
+        _model(shape, rest, beta, dx, dy, wide)
         wide /= total
         if step == 0:
             above, below = 0.0, 1e-30
@@ -400,29 +437,32 @@ def _reshaped(psf: Psf, stamps: Stamps, stars: Stars, fwhm: float) -> Psf:
     size = 3 * basis.shape[1]
     normal, right = np.zeros((size, size)), np.zeros(size)
     steps = np.concatenate([np.zeros((1, 3)), _STEP * np.eye(3), -_STEP * np.eye(3)])
+    _, rest = psf.parameters(stars.x, stars.y)
+    values = (basis @ psf.terms.T)[:, None, :] + steps
+    shapes = np.stack(moffat.shape_of(*np.moveaxis(values, -1, 0)), -1)
     for i, k in enumerate(stars.index):
-        shapes = np.stack(moffat.shape_of(*(psf.terms @ basis[i] + steps).T), -1)
-        _, _, _, _, rest = psf.parameters(stars.x[i], stars.y[i])
-        total = float(psf.model(stars.x[i], stars.y[i]).sum())
-        inner, out = _inform(shapes, rest, psf.beta, total, data[k], weight[k], stamps.background[k],
+        inner, out = _inform(shapes[i], rest[i], psf.beta, data[k], weight[k], stamps.background[k],
                              stamps.inverse_gain, stars.x[i] - stamps.x[k], stars.y[i] - stamps.y[k], stars.flux[i],
                              stars.sky[i])  # fmt: skip
-        normal += np.kron(inner, np.outer(basis[i], basis[i]))
-        right += np.kron(out, basis[i])
+        products = basis[i][:, None] * basis[i]
+        normal += (inner[:, None, :, None] * products[None, :, None, :]).reshape(size, size)
+        right += (out[:, None] * basis[i]).ravel()
     step = np.linalg.solve(normal + 1e-9 * np.diag(np.diag(normal)) + 1e-30 * np.eye(size), right).reshape(3, -1)
     return Psf(psf.shape, psf.half, psf.beta, psf.order, psf.terms + step, psf.rest_order, psf.rest, psf.n_stars)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _inform(shapes, rest, beta, total, data, weight, background, inverse_gain, dx, dy, flux, sky):  # type: ignore[no-untyped-def]
+def _inform(shapes, rest, beta, data, weight, background, inverse_gain, dx, dy, flux, sky):  # type: ignore[no-untyped-def]
     """Return what one star says of log(size), e1, e2: their normal equations, (3, 3) and (3,)."""
     m = data.shape[0]
     wide = np.zeros((7, m + 2, m + 2))
-    none = np.zeros((1, 1))
+    none, shape, total = np.zeros((1, 1)), np.empty(4), 1.0
     for k in range(7):
-        a, b, c = shapes[k]
-        norm = (beta - 1) / np.pi * np.sqrt(a * c - b * b)
-        _model(norm, a, b, c, rest if k == 0 else none, beta, dx, dy, wide[k])
+        shape[1:] = shapes[k]
+        shape[0] = (beta - 1) / np.pi * np.sqrt(shape[1] * shape[3] - shape[2] ** 2)
+        if k == 0:
+            total = _total(shape, rest, beta)
+        _model(shape, rest if k == 0 else none, beta, dx, dy, wide[k])
     wide /= total
     normal, right, terms = np.zeros((7, 7)), np.zeros(7), np.empty(7)
     for j in range(1, m + 1):
@@ -457,15 +497,17 @@ def _with_rest(psf: Psf, stamps: Stamps, stars: Stars, fwhm: float) -> Psf:
     grid = np.arange(-psf.half, psf.half + 1)
     radius = np.hypot(*np.meshgrid(grid, grid))
     rim = radius > min(0.85 * psf.half, 4.0 * fwhm)
+    shapes, nothing = bare.parameters(stars.x, stars.y)
+    none, model = np.array([0.0, 1.0, 0.0, 1.0]), np.empty((m, m))
     for i, k in enumerate(stars.index):
         dx, dy = stars.x[i] - stamps.x[k], stars.y[i] - stamps.y[k]
-        model = bare.model(stars.x[i], stars.y[i], dx, dy)
+        _model(shapes[i], nothing[i], psf.beta, dx, dy, model)
         above = data[k] - stars.flux[i] * model
         # The sky is that far out: under the core it cannot be told from the wings, and the sum would follow it.
         free = rim & (seen[k] > 0)
         sky = float(np.median(above[free])) if free.sum() > 20 else 0.0
         relative = np.where(seen[k] > 0, (above - sky) / stars.flux[i], 0.0)
-        _model(0.0, 1.0, 0.0, 1.0, spline_filter(relative, 5, np.float64, "mirror"), 0.0, -dx, -dy, left[i])
+        _model(none, spline_filter(relative, 5, np.float64, "mirror"), 0.0, -dx, -dy, left[i])
         light = stars.flux[i] * np.maximum(model, 0)
         variance = stamps.background[k] + light * stamps.inverse_gain + (0.003 * light) ** 2
         weight[i] = seen[k] * stars.flux[i] ** 2 / variance

@@ -28,12 +28,15 @@ class Fit:
         What of it the errors of the positions do not explain: σ of the registration.
     used : (n,) bool
         Stars that were not clipped.
+    moved : float
+        The most that the correction moves any of the stars, px.
     """
 
     warp: Warp
     rms: Coordinates
     jitter: Coordinates
     used: NDArray[np.bool_]
+    moved: float
 
 
 def pair_up(
@@ -125,7 +128,8 @@ def correct(warp: Warp, reference: Coordinates, offset: Coordinates, error: Coor
     jacobian = warp.jacobian(reference[:, 0], reference[:, 1])
     moved = np.einsum("nij,nj->ni", jacobian, offset)
     degree, terms, used = _polynomial(warp, reference, moved, error, order)
-    rest = moved - design(*warp.normalised(*reference.T), degree) @ terms.T
+    change = design(*warp.normalised(*reference.T), degree) @ terms.T
+    rest = moved - change
     rest = np.linalg.solve(jacobian, rest[..., None])[..., 0]
     weight = 1 / (error[used] ** 2 + 0.01**2)
     squares = rest[used] ** 2
@@ -135,7 +139,7 @@ def correct(warp: Warp, reference: Coordinates, offset: Coordinates, error: Coor
     jitter = np.sqrt(np.maximum(rms**2 / free - expected, 0.0))
     total = max(degree, warp.order)
     sum_of = _padded(warp.correction, total) + _padded(terms, total)
-    return Fit(warp.corrected(total, sum_of), rms, jitter, used)
+    return Fit(warp.corrected(total, sum_of), rms, jitter, used, float(np.abs(change).max()))
 
 
 def _padded(terms: Coordinates, order: int) -> Coordinates:
