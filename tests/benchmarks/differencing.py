@@ -180,7 +180,7 @@ def _fluxes(given: bool, found: Efficiency) -> None:
 def _clocked(seconds: Seconds) -> Iterator[None]:
     """Add up what parts of `subtract` take while the block runs."""
     with ExitStack() as stack:
-        for step, name in (("align", "_aligned"), ("sky", "_sky")):
+        for step, name in (("align", "_aligned"), ("sky", "sky"), ("sky", "level")):
             stack.enter_context(patch.object(subtract, name, _counting(getattr(subtract, name), step, seconds)))
         yield
 
