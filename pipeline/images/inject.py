@@ -21,14 +21,19 @@ from scipy.spatial import cKDTree
 from pipeline.images import align, efficiency
 from pipeline.images.forced import interpolate
 from pipeline.images.frame import UNUSABLE, Bit, Facts, Frame, Pixels
-from pipeline.images.match import Image, Match
+from pipeline.images.match import Match
 from pipeline.images.subtract import Band
+from pipeline.images.view import Image, transfer
 
 __all__ = ["Injected", "completeness", "fluxes", "inject", "mark", "seen"]
 
 
+# Of the power of a smoothing: what of it is not undone.
+_FLOOR = 1e-3
+
+
 class Injected:
-    """An image with transients in it: a `pipeline.images.match.Image`.
+    """An image with transients in it: a `pipeline.images.view.Image`.
 
     Parameters
     ----------
@@ -139,13 +144,25 @@ def inject(
     gain = science.facts.gain
     x0, y0, light, expected = [], [], [], []
     for k in range(len(x)):
-        stamp, left, top = _stamp(match.science_psf.at(x[k], y[k]), inverse[k], xs[k], ys[k])
+        psf = _sharpened(match.science_psf.at(x[k], y[k]), match.smoothing)
+        stamp, left, top = _stamp(psf, inverse[k], xs[k], ys[k])
         counts = np.maximum(flux[k] * stamp, 0)
         x0.append(left)
         y0.append(top)
         expected.append(counts.astype(np.float32))
         light.append((rng.poisson(counts * gain) / gain).astype(np.float32))
     return Injected(science, np.array(x0, np.int64), np.array(y0, np.int64), light, expected)
+
+
+def _sharpened(psf: Pixels, sigma: float) -> Pixels:
+    """Return the PSF that is this one once an image is convolved with the Gaussian that subtraction smooths it by."""
+    if sigma == 0:
+        return psf
+    m = len(psf)
+    blur = transfer((2 * m, 2 * m), sigma)
+    spectrum = np.fft.rfft2(psf, (2 * m, 2 * m)) * blur / (blur**2 + _FLOOR)
+    sharp = np.fft.irfft2(spectrum, (2 * m, 2 * m))[:m, :m].astype(np.float32)
+    return np.asarray(sharp / sharp.sum())
 
 
 def _stamp(psf: Pixels, inverse: NDArray[np.float64], xs: float, ys: float) -> tuple[NDArray[np.float64], int, int]:

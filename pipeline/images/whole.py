@@ -19,7 +19,7 @@ _SPILL = 2
 
 
 class Whole:
-    """An image in memory: a `pipeline.images.match.Image`.
+    """An image in memory: a `pipeline.images.view.Image`.
 
     Parameters
     ----------

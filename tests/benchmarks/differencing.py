@@ -5,13 +5,13 @@ python -m tests.benchmarks differencing --fields 40   # as many as the figures a
 
 False candidates and those recovered are of the same fields; flagged ones are neither. Masks are those that ingest makes
 of the pixels; PSFs are measured on the images, or the true one of the middle is given. The chain has ingest's part in
-it, and no triplets; without its search for cosmic rays, which is printed apart.
+it, without its search for cosmic rays, which is printed apart.
 """
 
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from io import BytesIO
 from time import process_time
 from typing import Any
@@ -25,15 +25,16 @@ from photutils.background import Background2D
 from photutils.detection import DAOStarFinder
 from reproject import reproject_interp
 
-from pipeline.images import efficiency, subtract
+from pipeline.images import efficiency, subtract, triplets
 from pipeline.images.detect import detect
 from pipeline.images.efficiency import Efficiency
 from pipeline.images.exposure import Exposure
 from pipeline.images.forced import interpolate
-from pipeline.images.frame import Bit
+from pipeline.images.harvest import Pair, harvest
 from pipeline.images.ingest import BAND
 from pipeline.images.match import Match, match
 from pipeline.images.reading import ImageFile
+from pipeline.images.selftest import both, calibrated
 from pipeline.images.subtract import Band
 from pipeline.images.whole import Whole
 from pipeline.settings import ImageSettings
@@ -52,7 +53,12 @@ FEW = 2
 _ALLOWED = {"clean": 1.0, "varying": 1.0, "misregistered": 1.0, "dirty": 5.0}
 _FLUX = {True: 0.01, False: 0.02}
 _RECOVERED = {True: 0.95, False: 0.93}
-_REACH = 3
+THRESHOLD = 5.0
+
+CHAIN = (
+    "sky, variance, masks of both", "sources of both", "registration and PSFs", "align", "sky",
+    "subtraction, as chosen", "candidates, detection in it", "triplets",
+)  # fmt: skip
 
 Seconds = dict[str, float]
 
@@ -91,21 +97,27 @@ def matched(field: Field, science: Whole, reference: Whole, given: bool) -> Matc
     return match(science, reference, science.sources, reference.sources, *psfs)
 
 
-def flags(candidates: pd.DataFrame, band: Band) -> pd.Series:
-    """Return the mask's bits around each candidate, and `Bit.EDGE` beside the array's edges."""
-    mask = np.pad(band.mask, _REACH, constant_values=int(Bit.EDGE))
-    x, y = (np.rint(candidates[name].to_numpy()).astype(int) for name in ("x", "y"))
-    around = np.arange(2 * _REACH + 1)
-    bits = mask[y[:, None, None] + around[:, None], x[:, None, None] + around].reshape(len(x), -1)
-    return pd.Series(np.bitwise_or.reduce(bits, axis=1).astype(int), candidates.index)
+def told(image: Whole) -> dict[str, Any]:
+    """Return the facts of an image, as in the table IMAGES, that candidates want."""
+    facts = asdict(image.facts) | {"estimated": ",".join(image.facts.estimated)}
+    return facts | {"image_id": "", "sky_rms": image.sky_rms, "pixscale": PLAIN.pixel_scale, "fwhm": None}
+
+
+def harvested(images: tuple[Whole, Whole], found: Match, band: Band) -> tuple[Band, pd.DataFrame]:
+    """Return the band with its noise calibrated, and its candidates."""
+    science, reference = images
+    ny, nx = reference.shape
+    fwhm = max(psf.fwhm(nx / 2, ny / 2) for psf in (found.science_psf, found.reference_psf))
+    band, _ = calibrated(band, both(science, reference, found, science.sources, reference.sources), fwhm)
+    pair_of = Pair("", told(science), told(reference), found, found.warp(science, reference), reference.sources, False)
+    return band, harvest(band, pair_of, THRESHOLD)
 
 
 def scored(field: Field, images: tuple[Whole, Whole], given: bool) -> Efficiency:
     """Subtract a field and score it."""
     settings = field.settings
-    band = subtract.subtract(*images, matched(field, *images, given), 0, images[1].shape[0])
-    candidates = detect(band)
-    candidates["flags"] = flags(candidates, band)
+    found = matched(field, *images, given)
+    band, candidates = harvested(images, found, subtract.subtract(*images, found, 0, images[1].shape[0]))
     return efficiency.score(
         field.truth,
         candidates,
@@ -168,7 +180,7 @@ def _fluxes(given: bool, found: Efficiency) -> None:
 def _clocked(seconds: Seconds) -> Iterator[None]:
     """Add up what parts of `subtract` take while the block runs."""
     with ExitStack() as stack:
-        for step, name in (("align", "_aligned"), ("sky", "_sky")):
+        for step, name in (("align", "_aligned"), ("sky", "sky"), ("sky", "level")):
             stack.enter_context(patch.object(subtract, name, _counting(getattr(subtract, name), step, seconds)))
         yield
 
@@ -199,8 +211,7 @@ def speed(fields: int) -> None:
     ours = {step: value / size / fields for step, value in seconds.items()}
     theirs = {step: value / size for step, value in peer.items()}
     asked = {"subtraction, one PSF": 0.2, "subtraction, 128-px tiles": 0.45, "chain": 0.9, "cosmic rays of one": 1.6}
-    chain = ("sky, variance, masks of both", "sources of both", "registration and PSFs", "align", "sky")
-    ours["chain"] = sum(ours[step] for step in chain) + ours["subtraction, as chosen"] + ours["detection"]
+    ours["chain"] = sum(ours[step] for step in CHAIN)
     for step, value in ours.items():
         limit = asked.get(step)
         note = f"peer {theirs[step]:.3f}, {theirs[step] / value:.1f}×" if step in theirs else ""
@@ -232,6 +243,9 @@ def _steps(seconds: Seconds, field: Field) -> None:
     for step, value in inner.items():
         seconds[step] = seconds.get(step, 0.0) + value
     _timed(seconds, "detection", detect, band)
+    _, table = _timed(seconds, "candidates, detection in it", harvested, (science, reference), found, band)
+    planes = (band.science, band.reference, band.difference)
+    _timed(seconds, "triplets", triplets.cut, planes, table["x"].to_numpy(), table["y"].to_numpy())
 
 
 def peers(seconds: Seconds, field: Field) -> None:

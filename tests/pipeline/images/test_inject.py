@@ -1,5 +1,7 @@
 """Injected transients: as much light as asked for, where asked for, found as often as their significance says."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +10,7 @@ from pipeline.images import inject, places
 from pipeline.images.detect import detect
 from pipeline.images.frame import Bit
 from pipeline.images.subtract import subtract
+from pipeline.simulate.conditions import FieldSettings
 from tests.pipeline.images.pairs import matched
 
 
@@ -111,3 +114,21 @@ def test_nothing_injected_is_nothing_marked():
     assert not inject.mark(table, table.iloc[:0], 4.0)["is_injected"].any()
     assert inject.mark(table.iloc[:0], table, 4.0).empty
     assert inject.mark(table, table + 1.0, 4.0)["is_injected"].all()
+
+
+def test_images_that_are_smoothed_first_get_light_that_is_not():
+    """What is put in is as sharp as the stars are before."""
+    sharp = FieldSettings().science
+    exposure = replace(sharp, fwhm=1.6, sky=150.0)
+    field, science, reference, found = matched(False, 9, transients=0, science=exposure)
+    assert found.smoothing > 0 and found.science_psf.fwhm(224, 200) > 2.3
+    place, flux = np.array([[200.3, 180.6], [120.0, 300.0]]), np.array([4e4, 4e4])
+    made = inject.inject(science, reference, found, place, flux, np.random.default_rng(1))
+    added = made.read(0, 400, 0, 448).data.astype(float) - science.frame.data
+    assert added.sum() == pytest.approx(flux.sum(), rel=0.02)
+    truth = field.psf("science", 41)
+    light = added[:, :] / 4e4
+    assert (light**2).sum() / 2 == pytest.approx((truth**2).sum(), rel=0.15)
+    band = subtract(made, reference, found, 0, 400)
+    seen = inject.seen(pd.DataFrame({"x": place[:, 0], "y": place[:, 1], "flux": flux}), band)
+    np.testing.assert_allclose(seen["forced_flux"], flux, rtol=0.03)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.images.frame import Bit, Facts
-from pipeline.images.match import Image
+from pipeline.images.view import Image
 from pipeline.images.whole import Whole
 from tests.pipeline.images.pairs import draw, images
 
