@@ -182,7 +182,9 @@ def _write_images(result: Result, work: Path) -> tuple[Thumbnail, NDArray[np.int
         "footprint": (16, {"BZERO": 32768, "BSCALE": 1, "CONTENT": ("mask bits of both images", "")} | _bits()),
     }
     streams = {
-        name: fits.StreamingHDU(str(work / f"{name}.fits"), _header(shape, bitpix, sky[0].header, own | facts))
+        name: fits.StreamingHDU(
+            str(work / f"{name}.fits"), _header(shape, bitpix, sky[0].header, own | facts, result.flags)
+        )
         for name, (bitpix, own) in kinds.items()
     }
     small, histogram = Thumbnail(shape), np.zeros(len(panel.EDGES) - 1, np.int64)
@@ -211,7 +213,9 @@ def _write_images(result: Result, work: Path) -> tuple[Thumbnail, NDArray[np.int
     return small, histogram
 
 
-def _header(shape: tuple[int, int], bitpix: int, sky: fits.Header, cards: Mapping[str, Any]) -> fits.Header:
+def _header(
+    shape: tuple[int, int], bitpix: int, sky: fits.Header, cards: Mapping[str, Any], flags: FrameFlag
+) -> fits.Header:
     header = fits.Header()
     for key, value in (("SIMPLE", True), ("BITPIX", bitpix), ("NAXIS", 2), ("NAXIS1", shape[1]), ("NAXIS2", shape[0])):
         header[key] = value
@@ -222,6 +226,9 @@ def _header(shape: tuple[int, int], bitpix: int, sky: fits.Header, cards: Mappin
     header.extend((card for card in sky.cards if card.keyword not in _OWN), unique=True)
     for key, value in cards.items():
         header[key] = value
+    for flag in FrameFlag:
+        if flag in flags:
+            header.add_comment(f"{int(flag)}: {flag.text}")
     return header
 
 
@@ -281,10 +288,9 @@ def _facts(result: Result) -> dict[str, Any]:
         "OVER5": (found.selftest.blank.beyond[1], "pixels of blank sky over 5 sigma"),
         "UNDER5": (found.selftest.blank.beyond[0], "pixels of blank sky under -5 sigma"),
         "SELFTEST": ("failed" if found.flags else "passed", ""),
-        "FRMFLAGS": (int(result.flags), "bits on the pair:"),
+        "FRMFLAGS": (int(result.flags), "bits on the pair, see the comments"),
     }
-    told = (flag for flag in FrameFlag if flag in result.flags)
-    return cards | {f"FLAG{int(flag)}": (flag.text[:60], "") for flag in told}
+    return cards
 
 
 def _ascii(text: str) -> str:

@@ -102,7 +102,15 @@ class OnePair:
             plan.save(workspace, survey, change)
 
     def ingests(self) -> Iterator[tuple[IngestImages, list[Key]]]:
-        """Yield what has to be ingested; a mask is the science image's alone."""
+        """Give what has to be ingested; a mask is the science image's alone.
+
+        Yields
+        ------
+        stage : IngestImages
+            To be run.
+        keys : list of Key
+            Which images of it.
+        """
         one, other = (image.key_of(where) for where in self.where)
         surveys = [row["survey"] for row in self._rows]
         stages = [IngestImages(self.workspace, self.given.archive, survey, self.images) for survey in surveys]
@@ -122,7 +130,9 @@ class OnePair:
             If the two are no pair.
         """
         names = self.given.science["image_id"], self.given.reference["image_id"]
-        made = roster.forced(self.workspace, *names, PairSettings(min_overlap=self.settings.min_overlap))
+        made = roster.forced(
+            self.workspace, *names, PairSettings.load(None, "pairs", min_overlap=self.settings.min_overlap)
+        )
         roster.save(self.workspace, made)
         return roster.rows(made.plan)
 
@@ -144,9 +154,9 @@ class OnePair:
 
 
 def look(
-    science: str,
-    reference: str,
-    out: Folder,
+    science: str | None,
+    reference: str | None,
+    out: Folder | None,
     images: ImageSettings,
     settings: DifferenceSettings,
     science_psf: str | None = None,
@@ -158,10 +168,12 @@ def look(
     Raises
     ------
     UsageError
-        If a file is not what it should be.
+        If one of the three is missing, or a file is not what it should be.
     Refused
         If an image is no use, or both are the same.
     """
+    if not (science and reference and out):
+        raise UsageError("one pair needs --science A.fits, --reference B.fits and --out DIR")
     if not out.is_local:
         raise UsageError(f"--out {out}: give a local folder")
     pair = given(science, reference, images, science_psf, reference_psf, mask)
