@@ -15,6 +15,7 @@ from pipeline.images import image, plan, roster
 from pipeline.images.difference import band_rows
 from pipeline.images.given import Given, Row, given
 from pipeline.images.ingest import IngestImages
+from pipeline.images.pairing import refusal
 from pipeline.images.status import outcomes
 from pipeline.partition import Key
 from pipeline.settings import DifferenceSettings, ImageSettings, PairSettings, digest
@@ -177,6 +178,8 @@ def look(
     if not out.is_local:
         raise UsageError(f"--out {out}: give a local folder")
     pair = given(science, reference, images, science_psf, reference_psf, mask)
+    if (barrier := refusal(pair.science, pair.reference)) is not None:
+        raise Refused(f"{barrier.reason}: {barrier.message}")
     return OnePair(pair, Path(out.root), images, settings)
 
 
