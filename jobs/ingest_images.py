@@ -13,7 +13,7 @@ from catalogs.folder import Folder
 from jobs import options
 from pipeline import recipes
 from pipeline.errors import UsageError
-from pipeline.images import status
+from pipeline.images import forecast
 from pipeline.settings import ImageSettings
 
 
@@ -50,7 +50,7 @@ def main(
     with options.dask_session(workers, dask_address, None if dry_run else workspace) as client:
         if dry_run:
             changes = recipes.plan_images(client, workspace, archive, settings, overwrite)
-            click.echo(status.forecast(workspace, changes, settings, options.cores(client), overwrite))
+            click.echo(forecast.forecast(workspace, changes, settings, options.cores(client), overwrite))
         else:
             options.finish(recipes.ingest_images(client, workspace, archive, settings, references, overwrite))
 

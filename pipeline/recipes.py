@@ -3,31 +3,41 @@
 ::
 
     eclipsing binaries:  archive → plan → Ingest → Preprocess → (Ray) Score → Systems → combine
-    supernovae:          archive → plan → IngestImages → …
+    supernovae:          archive → plan → IngestImages → pairs → MatchImages → DifferenceImages → combine
 """
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from distributed import Client
 
 from catalogs.folder import Folder
+from catalogs.transients import Transients
 from pipeline import manifest
-from pipeline.errors import Missing
+from pipeline.errors import Missing, SkysiftError
+from pipeline.images import combine, roster
 from pipeline.images import ingest as images
 from pipeline.images import plan as inventory
+from pipeline.images.delivery import Result, deliver
+from pipeline.images.difference import DIFFERENCE, MATCH, DifferenceImages, MatchImages
 from pipeline.images.image import STAGE
+from pipeline.images.onepair import OnePair
+from pipeline.images.status import outcomes
 from pipeline.lightcurves import atlas, ingest, plan, preprocess, status
 from pipeline.lightcurves.ingest import Ingest
 from pipeline.lightcurves.preprocess import Preprocess
 from pipeline.partition import where_sector
 from pipeline.report import Report
 from pipeline.run import map_batches, run
-from pipeline.settings import ImageSettings, IngestSettings, PreprocessSettings
+from pipeline.settings import DifferenceSettings, ImageSettings, IngestSettings, PairSettings, PreprocessSettings
+from pipeline.stage import State
 
 __all__ = [
+    "difference_images",
+    "difference_pair",
     "draw_candidates",
     "ingest_images",
     "ingest_sectors",
@@ -41,6 +51,9 @@ _BATCH = 500
 
 #: The same of images: all their bytes are read, for the checksum.
 _FILES = 8
+
+#: Inputs that a report names, at most.
+_TOLD = 20
 
 #: Vetting pages that one task draws.
 _PAGES = 5
@@ -280,3 +293,111 @@ def ingest_images(
         report.counts["rejected"] += change.refused
         yield report
     images.write_index(workspace)
+
+
+def difference_images(
+    client: Client | None,
+    workspace: Folder,
+    pairing: PairSettings,
+    settings: DifferenceSettings,
+    explicit: Sequence[tuple[str, str]] | None = None,
+    known: Sequence[Transients] = (),
+    overwrite: bool = False,
+) -> Iterator[Report]:
+    """Pair the images, subtract the pairs, and put the catalogue of candidates together; a report a step.
+
+    Parameters
+    ----------
+    client : distributed.Client or None
+        Where to work; None: here.
+    workspace : Folder
+        Holds the images, receives differences and candidates.
+    pairing : PairSettings
+        Which image is whose reference.
+    settings : DifferenceSettings
+        How they are subtracted.
+    explicit : sequence of (str, str), optional
+        Science and reference, by image id, path or file name: pairs that are added, instead of choosing any.
+    known : sequence of Transients
+        Lists that candidates are looked up in.
+    overwrite : bool
+        Replace what was made with other settings or inputs, the plan of pairs included.
+
+    Yields
+    ------
+    report : Report
+        Of the plan, of the two stages, of the catalogue.
+
+    Raises
+    ------
+    Missing
+        If there is no image.
+    """
+    workspace.sweep()
+    made = roster.change(workspace, pairing, explicit, overwrite)
+    if overwrite:
+        _discard(workspace, DIFFERENCE, "differences", ["differences", "triplets"])
+        _discard(workspace, MATCH, "matches", [])
+        workspace.remove(roster.PATH)
+    roster.save(workspace, made)
+    yield made.report
+    pairs = roster.rows(made.plan)
+    match, difference = MatchImages(workspace, pairs, settings), DifferenceImages(workspace, pairs, settings)
+    for stage in (match, difference):
+        stage.prepare()
+        report = run(stage, client)
+        if report.counts["rejected"] or report.counts["failed"]:
+            bad = outcomes(workspace, stage.name, (State.REJECTED, State.FAILED))
+            told = zip(bad["state"], bad["input"], bad["reason"], bad["message"], strict=True)
+            report.notes += [f"{state} {name}: {reason}: {text}" for state, name, reason, text in list(told)[:_TOLD]]
+        yield report
+    snapshot, report = combine.combine(difference, known)
+    combine.publish(workspace, snapshot)
+    yield report
+
+
+def difference_pair(
+    client: Client | None, pair: OnePair, known: Sequence[Transients] = (), overwrite: bool = False, keep: bool = False
+) -> str:
+    """Subtract one pair of files, write its results, and return what there is to say.
+
+    Parameters
+    ----------
+    client : distributed.Client or None
+        Where to work; None: here.
+    pair : OnePair
+        The files, and where the results go.
+    known : sequence of Transients
+        Lists that candidates are looked up in.
+    overwrite : bool
+        Replace the results of other images or settings.
+    keep : bool
+        Leave the temporary workspace.
+
+    Raises
+    ------
+    Refused
+        If the two are no pair, or one of them is no use; the message says why.
+    """
+    pair.begin(overwrite)
+    for ingest_stage, keys in pair.ingests():
+        ingest_stage.prepare()
+        run(ingest_stage, client, keys)
+    pair.check(STAGE)
+    workspace, pairs, psfs = pair.workspace, pair.pair(), pair.given.psfs
+    match = MatchImages(workspace, pairs, pair.settings, psfs)
+    difference = DifferenceImages(workspace, pairs, pair.settings, psfs)
+    for stage in (match, difference):
+        stage.prepare()
+        report = run(stage, client)
+        if report.failures:
+            raise SkysiftError("; ".join(f"{key}: {error}" for key, error in report.failures.items()))
+        pair.check(stage.name)
+    snapshot, _ = combine.combine(difference, known)
+    combine.publish(workspace, snapshot)
+    result = Result(workspace, difference, pair.identity)
+    deliver(result, pair.out, Path(workspace.root) / "results")
+    text = result.summary(pair.out)
+    if not keep:
+        pair.end()
+    return text

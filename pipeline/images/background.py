@@ -99,9 +99,11 @@ def level(image: Pixels, good: NDArray[np.bool_], mesh: int) -> Pixels:
                 boxes[j, i] = _clipped_mean(values)
     if not np.isfinite(boxes).any():
         return np.zeros_like(image)
-    boxes = ndimage.median_filter(np.pad(_filled(boxes), 2, "reflect", reflect_type="odd"), 3)[1:-1, 1:-1] if (
-        min(boxes.shape) > 2
-    ) else np.pad(_filled(boxes), 1, "edge")
+    boxes = (
+        ndimage.median_filter(np.pad(_filled(boxes), 2, "reflect", reflect_type="odd"), 3)[1:-1, 1:-1]
+        if (min(boxes.shape) > 2)
+        else np.pad(_filled(boxes), 1, "edge")
+    )
     centres = [_centres(edges) for edges in (y, x)]
     degrees = [min(3, len(c) - 1) for c in centres]
     spline = RectBivariateSpline(*centres, boxes, kx=degrees[0], ky=degrees[1])

@@ -240,7 +240,13 @@ class DifferenceImages(_OfPairs):
             self._object(f"{path}/zarr.json") for path in (difference_path(key.where), triplets.path(key.where))
         ]
         objects.append(self._write_rows(key, table))
-        details = {"selftest": tested.to_dict(), "noise_scale": zero.noise, "sky_offset": zero.offset, "psf_error": zero.psf_error, "rows": [band.y0, band.y1]}
+        details = {
+            "selftest": tested.to_dict(),
+            "noise_scale": zero.noise,
+            "sky_offset": zero.offset,
+            "psf_error": zero.psf_error,
+            "rows": [band.y0, band.y1],
+        }
         return Product(objects, len(table), [InputOutcome(name, State.DONE)], details)
 
     def _object(self, path: str) -> Object:

@@ -225,9 +225,7 @@ def _scale(warp: Warp) -> float:
     return float(np.sqrt(abs(np.linalg.det(warp.jacobian(*middle)[0]))))
 
 
-def _choose(
-    a: pd.DataFrame, b: pd.DataFrame, sources: pd.DataFrame, shape: tuple[int, int], most: int
-) -> pd.DataFrame:
+def _choose(a: pd.DataFrame, b: pd.DataFrame, sources: pd.DataFrame, shape: tuple[int, int], most: int) -> pd.DataFrame:
     """Return the stars, on the reference, that PSFs are measured on: the brightest, from all over the field.
 
     Where the tables know few stars everything bright is tried: what is none is found out by its shape.

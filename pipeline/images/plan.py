@@ -22,7 +22,8 @@ from pipeline.images import coordinates, headers
 from pipeline.images.reading import ImageFile, opened
 from pipeline.settings import ImageSettings
 
-__all__ = ["Change", "changes", "find", "fresh", "inspect", "killed", "load", "path", "save", "surveys"]
+__all__ = ["Change", "changes", "find", "fresh", "inspect", "killed", "load", "path", "row_of", "save",
+           "science_images", "surveys"]  # fmt: skip
 
 ACCEPTED, REJECTED = "accepted", "rejected"
 
@@ -84,16 +85,16 @@ def inspect(archive: Folder, settings: ImageSettings, entries: Iterable[Entry]) 
 def _inspect(archive: Folder, settings: ImageSettings, entry: Entry) -> list[Row]:
     try:
         with opened(archive, entry.path, int(settings.max_gib * 2**30)) as file:
-            numbers = _images(file)
+            numbers = science_images(file)
             if not numbers:
                 names = ", ".join(hdu.name or "primary" for hdu in file.hdus[:8])
                 raise Rejected(Reason.WRONG_PRODUCT, f"no image in it (extensions: {names})")
-            return [_row(entry, file, number) for number in numbers]
+            return [row_of(entry, file, number) for number in numbers]
     except Rejected as error:
         return [_blank(entry) | {"reason": str(error.reason), "message": error.message}]
 
 
-def _images(file: ImageFile) -> list[int]:
+def science_images(file: ImageFile) -> list[int]:
     """Return the extensions with an image of their own: no errors, qualities or weights of another."""
     numbers = file.images()
     survey = headers.survey_of(file.cards(numbers[0] if numbers else 0))
@@ -103,7 +104,8 @@ def _images(file: ImageFile) -> list[int]:
     return named or own
 
 
-def _row(entry: Entry, file: ImageFile, number: int) -> Row:
+def row_of(entry: Entry, file: ImageFile, number: int) -> Row:
+    """Return the plan row of one image of an open file, accepted or rejected."""
     row = _blank(entry, number) | {"sha256": file.sha256, "size": file.size}
     try:
         cards = file.cards(number)

@@ -1,92 +1,107 @@
-"""What became of every image of the archive, and what ingesting it would take."""
+"""Where the images of a workspace stand: what is done, rejected, missing or stale."""
 
-import shutil
-from collections.abc import Mapping
-from pathlib import Path
+from collections import Counter
+from collections.abc import Collection
+from typing import Any
 
 import pandas as pd
+import pyarrow.compute as pc
 
 from catalogs import schema, write
 from catalogs.folder import Folder
 from pipeline import manifest
-from pipeline.images import plan
-from pipeline.images.image import STAGE, key_of
+from pipeline.commits import Log, each
+from pipeline.images import image, plan, roster
+from pipeline.images.difference import DIFFERENCE, MATCH
 from pipeline.partition import Key
-from pipeline.settings import ImageSettings
 from pipeline.stage import State, outcome_path
 
-__all__ = ["forecast", "outcomes"]
+__all__ = ["STAGES", "outcomes", "status"]
 
-#: Bytes a pixel in the store and seconds a megapixel, one core, without and with the search of cosmic rays (measured).
-_BYTES, _SECONDS, _RAYS_SECONDS = 5.0, 0.35, 1.1
+#: Steps whose inputs have outcomes; pairs: of every image, whether it has its reference.
+STAGES = (image.STAGE, "pairs", MATCH, DIFFERENCE)
 
 
-def outcomes(workspace: Folder) -> pd.DataFrame:
-    """Return the final state of every image: those that the plan refused, and those that were tried.
+def status(workspace: Folder) -> pd.DataFrame:
+    """Return what became of images and pairs, step by step.
+
+    Returns
+    -------
+    pandas.DataFrame
+        stage, planned (images or pairs; missing where bands are counted), committed, stale, and inputs by final state;
+        empty if no image was ever ingested.
+    """
+    log, lines = Log(workspace), list[dict[str, Any]]()
+    surveys = plan.surveys(workspace)
+    if not surveys:
+        return pd.DataFrame()
+    images = _planned(workspace)
+    refused = int((images["verdict"] == plan.REJECTED).sum())
+    pairs = roster.load(workspace)
+    lines.append(_line(log, image.STAGE, len(images) - refused, refused))
+    if pairs is not None:
+        lines += [_line(log, MATCH, len(pairs)), _line(log, DIFFERENCE, None)]
+    return pd.DataFrame(lines).astype({"planned": "Int64"})
+
+
+def _planned(workspace: Folder) -> pd.DataFrame:
+    tables = [table for survey in plan.surveys(workspace) if (table := plan.load(workspace, survey)) is not None]
+    return pd.concat([table.to_pandas() for table in tables], ignore_index=True)
+
+
+def _line(log: Log, stage: str, planned: int | None, refused: int = 0) -> dict[str, Any]:
+    commits = log.commits(stage, "").values()
+    counts: Counter[str] = Counter({str(State.REJECTED): refused})
+    for commit in commits:
+        counts.update(commit.counts)
+    stale = sum(log.is_stale(commit.path) for commit in commits)
+    states = {str(state): counts[str(state)] for state in State}
+    return {"stage": stage, "planned": planned, "committed": len(commits), "stale": stale} | states
+
+
+def outcomes(workspace: Folder, stage: str, states: Collection[State] = tuple(State)) -> pd.DataFrame:
+    """Return the final state of every input of a step, with reason and message.
 
     Parameters
     ----------
     workspace : Folder
         Holds plans, manifests and the tables of outcomes.
+    stage : str
+        One of `STAGES`.
+    states : collection of State
+        Those wanted; tables whose manifest counts none of them are not read.
 
     Returns
     -------
     pandas.DataFrame
-        survey, input, state, reason, message; sorted.
+        input, state, reason, message; sorted.
     """
-    rows = []
-    for survey in plan.surveys(workspace):
-        table = plan.load(workspace, survey)
-        assert table is not None
-        refused = [row for row in table.to_pylist() if row["verdict"] == plan.REJECTED]
-        rows += [row | {"state": str(State.REJECTED)} for row in refused]
-    for text in manifest.committed(workspace, STAGE):
-        key = Key.parse(text)
-        table = write.read(workspace, outcome_path(STAGE, key), schema.OUTCOMES)
-        rows += [row | {"survey": key.where.split("/")[0]} for row in table.to_pylist()]
-    found = pd.DataFrame(rows, columns=["survey", *schema.OUTCOMES.names])
-    return found.sort_values(["survey", "input"], ignore_index=True)
+    wanted = [str(state) for state in states]
+    frames = [schema.OUTCOMES.empty().to_pandas()]
+    if stage == "pairs":
+        if workspace.exists(roster.OUTCOMES):
+            frames.append(write.read(workspace, roster.OUTCOMES, schema.OUTCOMES).to_pandas())
+    else:
+        keys = [key for key in sorted(manifest.committed(workspace, stage)) if _counts(workspace, stage, key, wanted)]
+        frames += each(lambda key: _table(workspace, stage, key), keys)
+    if stage == image.STAGE:
+        frames += [_refused(workspace, survey) for survey in plan.surveys(workspace)]
+    table = pd.concat([frame.astype(object) for frame in frames], ignore_index=True)
+    return table[table["state"].isin(wanted)].sort_values("input", ignore_index=True)
 
 
-def forecast(
-    workspace: Folder,
-    changes: Mapping[str, plan.Change],
-    settings: ImageSettings,
-    workers: int,
-    overwrite: bool = False,
-) -> str:
-    """Return in words what ingesting these plans would do; what is committed already is left out.
-
-    Parameters
-    ----------
-    workspace : Folder
-        Where stores will go.
-    changes : mapping
-        Survey → its plan, from `pipeline.recipes.plan_images`.
-    settings : ImageSettings
-        Whether cosmic rays are looked for.
-    workers : int
-        Processes.
-    overwrite : bool
-        What is committed is made again.
-    """
-    done = {} if overwrite else manifest.committed(workspace, STAGE)
-    lines, total = [], 0
-    for survey, change in changes.items():
-        rows = [row for row in change.plan.to_pylist() if row["verdict"] == plan.ACCEPTED]
-        left = [row for row in rows if str(key_of(f"{survey}/{row['image_id']}")) not in done]
-        pixels = sum(row["nx"] * row["ny"] for row in left)
-        total += pixels
-        what = f"{len(left)} images to ingest, {pixels / 1e6:.1f} Mpix"
-        lines.append(f"{survey}: {what}; {len(rows) - len(left)} there already, {change.refused} rejected")
-    minutes = total / 1e6 * (_SECONDS + settings.cosmic_rays * _RAYS_SECONDS) / workers / 60
-    free = f" of {_free(workspace) / 1e9:.1f} GB free" if workspace.is_local else ""
-    lines.append(f"writes about {total * _BYTES / 1e9:.2f} GB{free}; about {minutes:.1f} min")
-    return "\n".join(lines)
+def _counts(workspace: Folder, stage: str, key: str, states: Collection[str]) -> int:
+    record = manifest.read(workspace, stage, key)
+    return 0 if record is None else sum(record.counts.get(state, 0) for state in states)
 
 
-def _free(workspace: Folder) -> int:
-    place = Path(workspace.root)
-    while not place.exists():
-        place = place.parent
-    return shutil.disk_usage(place).free
+def _table(workspace: Folder, stage: str, key: str) -> pd.DataFrame:
+    return write.read(workspace, outcome_path(stage, Key.parse(key)), schema.OUTCOMES).to_pandas()
+
+
+def _refused(workspace: Folder, survey: str) -> pd.DataFrame:
+    table = plan.load(workspace, survey)
+    if table is None:
+        return schema.OUTCOMES.empty().to_pandas()
+    refused = table.filter(pc.equal(table["verdict"], plan.REJECTED)).to_pandas()
+    return refused.assign(state=str(State.REJECTED))[schema.OUTCOMES.names]

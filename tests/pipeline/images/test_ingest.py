@@ -14,7 +14,9 @@ from catalogs.folder import Folder
 from catalogs.images import IMAGE_PLAN, IMAGES
 from pipeline import manifest, recipes
 from pipeline.errors import Mismatch, Missing, Refused
-from pipeline.images import ingest, plan, status
+from pipeline.images import ingest, plan
+from pipeline.images.forecast import forecast
+from pipeline.images.status import outcomes
 from pipeline.images.frame import UNUSABLE, Bit
 from pipeline.images.ingest import IngestImages
 from pipeline.settings import ImageSettings
@@ -97,7 +99,7 @@ def test_every_kind_of_file_ends_with_one_outcome(archive: Folder, workspace: Fo
     before = content(workspace)
     assert run(workspace, archive) == expected and content(workspace) == before
     assert len(ingest.index(workspace)) == 2
-    table = status.outcomes(workspace)
+    table = outcomes(workspace, "ingest_images")
     reasons = table["reason"].astype(object).where(table["reason"].notna(), None)
     assert dict(zip(table["input"], zip(table["state"], reasons, strict=True), strict=True)) == expected
     assert table["message"][table["state"] == "rejected"].notna().all()
