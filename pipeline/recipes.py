@@ -7,15 +7,17 @@
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from distributed import Client
 
 from catalogs.folder import Folder
+from catalogs.supernovae import MEMBERS, OBJECTS
 from pipeline import manifest
-from pipeline.errors import Missing
+from pipeline.errors import Missing, SkysiftError
+from pipeline.images import coverage, gallery, supernovae
 from pipeline.images import ingest as images
 from pipeline.images import plan as inventory
 from pipeline.images.image import STAGE
@@ -25,7 +27,7 @@ from pipeline.lightcurves.preprocess import Preprocess
 from pipeline.partition import where_sector
 from pipeline.report import Report
 from pipeline.run import map_batches, run
-from pipeline.settings import ImageSettings, IngestSettings, PreprocessSettings
+from pipeline.settings import AssociateSettings, ImageSettings, IngestSettings, PreprocessSettings, SelectSettings
 
 __all__ = [
     "draw_candidates",
@@ -34,6 +36,7 @@ __all__ = [
     "plan_images",
     "plan_sectors",
     "preprocess_sectors",
+    "select_supernovae",
 ]
 
 #: Files whose headers one task of the inventory reads.
@@ -41,6 +44,9 @@ _BATCH = 500
 
 #: The same of images: all their bytes are read, for the checksum.
 _FILES = 8
+
+#: Differences that one task measures light curves in.
+_DIFFERENCES = 4
 
 #: Vetting pages that one task draws.
 _PAGES = 5
@@ -280,3 +286,67 @@ def ingest_images(
         report.counts["rejected"] += change.refused
         yield report
     images.write_index(workspace)
+
+
+def select_supernovae(
+    client: Client | None,
+    workspace: Folder,
+    association: AssociateSettings,
+    selection: SelectSettings,
+    lists: supernovae.Lists | None = None,
+    pages: int = 200,
+    notes: Sequence[str] = (),
+) -> Iterator[Report]:
+    """Make objects of the candidates of all epochs, with light curves and every reason for and against; draw the best.
+
+    Parameters
+    ----------
+    client : distributed.Client or None
+        Where light curves are measured and pages drawn; None: here.
+    workspace : Folder
+        Holds candidates and differences.
+    association, selection : AssociateSettings, SelectSettings
+        Distances and limits.
+    lists : supernovae.Lists, optional
+        Known variables, bodies of the solar system and transients.
+    pages : int
+        Largest number of pages.
+    notes : sequence of str
+        Sentences that stand at the top of their index.
+
+    Yields
+    ------
+    Report
+        Of the catalogue, then of its pages.
+
+    Raises
+    ------
+    Missing
+        If there are no candidates yet.
+    """
+    workspace.sweep()
+    started = time.monotonic()
+
+    def spread(function: Callable[..., list[Any]], items: Sequence[Any], size: int, name: str) -> list[Any]:
+        """Return what a function of batches makes of all items."""
+        if client is None:
+            return function(workspace, items)
+        done, killers = map_batches(client, partial(function, workspace), items, size, name)
+        if killers:
+            raise SkysiftError(f"{name}: {len(killers)} tasks kill their worker even alone; give workers more memory")
+        return done
+
+    def measure(items: Sequence[coverage.Task]) -> list[Any]:
+        """Return the light curves' points in all differences."""
+        return spread(coverage.photographed, items, _DIFFERENCES, "light curves")
+
+    rows = supernovae.combine(workspace, measure, association, selection, lists)
+    report = Report("select_supernovae", workspace.url(supernovae.CURRENT), partitions=1, rows=rows[OBJECTS.name])
+    report.notes = [f"{count} rows in catalogs/{name}.parquet" for name, count in sorted(rows.items())]
+    report.counts["done"], report.seconds = rows[MEMBERS.name], time.monotonic() - started
+    yield report
+    started, wanted = time.monotonic(), gallery.tasks(workspace, pages)
+    pictures = dict(spread(gallery.draw, wanted, _PAGES, "pages"))
+    report = Report("pages", gallery.write_index(workspace, pictures, notes), partitions=len(wanted), rows=len(wanted))
+    report.counts["done"], report.seconds = len(wanted), time.monotonic() - started
+    yield report

@@ -1,0 +1,286 @@
+"""Candidates of all epochs → objects with forced light curves and every reason for and against, as a snapshot.
+
+::
+
+    candidates → associate → objects → light curves in all differences → bits of the selection → snapshot
+
+Everything follows from the candidates and the differences: epochs in any order, or all at once, give the same bytes.
+Candidates themselves are not written again: `catalogs.supernovae.MEMBERS` says whose detection each is, and
+`catalogs.query` joins it to them.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from catalogs import transients, write
+from catalogs.candidates import CANDIDATES
+from catalogs.folder import Folder
+from catalogs.releases import renew
+from catalogs.supernovae import LIGHT_CURVE, MEMBERS, OBJECTS
+from catalogs.table import Table
+from catalogs.transients import Transients
+from pipeline import manifest
+from pipeline.errors import Missing
+from pipeline.images.associate import associate
+from pipeline.images.coverage import Coverage, Task, coverage, tasks
+from pipeline.images.epochs import with_nondetections
+from pipeline.images.select import select_supernovae
+from pipeline.manifest import Object, Record
+from pipeline.settings import AssociateSettings, SelectSettings, digest
+
+__all__ = ["CURRENT", "SOURCE", "VERSION", "Lists", "Tables", "catalogue", "combine", "read"]
+
+#: The table of all candidates, which `difference_images` makes.
+SOURCE = "catalogs/candidates.parquet"
+
+#: The one file people open.
+CURRENT = f"catalogs/{OBJECTS.name}.parquet"
+
+STAGE = "combine"
+
+#: To be raised whenever the same candidates and differences give other bytes.
+VERSION = 1
+
+#: In place of a model's id in paths while no model has scored the candidates.
+_UNSCORED = "unscored"
+
+#: Measures all tasks; the tables may come in any order.
+Measure = Callable[[Sequence[Task]], Sequence[pd.DataFrame]]
+
+
+@dataclass(frozen=True, eq=False)
+class Lists:
+    """What is known of the sky beforehand.
+
+    Parameters
+    ----------
+    variables : pandas.DataFrame or None
+        Known variables and active nuclei: ra, dec (deg).
+    movers : pandas.DataFrame or None
+        Known bodies of the solar system: name, mjd, ra, dec (deg).
+    known : tuple of Transients
+        Known transients, by which objects are named.
+    """
+
+    variables: pd.DataFrame | None = None
+    movers: pd.DataFrame | None = None
+    known: tuple[Transients, ...] = ()
+
+    @property
+    def digests(self) -> dict[str, Any]:
+        """What tells these lists from others."""
+        tables = {"variables": self.variables, "movers": self.movers}
+        found: dict[str, Any] = {
+            name: None if t is None else digest(t.to_csv(index=False)) for name, t in tables.items()
+        }
+        return found | {"known": sorted(digest(one.table.to_csv(index=False)) for one in self.known)}
+
+
+@dataclass(frozen=True, eq=False)
+class Tables:
+    """The catalogue of supernova candidates, but for its provenance.
+
+    Parameters
+    ----------
+    objects, curves, members : pandas.DataFrame
+        As `OBJECTS`, `LIGHT_CURVE` and `MEMBERS` want them.
+    """
+
+    objects: pd.DataFrame
+    curves: pd.DataFrame
+    members: pd.DataFrame
+
+
+def catalogue(
+    candidates: pd.DataFrame,
+    frames: pd.DataFrame,
+    measure: Measure,
+    association: AssociateSettings,
+    selection: SelectSettings,
+    lists: Lists | None = None,
+) -> Tables:
+    """Return objects, their light curves, and which detections are whose.
+
+    Parameters
+    ----------
+    candidates : pandas.DataFrame
+        As `CANDIDATES`, of all epochs, in any order.
+    frames : pandas.DataFrame
+        Differences, as in `pipeline.images.coverage.Coverage`.
+    measure : callable
+        Tasks → tables, as `pipeline.images.coverage.photographed` gives them.
+    association, selection : AssociateSettings, SelectSettings
+        Distances and limits.
+    lists : Lists, optional
+        What is known beforehand.
+    """
+    lists = lists or Lists()
+    detections, objects = associate(candidates, association)
+    objects = _named(objects, lists.known)
+    found = [table for table in measure(tasks(frames, objects, detections)) if len(table)]
+    curves = pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=LIGHT_CURVE.names)
+    curves = curves.sort_values(["object_id", "pair_id"], ignore_index=True)
+    objects = select_supernovae(
+        with_nondetections(objects, curves), detections, selection, curves=curves, variables=lists.variables,
+        ephemerides=lists.movers,
+    )  # fmt: skip
+    members = detections.loc[detections["object_id"].notna(), ["candidate_id", "object_id", "pair_id"]]
+    bits = objects.set_index("object_id")["selection"]
+    return Tables(objects, curves, members.assign(selection=members["object_id"].map(bits).astype("int32")))
+
+
+def _named(objects: pd.DataFrame, known: Sequence[Transients]) -> pd.DataFrame:
+    """Return objects with the known transients that the lists given now have; those named before keep their names."""
+    if not known or not len(objects):
+        return objects
+    names, separation = transients.label(objects["ra"], objects["dec"], known)
+    fresh = objects["known_name"].isna().to_numpy() & np.array([name is not None for name in names])
+    told = pd.Series(names, objects.index, dtype=object)
+    return objects.assign(
+        known_name=objects["known_name"].astype(object).where(~fresh, told),
+        known_sep_arcsec=np.where(fresh, separation, objects["known_sep_arcsec"].astype(float)),
+    )
+
+
+def combine(
+    workspace: Folder,
+    measure: Measure,
+    association: AssociateSettings,
+    selection: SelectSettings,
+    lists: Lists | None = None,
+) -> dict[str, int]:
+    """Make the catalogue of a workspace's candidates, commit it and make it the one people open.
+
+    Parameters
+    ----------
+    workspace : Folder
+        Holds candidates and differences.
+    measure : callable
+        See `catalogue`.
+    association, selection : AssociateSettings, SelectSettings
+        Distances and limits.
+    lists : Lists, optional
+        What is known beforehand.
+
+    Returns
+    -------
+    dict
+        Name of the table → rows.
+
+    Raises
+    ------
+    Missing
+        If there are no candidates yet, or their differences are not all committed.
+    Stale
+        If a difference was made from what has changed since.
+    """
+    started, lists = time.time(), lists or Lists()
+    candidates, checksum = _candidates(workspace)
+    known = _covering(workspace, candidates)
+    settings = {
+        "associate": association.model_dump(mode="json"), "select": selection.model_dump(mode="json"),
+        "lists": lists.digests,
+    }  # fmt: skip
+    upstream = known.upstream | {SOURCE: checksum}
+    release, model = digest([upstream, VERSION, settings])[:16], _model(candidates)
+    where = {table.name: f"{table.name}/model={model['model_id'] or _UNSCORED}" for table in _TABLES}
+    done = {name: manifest.read(workspace, STAGE, f"{path}/release={release}") for name, path in where.items()}
+    if any(record is None for record in done.values()):
+        made = catalogue(candidates, known.frames, measure, association, selection, lists)
+        origin = {"catalog_release": release, "stage_version": VERSION, "settings_hash": digest(settings)[:16]} | model
+        for table, rows in zip(_TABLES, (made.curves, made.members, made.objects), strict=True):
+            key = f"{where[table.name]}/release={release}"
+            told = rows.assign(**origin, manifest_key=f"{STAGE}/{key}") if "manifest_key" in table.names else rows
+            data = write.to_bytes(pa.Table.from_pandas(told, preserve_index=False), table)
+            draft = Record(
+                STAGE, VERSION, key, settings, digest(settings)[:16], upstream, [], len(rows), {"done": len(candidates)}
+            )
+            done[table.name] = _commit(workspace, table, draft, data, started)
+    for table in _TABLES:
+        record = done[table.name]
+        if record is not None:
+            renew(workspace, table.name, where[table.name].rpartition("=")[2], release)
+            _publish(workspace, table, record)
+    return {name: record.rows for name, record in done.items() if record is not None}
+
+
+#: In the order in which they are committed and published: objects last, as they lead to the others.
+_TABLES = (LIGHT_CURVE, MEMBERS, OBJECTS)
+
+
+def _candidates(workspace: Folder) -> tuple[pd.DataFrame, str]:
+    """Return the candidates and the checksum of their table."""
+    if not workspace.exists(SOURCE):
+        raise Missing(f"{workspace.url(SOURCE)}: no candidates yet; run difference_images")
+    checksum = hashlib.sha256(workspace.read(SOURCE)).hexdigest()
+    return write.read(workspace, SOURCE, CANDIDATES).to_pandas(), checksum
+
+
+def _covering(workspace: Folder, candidates: pd.DataFrame) -> Coverage:
+    known = coverage(workspace)
+    if missing := sorted(set(candidates["pair_id"]) - set(known.frames["pair_id"])):
+        raise Missing(f"{workspace}: no difference of {', '.join(missing[:3])}; run difference_images again")
+    return known
+
+
+def _model(candidates: pd.DataFrame) -> dict[str, Any]:
+    """Return the model that scored the candidates, if one did."""
+    scored = candidates.dropna(subset=["model_id"])
+    if not len(scored):
+        return {"model_id": None, "model_sha256": None}
+    return {name: str(scored[name].iloc[0]) for name in ("model_id", "model_sha256")}
+
+
+def _commit(workspace: Folder, table: Table, draft: Record, data: bytes, started: float) -> Record:
+    """Write a snapshot under the next free number, then its manifest; no file that is there is ever changed."""
+    folder, _, release = draft.key.rpartition("/release=")
+    number = 1
+    while not workspace.create(path := f"catalogs/{folder}/snapshot-{number:06d}.parquet", data):
+        if workspace.read(path) == data and not _is_of_another(workspace, folder, path, draft.key):
+            break  # a run that was killed before its commit left it
+        number += 1
+    objects = [Object.of(path, data)]
+    manifest.verify(workspace, objects)
+    details = {"snapshot": {"number": number, "release": release, "path": path, "rows": draft.rows}}
+    content = asdict(draft) | {"objects": objects, "details": details}
+    return manifest.commit(workspace, Record(**(content | {"provenance": manifest.provenance(started)})))
+
+
+def _is_of_another(workspace: Folder, folder: str, path: str, key: str) -> bool:
+    """Return whether a snapshot is committed as that of another release: of the same rows, from other inputs."""
+    others = (manifest.read(workspace, STAGE, text) for text in manifest.committed(workspace, STAGE, folder))
+    return any(one.details["snapshot"]["path"] == path for one in others if one is not None and one.key != key)
+
+
+def _publish(workspace: Folder, table: Table, record: Record) -> None:
+    data, current = workspace.read(record.objects[0].path), f"catalogs/{table.name}.parquet"
+    if not workspace.exists(current) or workspace.read(current) != data:
+        workspace.write(current, data)
+
+
+def read(workspace: Folder) -> Tables:
+    """Return the catalogue that people open.
+
+    Parameters
+    ----------
+    workspace : Folder
+        Holds it.
+
+    Raises
+    ------
+    Missing
+        If there is none yet.
+    """
+    if not workspace.exists(CURRENT):
+        raise Missing(f"{workspace.url(CURRENT)}: no supernova candidates yet; run select_supernovae")
+    curves, members, objects = (
+        write.read(workspace, f"catalogs/{table.name}.parquet", table).to_pandas() for table in _TABLES
+    )
+    return Tables(objects, curves, members)
