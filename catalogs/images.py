@@ -5,7 +5,7 @@ import pyarrow as pa
 from catalogs.columns import FLOAT, INT, LONG, TEXT
 from catalogs.table import Column, Table
 
-__all__ = ["IMAGES", "IMAGE_PLAN", "IMAGE_SOURCES"]
+__all__ = ["IMAGES", "IMAGE_PLAN", "IMAGE_SOURCES", "PAIRS"]
 
 _ID = Column("image_id", TEXT, ucd="meta.id;meta.main", meaning="File, extension and checksum of an image, in short")
 _FILE = Column("file", TEXT, ucd="meta.id;meta.file", meaning="Path in the archive")
@@ -110,4 +110,26 @@ IMAGE_SOURCES = Table(
     ),
     key=("y", "x"),
     made_by="python -m jobs.ingest_images",
+)
+
+PAIRS = Table(
+    name="pairs",
+    meaning="One pair of images: which is subtracted from which, and why it was chosen.",
+    columns=(
+        Column("pair_id", TEXT, ucd="meta.id;meta.main", meaning="Identifiers of the science and of the reference image"),
+        _text("science", "meta.id;obs.image", "Science image: survey and identifier"),
+        _text("reference", "meta.id;obs.image", "The image that is subtracted: survey and identifier"),
+        Column("overlap", FLOAT, "", "arith.factor;obs.field", "Share of the science image that the reference covers",
+               (0, 1)),
+        _maybe("score", "", "stat.value", "Merit of the choice: the product of the three that follow", 0),
+        _maybe("score_depth", "", "stat.value", "Merit of the reference's depth", 0),
+        _maybe("score_seeing", "", "stat.value", "Merit of its seeing", 0),
+        _maybe("score_epoch", "", "stat.value", "Merit of its date", 0),
+        _maybe("days", "d", "time.duration", "From the reference to the science image"),
+        Column("ref_after_event", pa.bool_(), "", "meta.code", "The reference is the younger one; null where a date is "
+               "unknown", nullable=True),
+        Column("explicit", pa.bool_(), "", "meta.code", "It stood on a list of pairs, and was not chosen"),
+    ),
+    key=("pair_id",),
+    made_by="python -m jobs.difference_images",
 )

@@ -102,7 +102,7 @@ def releases(folder: Folder, catalog: str, model: str | None = None) -> list[Rel
     return [release for _, release in sorted(states, key=lambda state: state[0])]
 
 
-def renew(folder: Folder, catalog: str, model: str, name: str) -> None:
+def renew(folder: Folder, catalog: str, model: str | None, name: str) -> None:
     """Make a committed snapshot the newest state of a model's catalogue, unless it is.
 
     Parameters
@@ -110,7 +110,7 @@ def renew(folder: Folder, catalog: str, model: str, name: str) -> None:
     folder : Folder
         The workspace.
     catalog, model : str
-        Whose snapshot it is.
+        Whose snapshot it is; None for a catalogue that no model makes.
     name : str
         Its release.
     """
@@ -119,7 +119,8 @@ def renew(folder: Folder, catalog: str, model: str, name: str) -> None:
         return
     content = json.dumps({"release": name, "finished": datetime.now(UTC).isoformat(timespec="milliseconds")})
     # Named by the snapshot that it comes after: no clock decides what is newest.
-    where, count = f"{_AGAIN}/{catalog}/model={model}/{max(state.number for state in states):06d}", 1
+    below = f"{_AGAIN}/{catalog}" + (f"/model={model}" if model else "")
+    where, count = f"{below}/{max(state.number for state in states):06d}", 1
     while not folder.create(f"{where}-{count:06d}.json", content.encode()):
         count += 1
 
@@ -152,7 +153,7 @@ def _keys(folder: Folder, log: str, catalog: str, model: str | None) -> list[str
     below = f"{log}/{catalog}" + (f"/model={model}" if model else "")
     entries = folder.list(below, ".json")
     keys = [entry.path.removeprefix(f"{log}/").removesuffix(".json") for entry in entries]
-    models = sorted({key.split("/")[1].removeprefix("model=") for key in keys})
+    models = sorted({part.removeprefix("model=") for key in keys if (part := key.split("/")[1]).startswith("model=")})
     if len(models) > 1:
         raise QueryError(f"{catalog}: there are {len(models)} models, name one: {', '.join(models)}")
     return keys

@@ -3,7 +3,8 @@
 ::
 
     eclipsing binaries:  archive → plan → Ingest → Preprocess → (Ray) Score → Systems → combine
-    supernovae:          archive → plan → IngestImages → …
+    supernovae:          archive → plan → IngestImages → pairs → MatchImages → DifferenceImages → combine
+                         → select_supernovae
 """
 
 import time
@@ -15,21 +16,34 @@ from distributed import Client
 
 from catalogs.folder import Folder
 from catalogs.supernovae import MEMBERS, OBJECTS
+from catalogs.transients import Transients
 from pipeline import manifest
 from pipeline.errors import Missing, SkysiftError
-from pipeline.images import coverage, gallery, supernovae
+from pipeline.images import combine, coverage, gallery, roster, supernovae
 from pipeline.images import ingest as images
 from pipeline.images import plan as inventory
+from pipeline.images.difference import DIFFERENCE, MATCH, DifferenceImages, MatchImages
 from pipeline.images.image import STAGE
+from pipeline.images.status import outcomes
 from pipeline.lightcurves import atlas, ingest, plan, preprocess, status
 from pipeline.lightcurves.ingest import Ingest
 from pipeline.lightcurves.preprocess import Preprocess
 from pipeline.partition import where_sector
 from pipeline.report import Report
 from pipeline.run import map_batches, run
-from pipeline.settings import AssociateSettings, ImageSettings, IngestSettings, PreprocessSettings, SelectSettings
+from pipeline.settings import (
+    AssociateSettings,
+    DifferenceSettings,
+    ImageSettings,
+    IngestSettings,
+    PairSettings,
+    PreprocessSettings,
+    SelectSettings,
+)
+from pipeline.stage import State
 
 __all__ = [
+    "difference_images",
     "draw_candidates",
     "ingest_images",
     "ingest_sectors",
@@ -44,6 +58,9 @@ _BATCH = 500
 
 #: The same of images: all their bytes are read, for the checksum.
 _FILES = 8
+
+#: Inputs that a report names, at most.
+_TOLD = 20
 
 #: Differences that one task measures light curves in.
 _DIFFERENCES = 4
@@ -286,6 +303,62 @@ def ingest_images(
         report.counts["rejected"] += change.refused
         yield report
     images.write_index(workspace)
+
+
+def difference_images(
+    client: Client | None,
+    workspace: Folder,
+    pairing: PairSettings,
+    settings: DifferenceSettings,
+    explicit: Sequence[tuple[str, str]] | None = None,
+    known: Sequence[Transients] = (),
+    overwrite: bool = False,
+) -> Iterator[Report]:
+    """Pair the images, subtract the pairs, and put the catalogue of candidates together; a report a step.
+
+    Parameters
+    ----------
+    client : distributed.Client or None
+        Where to work; None: here.
+    workspace : Folder
+        Holds the images, receives differences and candidates.
+    pairing : PairSettings
+        Which image is whose reference.
+    settings : DifferenceSettings
+        How they are subtracted.
+    explicit : sequence of (str, str), optional
+        Science and reference, by image id, path or file name: pairs that are added, instead of choosing any.
+    known : sequence of Transients
+        Lists that candidates are looked up in.
+    overwrite : bool
+        Replace what was made with other settings or inputs, the plan of pairs included.
+
+    Raises
+    ------
+    Missing
+        If there is no image.
+    """
+    workspace.sweep()
+    made = roster.change(workspace, pairing, explicit, overwrite)
+    if overwrite:
+        _discard(workspace, DIFFERENCE, "differences", ["differences", "triplets"])
+        _discard(workspace, MATCH, "matches", [])
+        workspace.remove(roster.PATH)
+    roster.save(workspace, made)
+    yield made.report
+    pairs = roster.rows(made.plan)
+    for stage in (MatchImages(workspace, pairs, settings), DifferenceImages(workspace, pairs, settings)):
+        stage.prepare()
+        report = run(stage, client)
+        if report.counts["rejected"] or report.counts["failed"]:
+            bad = outcomes(workspace, stage.name, (State.REJECTED, State.FAILED))
+            told = zip(bad["state"], bad["input"], bad["reason"], bad["message"], strict=True)
+            report.notes += [f"{state} {name}: {reason}: {text}" for state, name, reason, text in list(told)[:_TOLD]]
+        yield report
+    assert isinstance(stage, DifferenceImages)
+    snapshot, report = combine.combine(stage, known)
+    combine.publish(workspace, snapshot)
+    yield report
 
 
 def select_supernovae(

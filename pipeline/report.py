@@ -66,7 +66,7 @@ class Report:
         states = ", ".join(f"{self.counts[str(state)]} {state}" for state in State)
         before = f" ({self.skipped} before)" if self.skipped else ""
         lines = [
-            f"{self.stage} {self.label}: {self.partitions} partitions{before}, "
+            f"{f'{self.stage} {self.label}'.rstrip()}: {self.partitions} partitions{before}, "
             f"{sum(self.counts.values())} inputs: {states}; {self.rows} rows, {self.seconds:.1f} s"
         ]
         lines += [f"  {note}" for note in self.notes]

@@ -1,4 +1,7 @@
-"""Map a stage's keys over Dask and report. The runners over Ray are `models.tasks` and `models.pool`."""
+"""Map a stage's keys over Dask and report. The runners over Ray are `models.tasks` and `models.pool`.
+
+Without a client the work is done here, one key after the other: what takes seconds is not worth a cluster.
+"""
 
 import itertools
 import logging
@@ -21,15 +24,15 @@ __all__ = ["map_batches", "run"]
 log = logging.getLogger(__name__)
 
 
-def run(stage: Stage, client: Client, keys: Sequence[Key] | None = None) -> Report:
+def run(stage: Stage, client: Client | None, keys: Sequence[Key] | None = None) -> Report:
     """Execute a stage's partitions on Dask.
 
     Parameters
     ----------
     stage : Stage
         Already prepared.
-    client : distributed.Client
-        Where to run it; task names are the keys, so that the dashboard reads.
+    client : distributed.Client or None
+        Where to run it; task names are the keys, so that the dashboard reads. None: here.
     keys : sequence of Key, optional
         Partitions; default all of the stage.
 
@@ -46,6 +49,11 @@ def run(stage: Stage, client: Client, keys: Sequence[Key] | None = None) -> Repo
     keys = stage.keys() if keys is None else keys
     report = Report(stage.name)
     started = time.monotonic()
+    if client is None:
+        for key in keys:
+            report.add(stage.execute(key))
+        report.seconds = time.monotonic() - started
+        return report
     run_id = _run_id()
     futures = {client.submit(stage.execute, key, key=f"{stage.name}/{key}-{run_id}", pure=False): key for key in keys}
     with track(stage.name, len(keys)) as tick:

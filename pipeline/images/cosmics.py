@@ -3,6 +3,7 @@
 import astroscrappy
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from pipeline.images.frame import Pixels
 
@@ -50,12 +51,11 @@ def cosmic_rays(
     width = fwhm or _UNKNOWN
     sharp = width < _SHARP
     contrast = objlim * (_SHARP_SHARE if sharp else 1.0)
-    # Its median filters stop short of the edge, where every star would be a hit.
-    wide = {"pad_width": _BORDER, "mode": "symmetric"}
+    # Its median filters stop short of the edge, where every star would be a hit: give them something to go on with.
     found, _ = astroscrappy.detect_cosmics(
-        np.pad(data, **wide),
-        inmask=np.pad(mask, **wide),
-        invar=np.pad(variance, **wide),
+        np.pad(data, _BORDER, "symmetric" if sharp else "linear_ramp"),
+        inmask=np.pad(mask, _BORDER, "edge"),
+        invar=np.pad(variance, _BORDER, "edge"),
         sigclip=sigclip,
         sigfrac=0.3,
         objlim=contrast,
@@ -69,4 +69,13 @@ def cosmic_rays(
         psffwhm=max(width, 1.2),
         psfsize=7,
     )
-    return np.array(found[_BORDER:-_BORDER, _BORDER:-_BORDER], bool)
+    return _inner(np.array(found[_BORDER:-_BORDER, _BORDER:-_BORDER], bool), round(width) + 2)
+
+
+def _inner(found: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
+    """Return hits without those that come within `reach` px of the border: a star cut by it is as sharp."""
+    labels, _ = ndimage.label(found, np.ones((3, 3), bool))
+    inside = np.zeros(found.shape, bool)
+    inside[reach:-reach, reach:-reach] = True
+    outer = np.unique(labels[~inside])
+    return found & ~np.isin(labels, outer)

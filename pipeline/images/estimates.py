@@ -9,7 +9,9 @@ __all__ = ["Census", "gain", "is_subtracted", "read_noise", "saturation"]
 
 _TYPICAL_READ_NOISE = 5.0  # electrons; stands where nothing is known
 _TOP = 20_000
-_BINS = 25  # a factor of ten
+_STEP = 0.01  # of a bin, in the logarithm of the flux
+_PILES = (3, 6, 12)  # widths of a pile that are tried, bins
+_BELOW = (20, 120)  # where the usual number is taken from, bins
 
 
 @dataclass
@@ -144,20 +146,20 @@ def saturation(top: NDArray[np.float32], level: float, rms: float) -> float | No
 
     Notes
     -----
-    Pixels of star profiles thin out towards the top, about as a power law in flux. Where ten or more are found in the
-    last tenth of the range, and many more than the power law of the decade below expects, they are cut off there.
+    Pixels of star profiles thin out towards the top, about as a power law in flux. Where eight or more lie in the last
+    few percent, and far more than the range below lets expect, they are cut off there. The pile is as wide as the flat
+    field and the stacking made it; it begins where the counts rise.
     """
     bright = top[top > level + 50 * rms] - np.float32(level)
-    if len(bright) < 50:
+    if len(bright) < 20:
         return None
     high = float(bright[-1])
-    edges = high * 10 ** (np.arange(-_BINS, 1) / _BINS)
-    counts, _ = np.histogram(bright, np.append(edges[:-1], np.inf))
-    below = counts[_BINS // 5 : -5]
-    expected = max(float(np.median(below[-10:])), 1.0)
-    last = counts[-4:]
-    # The pile is as wide as the flat field and the stacking made it: it begins where the counts begin to rise.
-    if last.sum() < 10 or last.max() < 4 * expected:
-        return None
-    rise = int(np.argmax(last > 2 * expected))
-    return float(edges[len(counts) - 4 + rise] + level)
+    bins = np.floor(np.log(bright / high) / -_STEP).astype(int)  # 0 is the last percent
+    counts = np.bincount(bins[bins < _BELOW[1]], minlength=_BELOW[1])
+    usual = counts[_BELOW[0] :].mean()
+    for width in _PILES:
+        found, expected = counts[:width].sum(), width * usual
+        if found >= 8 and found > expected + 5 * np.sqrt(expected + 1):
+            first = int(np.flatnonzero(counts[:width] > 2 * usual + 0.5)[-1])
+            return float(high * np.exp(-(first + 1) * _STEP) + level)
+    return None

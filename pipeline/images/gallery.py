@@ -19,6 +19,7 @@ from catalogs.write import read as read_table
 from pipeline import stores
 from pipeline.errors import Missing
 from pipeline.images import supernovae, triplets
+from pipeline.images.combine import SERIES
 
 __all__ = ["PATH", "Task", "draw", "tasks", "write_index"]
 
@@ -69,13 +70,13 @@ def tasks(workspace: Folder, most: int) -> list[Task]:
         If there is no catalogue yet, or its candidates are gone.
     """
     made = supernovae.read(workspace)
-    if not workspace.exists(supernovae.SOURCE):
-        raise Missing(f"{workspace.url(supernovae.SOURCE)}: no candidates; run difference_images")
+    if not workspace.exists(SERIES.current):
+        raise Missing(f"{workspace.url(SERIES.current)}: no candidates; run difference_images")
     chosen = _ranked(made.objects[is_selected(made.objects["selection"])]).head(most)
     names = list(chosen["object_id"])
     own = made.members[made.members["object_id"].isin(names)]
     columns = ["candidate_id", "pair_id", "triplet_row", "mjd_mid", "filter", "snr"]
-    found = read_table(workspace, supernovae.SOURCE, CANDIDATES).select(columns).to_pandas()
+    found = read_table(workspace, SERIES.current, CANDIDATES).select(columns).to_pandas()
     rows = found.merge(own[["candidate_id", "object_id"]], on="candidate_id").assign(size=lambda t: -t["snr"].abs())
     rows = rows.sort_values(["size", "candidate_id"]).drop(columns="size")
     curves, detections = (dict(list(table.groupby("object_id"))) for table in (made.curves, rows))

@@ -22,7 +22,8 @@ from pipeline.images import coordinates, headers
 from pipeline.images.reading import ImageFile, opened
 from pipeline.settings import ImageSettings
 
-__all__ = ["Change", "changes", "find", "fresh", "inspect", "killed", "load", "path", "save", "surveys"]
+__all__ = ["Change", "changes", "find", "fresh", "inspect", "killed", "load", "path", "row_of", "save",
+           "science_images", "surveys"]  # fmt: skip
 
 ACCEPTED, REJECTED = "accepted", "rejected"
 
@@ -82,16 +83,16 @@ def inspect(archive: Folder, settings: ImageSettings, entries: Iterable[Entry]) 
 def _inspect(archive: Folder, settings: ImageSettings, entry: Entry) -> list[Row]:
     try:
         with opened(archive, entry.path, int(settings.max_gib * 2**30)) as file:
-            numbers = _images(file)
+            numbers = science_images(file)
             if not numbers:
                 names = ", ".join(hdu.name or "primary" for hdu in file.hdus[:8])
                 raise Rejected(Reason.WRONG_PRODUCT, f"no image in it (extensions: {names})")
-            return [_row(entry, file, number) for number in numbers]
+            return [row_of(entry, file, number) for number in numbers]
     except Rejected as error:
         return [_blank(entry) | {"reason": str(error.reason), "message": error.message}]
 
 
-def _images(file: ImageFile) -> list[int]:
+def science_images(file: ImageFile) -> list[int]:
     """Return the extensions with an image of their own: no errors, qualities or weights of another."""
     numbers = file.images()
     survey = headers.survey_of(file.cards(numbers[0] if numbers else 0))
@@ -101,7 +102,8 @@ def _images(file: ImageFile) -> list[int]:
     return named or own
 
 
-def _row(entry: Entry, file: ImageFile, number: int) -> Row:
+def row_of(entry: Entry, file: ImageFile, number: int) -> Row:
+    """Return the plan row of one image of an open file, accepted or rejected."""
     row = _blank(entry, number) | {"sha256": file.sha256, "size": file.size}
     try:
         cards = file.cards(number)
@@ -180,23 +182,22 @@ def changes(workspace: Folder, rows: Sequence[Row], overwrite: bool = False) -> 
     Raises
     ------
     Refused
-        If a file has changed since it was ingested.
+        If a file has changed since it was ingested, or nothing would be left of what is to be overwritten.
     """
-    before: dict[str, pa.Table] = {}
-    if not overwrite:
-        before = {survey: plan for survey in surveys(workspace) if (plan := load(workspace, survey)) is not None}
+    there = {survey: plan for survey in surveys(workspace) if (plan := load(workspace, survey)) is not None}
+    before = {} if overwrite else there
+    if overwrite and any(map(_has_images, there.values())) and not any(row["verdict"] == ACCEPTED for row in rows):
+        raise Refused("no file is of use now; what was ingested is kept. See --archive")
     kept = [row for plan in before.values() for row in plan.to_pylist()]
+    again = {row["file"]: row for row in rows}
     taken = {row["input"]: row for row in kept if row["verdict"] == ACCEPTED}
-    again = {row["file"] for row in rows}
-    fresh = []
-    for row in rows:
-        if (old := taken.get(row["input"])) is None:
-            fresh.append(row)
-        elif old["sha256"] != row["sha256"]:
+    for old in taken.values():
+        new = again.get(old["file"])
+        if new is not None and new["sha256"] != old["sha256"]:
             cure = "python -m jobs.ingest_images --overwrite … makes all anew"
-            raise Refused(f"{row['input']} has changed since it was ingested; {cure}")
-        else:
-            old["mtime"] = row["mtime"]
+            raise Refused(f"{old['file']} has changed since it was ingested; {cure}")
+        old["mtime"] = new["mtime"] if new else old["mtime"]
+    fresh = [row for row in rows if row["input"] not in taken]
     kept = [row for row in kept if row["verdict"] == ACCEPTED or row["file"] not in again]
     _reject_duplicates([row for row in kept if row["verdict"] == ACCEPTED], fresh)
     by_survey: dict[str, list[Row]] = {survey: [] for survey in before}
@@ -207,6 +208,10 @@ def changes(workspace: Folder, rows: Sequence[Row], overwrite: bool = False) -> 
         survey: Change(before.get(survey), pa.Table.from_pylist(found, schema=schema))
         for survey, found in sorted(by_survey.items())
     }
+
+
+def _has_images(plan: pa.Table) -> bool:
+    return bool(pc.any(pc.equal(plan["verdict"], ACCEPTED)).as_py())
 
 
 def _reject_duplicates(there: Sequence[Mapping[str, Any]], new: Iterable[Row]) -> None:

@@ -32,6 +32,7 @@ _MAX_HEADER_BLOCKS = 1024
 _MAX_PIXELS = 1 << 29
 _MIN_SIDE, _MAX_SIDE = 32, 1 << 17
 _CHUNK = 4 << 20
+_OPEN = {"memmap": True, "lazy_load_hdus": False, "output_verify": "ignore", "do_not_scale_image_data": True}
 
 #: Of a Pan-STARRS image: the pixel is the flux's asinh magnitude, 2.5 log10 e (Waters et al. 2020, ApJS 251, 4).
 _POGSON = 2.5 * np.log10(np.e)
@@ -61,7 +62,7 @@ class Plane:
         return self.hdu.header
 
     def rows(self, y0: int, y1: int) -> NDArray[Any]:
-        """Return rows `y0` to `y1` (exclusive) in native byte order, as stored but for BSCALE, BZERO and BLANK.
+        """Return rows `y0` to `y1` (exclusive) in native byte order, with BSCALE, BZERO and BLANK.
 
         Raises
         ------
@@ -78,7 +79,20 @@ class Plane:
             raise Rejected(Reason.BAD_COMPRESSION, what) from None
         if values.shape != (y1 - y0, self.shape[1]):
             raise Rejected(Reason.TRUNCATED, f"rows {y0} to {y1} read as {values.shape}")
-        return values.astype(values.dtype.newbyteorder("="), copy=False)
+        return self._scaled(values.astype(values.dtype.newbyteorder("="), copy=False))
+
+    def _scaled(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return stored values with BSCALE, BZERO and BLANK: a mapped file is not scaled by astropy."""
+        scale, zero = (self._constant(key, default) for key, default in (("BSCALE", 1.0), ("BZERO", 0.0)))
+        blank = self.header.get("BLANK") if values.dtype.kind in "iu" else None
+        if scale == 1 and zero == 0 and blank is None:
+            return values
+        if scale == 1 and zero == int(zero) and abs(zero) < 2**62 and blank is None and values.dtype.kind in "iu":
+            return values.astype(np.int64) + int(zero)
+        scaled = values * scale + zero
+        if isinstance(blank, int):
+            scaled[values == blank] = np.nan
+        return scaled
 
     def counts(self, y0: int, y1: int) -> NDArray[np.float32]:
         """Return rows as numbers on a linear scale, float32; what is no number is NaN."""
@@ -89,12 +103,12 @@ class Plane:
             return np.array(values, np.float32)
 
     def _linear(self, values: NDArray[Any]) -> NDArray[Any]:
-        soften, offset = self._constant("BSOFTEN"), self._constant("BOFFSET")
+        soften, offset = self._constant("BSOFTEN", 1.0), self._constant("BOFFSET", 0.0)
         x = np.asarray(values, np.float64) / _POGSON
         return offset + soften * (np.exp(x) - np.exp(-x))
 
-    def _constant(self, key: str) -> float:
-        value = self.header.get(key)
+    def _constant(self, key: str, default: float) -> float:
+        value = self.header.get(key, default)
         if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
             raise Rejected(Reason.BAD_HEADER, f"{key} = {value!r} is not a number")
         return float(value)
@@ -206,21 +220,35 @@ def opened(archive: Folder, path: str, limit: int, *, planned: bool = False) -> 
         packed = first.startswith(b"\x1f\x8b")
         if not packed:
             _check_first(first)
-        copy = None
         if packed or not archive.is_local:
-            copy = stack.enter_context(tempfile.NamedTemporaryFile(prefix="skysift-", suffix=".fits"))
-        sha256 = _copied(source, copy.file if copy else None, packed, limit)
-        where = copy.name if copy else str(archive.local(path))
-        _scan(where)
+            target, file = _unnamed(stack)
+            sha256 = _copied(source, target, packed, limit)
+            target.flush()
+            _check_first(file.read(30))
+        else:
+            sha256 = _copied(source, None, packed, limit)
+            file = stack.enter_context(open(archive.local(path), "rb"))
+        _scan(file)
+        file.seek(0)
         with _quiet():
             try:
-                hdus = stack.enter_context(fits.open(where, memmap=True, lazy_load_hdus=False, output_verify="ignore"))
+                hdus = stack.enter_context(fits.open(file, **_OPEN))
             except (MemoryError, Rejected):
                 raise
             except Exception as error:  # noqa: BLE001 — astropy raises all kinds at headers that make no sense
                 text = f"{type(error).__name__}: {str(error)[:200]}"
                 raise Rejected(Reason.BAD_HEADER, text) from None
             yield ImageFile(hdus, sha256, source.size)
+
+
+def _unnamed(stack: ExitStack) -> tuple[IO[bytes], IO[bytes]]:
+    """Return a temporary file to write and to read; it has no name, so that none is left by a process killed."""
+    descriptor, name = tempfile.mkstemp(prefix="skysift-", suffix=".fits")
+    try:
+        target = stack.enter_context(os.fdopen(descriptor, "wb"))
+        return target, stack.enter_context(open(name, "rb"))
+    finally:
+        os.unlink(name)
 
 
 @contextmanager
@@ -247,10 +275,6 @@ def _copied(source: Source, target: IO[bytes] | None, packed: bool, limit: int) 
                 target.write(part)
     if packed:
         unpacker.finish(source.size)
-    if target is not None:
-        target.flush()
-        with open(target.name, "rb") as back:
-            _check_first(back.read(30))
     return digest.hexdigest()
 
 
@@ -294,20 +318,19 @@ class _Unpacker:
             raise Rejected(Reason.EMPTY, f"{size} bytes that unpack to none")
 
 
-def _scan(path: str) -> None:
+def _scan(file: IO[bytes]) -> None:
     """Walk through the headers of a file, and check that each one's data are there, before astropy sees any."""
-    size = os.path.getsize(path)
-    with open(path, "rb") as file:
-        start = 0
-        for _ in range(_MAX_HDUS):
-            header = _header(file, start)
-            end = start + len(header.raw) + _data_size(header)
-            if end > size:
-                raise Rejected(Reason.TRUNCATED, f"{size} bytes, {header.name or 'primary'} needs {end}")
-            start += len(header.raw) + -(-_data_size(header) // BLOCK) * BLOCK
-            file.seek(start)
-            if file.read(8) != b"XTENSION":
-                return
+    size = os.fstat(file.fileno()).st_size
+    start = 0
+    for _ in range(_MAX_HDUS):
+        header = _header(file, start)
+        end = start + len(header.raw) + _data_size(header)
+        if end > size:
+            raise Rejected(Reason.TRUNCATED, f"{size} bytes, {header.name or 'primary'} needs {end}")
+        start += len(header.raw) + -(-_data_size(header) // BLOCK) * BLOCK
+        file.seek(start)
+        if file.read(8) != b"XTENSION":
+            return
     raise Rejected(Reason.ABSURD_SIZE, f"more than {_MAX_HDUS} extensions")
 
 

@@ -9,10 +9,9 @@ Candidates themselves are not written again: `catalogs.supernovae.MEMBERS` says 
 `catalogs.query` joins it to them.
 """
 
-import hashlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,34 +21,25 @@ import pyarrow as pa
 from catalogs import transients, write
 from catalogs.candidates import CANDIDATES
 from catalogs.folder import Folder
-from catalogs.releases import renew
 from catalogs.supernovae import LIGHT_CURVE, MEMBERS, OBJECTS
-from catalogs.table import Table
 from catalogs.transients import Transients
 from pipeline import manifest
 from pipeline.errors import Missing
 from pipeline.images.associate import associate
+from pipeline.images.combine import SERIES
 from pipeline.images.coverage import Coverage, Task, coverage, tasks
 from pipeline.images.epochs import with_nondetections
 from pipeline.images.select import select_supernovae
-from pipeline.manifest import Object, Record
 from pipeline.settings import AssociateSettings, SelectSettings, digest
+from pipeline.snapshots import STAGE, Series
 
-__all__ = ["CURRENT", "SOURCE", "VERSION", "Lists", "Tables", "catalogue", "combine", "read"]
-
-#: The table of all candidates, which `difference_images` makes.
-SOURCE = "catalogs/candidates.parquet"
+__all__ = ["CURRENT", "VERSION", "Lists", "Tables", "catalogue", "combine", "read"]
 
 #: The one file people open.
 CURRENT = f"catalogs/{OBJECTS.name}.parquet"
 
-STAGE = "combine"
-
 #: To be raised whenever the same candidates and differences give other bytes.
 VERSION = 1
-
-#: In place of a model's id in paths while no model has scored the candidates.
-_UNSCORED = "unscored"
 
 #: Measures all tasks; the tables may come in any order.
 Measure = Callable[[Sequence[Task]], Sequence[pd.DataFrame]]
@@ -182,45 +172,43 @@ def combine(
         If a difference was made from what has changed since.
     """
     started, lists = time.time(), lists or Lists()
-    candidates, checksum = _candidates(workspace)
+    candidates, source = _candidates(workspace)
     known = _covering(workspace, candidates)
     settings = {
         "associate": association.model_dump(mode="json"), "select": selection.model_dump(mode="json"),
         "lists": lists.digests,
     }  # fmt: skip
-    upstream = known.upstream | {SOURCE: checksum}
-    release, model = digest([upstream, VERSION, settings])[:16], _model(candidates)
-    where = {table.name: f"{table.name}/model={model['model_id'] or _UNSCORED}" for table in _TABLES}
-    done = {name: manifest.read(workspace, STAGE, f"{path}/release={release}") for name, path in where.items()}
-    if any(record is None for record in done.values()):
+    upstream, model = known.upstream | source, _model(candidates)
+    release = digest([upstream, VERSION, settings])[:16]
+    series = {table.name: Series(table, VERSION, model["model_id"] or "") for table in _TABLES}
+    done = {name: one.find(workspace, release) for name, one in series.items()}
+    if None in done.values():
         made = catalogue(candidates, known.frames, measure, association, selection, lists)
-        origin = {"catalog_release": release, "stage_version": VERSION, "settings_hash": digest(settings)[:16]} | model
         for table, rows in zip(_TABLES, (made.curves, made.members, made.objects), strict=True):
-            key = f"{where[table.name]}/release={release}"
-            told = rows.assign(**origin, manifest_key=f"{STAGE}/{key}") if "manifest_key" in table.names else rows
-            data = write.to_bytes(pa.Table.from_pandas(told, preserve_index=False), table)
-            draft = Record(
-                STAGE, VERSION, key, settings, digest(settings)[:16], upstream, [], len(rows), {"done": len(candidates)}
-            )
-            done[table.name] = _commit(workspace, table, draft, data, started)
-    for table in _TABLES:
-        record = done[table.name]
-        if record is not None:
-            renew(workspace, table.name, where[table.name].rpartition("=")[2], release)
-            _publish(workspace, table, record)
-    return {name: record.rows for name, record in done.items() if record is not None}
+            own = series[table.name]
+            origin = {n: v for n, v in (own.provenance(release, settings) | model).items() if n in table.names}
+            done[table.name] = own.commit(
+                workspace, release, pa.Table.from_pandas(rows.assign(**origin), preserve_index=False),
+                settings=settings, upstream=upstream, inputs=len(candidates), started=started,
+            )  # fmt: skip
+    for own in series.values():
+        if (snapshot := own.renewed(workspace, release)) is not None:
+            own.publish(workspace, snapshot)
+    return {name: snapshot.rows for name, snapshot in done.items() if snapshot is not None}
 
 
 #: In the order in which they are committed and published: objects last, as they lead to the others.
 _TABLES = (LIGHT_CURVE, MEMBERS, OBJECTS)
 
 
-def _candidates(workspace: Folder) -> tuple[pd.DataFrame, str]:
-    """Return the candidates and the checksum of their table."""
-    if not workspace.exists(SOURCE):
-        raise Missing(f"{workspace.url(SOURCE)}: no candidates yet; run difference_images")
-    checksum = hashlib.sha256(workspace.read(SOURCE)).hexdigest()
-    return write.read(workspace, SOURCE, CANDIDATES).to_pandas(), checksum
+def _candidates(workspace: Folder) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Return the candidates, and the manifest of their table with its identity."""
+    newest = SERIES.newest(workspace)
+    record = None if newest is None else manifest.read(workspace, STAGE, SERIES.key(newest.release))
+    if newest is None or record is None:
+        raise Missing(f"{workspace.url(SERIES.current)}: no candidates yet; run difference_images")
+    table = write.read(workspace, newest.path, CANDIDATES).to_pandas()
+    return table, {manifest.path(STAGE, record.key): record.identity}
 
 
 def _covering(workspace: Folder, candidates: pd.DataFrame) -> Coverage:
@@ -236,33 +224,6 @@ def _model(candidates: pd.DataFrame) -> dict[str, Any]:
     if not len(scored):
         return {"model_id": None, "model_sha256": None}
     return {name: str(scored[name].iloc[0]) for name in ("model_id", "model_sha256")}
-
-
-def _commit(workspace: Folder, table: Table, draft: Record, data: bytes, started: float) -> Record:
-    """Write a snapshot under the next free number, then its manifest; no file that is there is ever changed."""
-    folder, _, release = draft.key.rpartition("/release=")
-    number = 1
-    while not workspace.create(path := f"catalogs/{folder}/snapshot-{number:06d}.parquet", data):
-        if workspace.read(path) == data and not _is_of_another(workspace, folder, path, draft.key):
-            break  # a run that was killed before its commit left it
-        number += 1
-    objects = [Object.of(path, data)]
-    manifest.verify(workspace, objects)
-    details = {"snapshot": {"number": number, "release": release, "path": path, "rows": draft.rows}}
-    content = asdict(draft) | {"objects": objects, "details": details}
-    return manifest.commit(workspace, Record(**(content | {"provenance": manifest.provenance(started)})))
-
-
-def _is_of_another(workspace: Folder, folder: str, path: str, key: str) -> bool:
-    """Return whether a snapshot is committed as that of another release: of the same rows, from other inputs."""
-    others = (manifest.read(workspace, STAGE, text) for text in manifest.committed(workspace, STAGE, folder))
-    return any(one.details["snapshot"]["path"] == path for one in others if one is not None and one.key != key)
-
-
-def _publish(workspace: Folder, table: Table, record: Record) -> None:
-    data, current = workspace.read(record.objects[0].path), f"catalogs/{table.name}.parquet"
-    if not workspace.exists(current) or workspace.read(current) != data:
-        workspace.write(current, data)
 
 
 def read(workspace: Folder) -> Tables:

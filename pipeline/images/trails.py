@@ -169,7 +169,8 @@ class Coarse:
         value = np.where(weight > 0, np.clip((value - middle) / spread, -_CLIP, _STARS_CLIP), 0).astype(np.float32)
         b = self.block
         lines = find(value, weight)
-        return [Trail(*((np.array(line) + 0.5) * b - 0.5), doubt=1.5 * b) for line in lines]
+        ends = [[float((n + 0.5) * b - 0.5) for n in line] for line in lines]
+        return [Trail(x0, y0, x1, y1, 1.5 * b) for x0, y0, x1, y1 in ends]
 
 
 def find(value: Plane, weight: Plane) -> list[tuple[float, float, float, float]]:

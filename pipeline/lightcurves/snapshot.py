@@ -1,22 +1,15 @@
-"""Immutable star tables and the one that people open.
+"""Immutable star tables of a model, and the one that people open: `pipeline.snapshots` for eclipsing binaries."""
 
-Everything in a snapshot follows from what it was made from. It is written under the next free number, then committed;
-last the published table is replaced, atomically.
-"""
-
-import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from catalogs import schema, write
 from catalogs.folder import Folder
-from catalogs.releases import releases, renew
 from pipeline import manifest
-from pipeline.manifest import Object, Record
-from pipeline.settings import digest
+from pipeline.manifest import Record
+from pipeline.snapshots import STAGE, Series, Snapshot
 
 __all__ = [
     "CURRENT",
@@ -34,46 +27,30 @@ __all__ = [
     "snapshots",
 ]
 
-#: The one file people open.
-CURRENT = "catalogs/eclipsing_binaries.parquet"
-
-STAGE = "combine"
-
 #: Of everything that makes star tables, from scores or from an older one.
 VERSION = 3
 
-_CATALOG = "eclipsing_binaries"
+#: The one file people open.
+CURRENT = Series(schema.STARS, VERSION).current
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """A committed star table: number, release, path in the workspace, rows."""
-
-    number: int
-    release: str
-    path: str
-    rows: int
+def _of(model_id: str) -> Series:
+    return Series(schema.STARS, VERSION, model_id)
 
 
 def folder(model_id: str) -> str:
     """Return the folder of a model's snapshots below ``catalogs/``, and of their manifests."""
-    return f"{_CATALOG}/model={model_id}"
+    return _of(model_id).folder
 
 
 def snapshots(workspace: Folder, model_id: str) -> list[Snapshot]:
     """Return a model's committed snapshots, oldest first."""
-    found = []
-    for key in manifest.committed(workspace, STAGE, folder(model_id)):
-        record = manifest.read(workspace, STAGE, key)
-        if record is not None:
-            found.append(Snapshot(**record.details["snapshot"]))
-    return sorted(found, key=lambda snapshot: snapshot.number)
+    return _of(model_id).snapshots(workspace)
 
 
 def newest(workspace: Folder, model_id: str) -> Snapshot | None:
     """Return the state of a model's catalogue, the snapshot that was made last; None if there is none yet."""
-    states = releases(workspace, _CATALOG, model_id)
-    return find(workspace, model_id, states[-1].name) if states else None
+    return _of(model_id).newest(workspace)
 
 
 def origin(workspace: Folder, model_id: str) -> Record | None:
@@ -87,33 +64,22 @@ def origin(workspace: Folder, model_id: str) -> Record | None:
 
 def renewed(workspace: Folder, model_id: str, release: str) -> Snapshot | None:
     """Return the snapshot of a release, which is the newest from now on, or None if there is none yet."""
-    done = find(workspace, model_id, release)
-    if done is not None:
-        renew(workspace, _CATALOG, model_id, release)
-    return done
+    return _of(model_id).renewed(workspace, release)
 
 
 def key_of(model_id: str, release: str) -> str:
     """Return the key of a release of a model's catalogue."""
-    return f"{folder(model_id)}/release={release}"
+    return _of(model_id).key(release)
 
 
 def find(workspace: Folder, model_id: str, release: str) -> Snapshot | None:
     """Return the snapshot of a release, or None if there is none yet."""
-    done = manifest.read(workspace, STAGE, key_of(model_id, release))
-    return None if done is None else Snapshot(**done.details["snapshot"])
+    return _of(model_id).find(workspace, release)
 
 
 def provenance(model_id: str, model_sha256: str, release: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the columns that tell where the rows of a release come from."""
-    return {
-        "catalog_release": release,
-        "model_id": model_id,
-        "model_sha256": model_sha256,
-        "stage_version": VERSION,
-        "settings_hash": digest(settings)[:16],
-        "manifest_key": f"{STAGE}/{key_of(model_id, release)}",
-    }
+    return {"model_id": model_id, "model_sha256": model_sha256} | _of(model_id).provenance(release, settings)
 
 
 def commit(
@@ -128,57 +94,16 @@ def commit(
     started: float | None = None,
     details: dict[str, Any] | None = None,
 ) -> Snapshot:
-    """Write a star table as a snapshot and commit it.
-
-    Parameters
-    ----------
-    workspace : Folder
-        Receives it.
-    model_id, release : str
-        Its model and its name, which follows from all it was made from.
-    table : pyarrow.Table
-        Rows as `catalogs.schema.STARS` wants them.
-    settings : dict
-        That made it what it is.
-    upstream : dict
-        Manifest path → identity of everything it was made from.
-    inputs : int
-        How many rows of these went in.
-    started : float, optional
-        `time.time` when the work began, s.
-    details : dict, optional
-        What else the manifest shall remember.
-
-    Returns
-    -------
-    Snapshot
-        The one that counts, should another have committed the same.
-    """
-    data = write.to_bytes(table, schema.STARS)
-    number = _place(workspace, model_id, data)
-    snapshot = Snapshot(number, release, _path(model_id, number), len(table))
-    record = Record(
-        stage=STAGE,
-        version=VERSION,
-        key=key_of(model_id, release),
-        settings=settings,
-        settings_hash=digest(settings)[:16],
-        upstream=upstream,
-        objects=[Object.of(snapshot.path, data)],
-        rows=len(table),
-        counts={"done": inputs},
-        details={"snapshot": asdict(snapshot)} | (details or {}),
-        provenance=manifest.provenance(started or time.time()),
-    )
-    manifest.verify(workspace, record.objects)
-    return Snapshot(**manifest.commit(workspace, record).details["snapshot"])
+    """Write a star table as a snapshot and commit it; see `pipeline.snapshots.Series.commit`."""
+    return _of(model_id).commit(
+        workspace, release, table, settings=settings, upstream=upstream, inputs=inputs, started=started,
+        details=details,
+    )  # fmt: skip
 
 
 def publish(workspace: Folder, snapshot: Snapshot) -> None:
     """Make a snapshot the table people open; atomically."""
-    data = workspace.read(snapshot.path)
-    if not workspace.exists(CURRENT) or workspace.read(CURRENT) != data:
-        workspace.write(CURRENT, data)
+    Series(schema.STARS, VERSION).publish(workspace, snapshot)
 
 
 def current(workspace: Folder) -> pa.Table | None:
@@ -192,19 +117,3 @@ def current_model(workspace: Folder) -> str | None:
         return None
     table = write.read(workspace, CURRENT)  # of whatever version: who it is by is in all of them
     return str(table["model_id"][0]) if len(table) else None
-
-
-def _path(model_id: str, number: int) -> str:
-    return f"catalogs/{folder(model_id)}/snapshot-{number:06d}.parquet"
-
-
-def _place(workspace: Folder, model_id: str, data: bytes) -> int:
-    """Write a snapshot under the next free number; no file that is there is ever changed.
-
-    One of the same bytes is taken for it: a run that was killed before its commit left it, or another is about to
-    commit the same.
-    """
-    number = max((snapshot.number for snapshot in snapshots(workspace, model_id)), default=0) + 1
-    while not workspace.create(_path(model_id, number), data) and workspace.read(_path(model_id, number)) != data:
-        number += 1
-    return number
