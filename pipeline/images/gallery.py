@@ -32,6 +32,9 @@ _SHOWN = 4
 _COLUMNS = ["object", "ra", "dec", "n_det", "n_nondet", "mjd_first", "mjd_last", "snr_max", "mag_peak", "filter_peak",
             "host_sep_arcsec", "known_name", "p_real", "remarks"]  # fmt: skip
 
+#: Digits behind the point of numbers that are long before it.
+_DIGITS = {"ra": 5, "dec": 5, "mjd_first": 3, "mjd_last": 3}
+
 
 class Task(NamedTuple):
     """What a worker needs for the page of one object.
@@ -121,17 +124,19 @@ def _page(workspace: Folder, task: Task) -> tuple[str, bytes]:
     curve = task.curve.sort_values(["mjd_mid", "pair_id"])[
         ["mjd_mid", "filter", "flux", "flux_err", "flux_unit", "snr", "mag_ab", "mag_limit", "candidate_id"]
     ]
+    curve = curve.assign(mjd_mid=_digits(curve["mjd_mid"], 4))
     curve.attrs["units"] = {"mjd_mid": "d", "mag_ab": "mag", "mag_limit": "mag"}
     facts = {
         "detections": row["n_det"], "without detection": row["n_nondet"], "highest S/N": float(row["snr_max"]),
         "brightest": f"{row['mag_peak']:.2f} AB" if np.isfinite(row["mag_peak"] or np.nan) else None,
         "from a host": None if pd.isna(row["host_sep_arcsec"]) else f"{row['host_sep_arcsec']:.2f}″",
-        "known as": row["known_name"],
+        "known as": None if pd.isna(row["known_name"]) else row["known_name"],
     }  # fmt: skip
     sections = [
         Section("Light curve", "Forced photometry at its mean place in every difference that covers it; triangles are "
-                "limits of 3 sigma.", figures=[_light(task.curve, name)], table=curve),
+                "limits of 3 sigma.", figures=[_light(task.curve, name)]),
         Section("Where it was detected", figures=[_cutouts(cuts, name)] if cuts else []),
+        Section("Measurements", table=curve),
         Section("What there is to say", "\n\n".join(_remarks(int(row["selection"]))) or "Nothing speaks against it."),
     ]  # fmt: skip
     place = f"{row['ra']:.6f} {row['dec']:+.6f} deg"
@@ -139,6 +144,10 @@ def _page(workspace: Folder, task: Task) -> tuple[str, bytes]:
         workspace, f"{PATH}/{name}.html"
     )
     return name, _small(cuts, task.curve)
+
+
+def _digits(values: pd.Series, number: int) -> list[str | None]:
+    return [None if pd.isna(value) else f"{value:.{number}f}" for value in values]
 
 
 def _remarks(selection: int) -> list[str]:
@@ -165,14 +174,14 @@ def _show(axis: Axes, image: NDArray[np.float32] | None) -> None:
 
 
 def _cutouts(cuts: Sequence[tuple[NDArray[np.float32] | None, str]], name: str) -> Picture:
-    figure, axes = canvas(len(cuts), 3, width=7.0, height=2.35 * len(cuts), squeeze=False)
+    figure, axes = canvas(len(cuts), 3, width=9.0, height=3.1 * len(cuts))
     for line, (cut, text) in zip(axes, cuts, strict=True):
         for channel, axis in enumerate(line):
             _show(axis, None if cut is None else cut[channel])
             title = "science, aligned" if channel == 0 else triplets.CHANNELS[channel]
             axis.set_title(f"{text.splitlines()[-1]} · {title}" if channel == 0 else title, fontsize=8)
     figure.set_facecolor("white")
-    return replace(embed(figure, f"Triplets of {name}", wide=True, dpi=110), plot=False)
+    return replace(embed(figure, f"Triplets of {name}", wide=True, colors=64), plot=False)
 
 
 def _light(curve: pd.DataFrame, name: str) -> Picture:
@@ -196,7 +205,7 @@ def _points(axis: Axes, curve: pd.DataFrame, size: float = 5.0) -> list[str]:
         axis.plot(rows["mjd_mid"][~seen], rows["flux_limit"][~seen], "v", ms=size, mfc="none", color=color,
                   label="" if seen.any() else band or "no filter")  # fmt: skip
     if len(known):
-        axis.legend(fontsize=8, frameon=False)
+        axis.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return sorted({"µJy" if unit == "uJy" else "counts" for unit in known["flux_unit"]}) or ["counts"]
 
 
@@ -240,6 +249,7 @@ def write_index(workspace: Folder, pictures: Mapping[str, bytes], notes: Sequenc
         object=[Link(name, f"{name}.html") if name in pictures else name for name in names],
         remarks=[" ".join(_remarks(int(bits))) for bits in chosen["selection"]],
     )[_COLUMNS]  # fmt: skip
+    table = table.assign(**{name: _digits(table[name], n) for name, n in _DIGITS.items()})
     table.attrs["units"] = {"ra": "deg", "dec": "deg", "mjd_first": "d", "mjd_last": "d", "mag_peak": "mag",
                             "host_sep_arcsec": "arcsec"}  # fmt: skip
     cards = [
@@ -269,5 +279,5 @@ def write_index(workspace: Folder, pictures: Mapping[str, bytes], notes: Sequenc
 
 def _told(row: Mapping[str, Any]) -> str:
     peak = f", {row['mag_peak']:.1f} AB in {row['filter_peak']}" if np.isfinite(row["mag_peak"] or np.nan) else ""
-    known = f"; {row['known_name']}" if row["known_name"] else ""
+    known = "" if pd.isna(row["known_name"]) else f"; {row['known_name']}"
     return f"{row['n_det']} detections, {row['snr_max']:+.1f}σ{peak}{known}"

@@ -25,7 +25,7 @@ from pipeline.simulate.transients import View, fluxes, places
 __all__ = ["EpochSettings", "Epochs", "draw_epochs", "light_curve"]
 
 #: AB magnitude of one count of the scene.
-ZERO_POINT = 26.0
+ZERO_POINT = 30.0
 
 
 @dataclass(frozen=True)
@@ -241,7 +241,7 @@ def _variables(
 ) -> list[dict[str, object]]:
     ny, nx = settings.field.shape
     inside = scene["x"].between(40, nx - 40) & scene["y"].between(40, ny - 40)
-    stars = scene[inside & (scene["kind"] == "star") & ~scene["saturated"] & (scene["snr_science"] > 60)]
+    stars = scene[inside & (scene["kind"] == "star") & ~scene["saturated"] & scene["snr_science"].between(60, 200)]
     rows = []
     for number, star in enumerate(stars.iloc[rng.permutation(len(stars))[: settings.variables]].to_dict("records")):
         ra, dec = pointing.reference.all_pix2world(star["x"], star["y"], 0)
