@@ -116,8 +116,16 @@ def training_sets(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @contextmanager
-def dask_session(workers: int | None, address: str | None, workspace: Folder | None) -> Iterator[Any]:
-    """Yield a Dask client whose workers all see the workspace, if one is given; print where its dashboard is."""
+def dask_session(
+    workers: int | None, address: str | None, workspace: Folder | None, small: bool = False
+) -> Iterator[Any]:
+    """Yield a Dask client whose workers all see the workspace, if one is given; print where its dashboard is.
+
+    What is `small` is done in this process, and the client is None, unless an address or more than one worker is given.
+    """
+    if small and not address and (workers or 1) == 1:
+        yield None
+        return
     with local.dask_client(workers, address) as client:
         click.echo(f"Dask dashboard: {client.dashboard_link}")
         if workspace is not None:

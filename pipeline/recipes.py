@@ -10,6 +10,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from distributed import Client
@@ -22,8 +23,10 @@ from pipeline.errors import Missing, SkysiftError
 from pipeline.images import combine, coverage, gallery, roster, supernovae
 from pipeline.images import ingest as images
 from pipeline.images import plan as inventory
+from pipeline.images.delivery import Result, deliver
 from pipeline.images.difference import DIFFERENCE, MATCH, DifferenceImages, MatchImages
 from pipeline.images.image import STAGE
+from pipeline.images.onepair import OnePair
 from pipeline.images.status import outcomes
 from pipeline.lightcurves import atlas, ingest, plan, preprocess, status
 from pipeline.lightcurves.ingest import Ingest
@@ -44,6 +47,7 @@ from pipeline.stage import State
 
 __all__ = [
     "difference_images",
+    "difference_pair",
     "draw_candidates",
     "ingest_images",
     "ingest_sectors",
@@ -347,7 +351,8 @@ def difference_images(
     roster.save(workspace, made)
     yield made.report
     pairs = roster.rows(made.plan)
-    for stage in (MatchImages(workspace, pairs, settings), DifferenceImages(workspace, pairs, settings)):
+    match, difference = MatchImages(workspace, pairs, settings), DifferenceImages(workspace, pairs, settings)
+    for stage in (match, difference):
         stage.prepare()
         report = run(stage, client)
         if report.counts["rejected"] or report.counts["failed"]:
@@ -355,10 +360,56 @@ def difference_images(
             told = zip(bad["state"], bad["input"], bad["reason"], bad["message"], strict=True)
             report.notes += [f"{state} {name}: {reason}: {text}" for state, name, reason, text in list(told)[:_TOLD]]
         yield report
-    assert isinstance(stage, DifferenceImages)
-    snapshot, report = combine.combine(stage, known)
+    snapshot, report = combine.combine(difference, known)
     combine.publish(workspace, snapshot)
     yield report
+
+
+def difference_pair(
+    client: Client | None, pair: OnePair, known: Sequence[Transients] = (), overwrite: bool = False, keep: bool = False
+) -> str:
+    """Subtract one pair of files, write its results, and return what there is to say.
+
+    Parameters
+    ----------
+    client : distributed.Client or None
+        Where to work; None: here.
+    pair : OnePair
+        The files, and where the results go.
+    known : sequence of Transients
+        Lists that candidates are looked up in.
+    overwrite : bool
+        Replace the results of other images or settings.
+    keep : bool
+        Leave the temporary workspace.
+
+    Raises
+    ------
+    Refused
+        If the two are no pair, or one of them is no use; the message says why.
+    """
+    pair.begin(overwrite)
+    for ingest_stage, keys in pair.ingests():
+        ingest_stage.prepare()
+        run(ingest_stage, client, keys)
+    pair.check(STAGE)
+    workspace, pairs, psfs = pair.workspace, pair.pair(), pair.given.psfs
+    match = MatchImages(workspace, pairs, pair.settings, psfs)
+    difference = DifferenceImages(workspace, pairs, pair.settings, psfs)
+    for stage in (match, difference):
+        stage.prepare()
+        report = run(stage, client)
+        if report.failures:
+            raise SkysiftError("; ".join(f"{key}: {error}" for key, error in report.failures.items()))
+        pair.check(stage.name)
+    snapshot, _ = combine.combine(difference, known)
+    combine.publish(workspace, snapshot)
+    result = Result(workspace, difference, pair.identity)
+    deliver(result, pair.out, Path(workspace.root) / "results")
+    text = result.summary(pair.out)
+    if not keep:
+        pair.end()
+    return text
 
 
 def select_supernovae(
@@ -402,8 +453,6 @@ def select_supernovae(
 
     def spread(function: Callable[..., list[Any]], items: Sequence[Any], size: int, name: str) -> list[Any]:
         """Return what a function of batches makes of all items."""
-        if client is None:
-            return function(workspace, items)
         done, killers = map_batches(client, partial(function, workspace), items, size, name)
         if killers:
             raise SkysiftError(f"{name}: {len(killers)} tasks kill their worker even alone; give workers more memory")
