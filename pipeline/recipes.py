@@ -8,7 +8,7 @@
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,10 @@ from typing import Any
 from distributed import Client
 
 from catalogs.folder import Folder
-from catalogs.supernovae import MEMBERS, OBJECTS
 from catalogs.transients import Transients
 from pipeline import manifest
 from pipeline.errors import Missing, SkysiftError
-from pipeline.images import combine, coverage, gallery, roster, supernovae
+from pipeline.images import combine, roster
 from pipeline.images import ingest as images
 from pipeline.images import plan as inventory
 from pipeline.images.delivery import Result, deliver
@@ -34,15 +33,8 @@ from pipeline.lightcurves.preprocess import Preprocess
 from pipeline.partition import where_sector
 from pipeline.report import Report
 from pipeline.run import map_batches, run
-from pipeline.settings import (
-    AssociateSettings,
-    DifferenceSettings,
-    ImageSettings,
-    IngestSettings,
-    PairSettings,
-    PreprocessSettings,
-    SelectSettings,
-)
+from pipeline.selection import select_supernovae
+from pipeline.settings import DifferenceSettings, ImageSettings, IngestSettings, PairSettings, PreprocessSettings
 from pipeline.stage import State
 
 __all__ = [
@@ -65,9 +57,6 @@ _FILES = 8
 
 #: Inputs that a report names, at most.
 _TOLD = 20
-
-#: Differences that one task measures light curves in.
-_DIFFERENCES = 4
 
 #: Vetting pages that one task draws.
 _PAGES = 5
@@ -244,14 +233,14 @@ def _discard(workspace: Folder, stage: str, product: str, paths: Sequence[str]) 
 
 
 def plan_images(
-    client: Client, workspace: Folder, archive: Folder, settings: ImageSettings, overwrite: bool = False
+    client: Client | None, workspace: Folder, archive: Folder, settings: ImageSettings, overwrite: bool = False
 ) -> dict[str, inventory.Change]:
     """Take stock of an archive of images, headers only; write nothing.
 
     Parameters
     ----------
-    client : distributed.Client
-        Where headers are read.
+    client : distributed.Client or None
+        Where headers are read; None: here.
     workspace, archive : Folder
         Where plans are, and the files.
     settings : ImageSettings
@@ -281,7 +270,7 @@ def plan_images(
 
 
 def ingest_images(
-    client: Client,
+    client: Client | None,
     workspace: Folder,
     archive: Folder,
     settings: ImageSettings,
@@ -410,65 +399,3 @@ def difference_pair(
     if not keep:
         pair.end()
     return text
-
-
-def select_supernovae(
-    client: Client | None,
-    workspace: Folder,
-    association: AssociateSettings,
-    selection: SelectSettings,
-    lists: supernovae.Lists | None = None,
-    pages: int = 200,
-    notes: Sequence[str] = (),
-) -> Iterator[Report]:
-    """Make objects of the candidates of all epochs, with light curves and every reason for and against; draw the best.
-
-    Parameters
-    ----------
-    client : distributed.Client or None
-        Where light curves are measured and pages drawn; None: here.
-    workspace : Folder
-        Holds candidates and differences.
-    association, selection : AssociateSettings, SelectSettings
-        Distances and limits.
-    lists : supernovae.Lists, optional
-        Known variables, bodies of the solar system and transients.
-    pages : int
-        Largest number of pages.
-    notes : sequence of str
-        Sentences that stand at the top of their index.
-
-    Yields
-    ------
-    Report
-        Of the catalogue, then of its pages.
-
-    Raises
-    ------
-    Missing
-        If there are no candidates yet.
-    """
-    workspace.sweep()
-    started = time.monotonic()
-
-    def spread(function: Callable[..., list[Any]], items: Sequence[Any], size: int, name: str) -> list[Any]:
-        """Return what a function of batches makes of all items."""
-        done, killers = map_batches(client, partial(function, workspace), items, size, name)
-        if killers:
-            raise SkysiftError(f"{name}: {len(killers)} tasks kill their worker even alone; give workers more memory")
-        return done
-
-    def measure(items: Sequence[coverage.Task]) -> list[Any]:
-        """Return the light curves' points in all differences."""
-        return spread(coverage.photographed, items, _DIFFERENCES, "light curves")
-
-    rows = supernovae.combine(workspace, measure, association, selection, lists)
-    report = Report("select_supernovae", workspace.url(supernovae.CURRENT), partitions=1, rows=rows[OBJECTS.name])
-    report.notes = [f"{count} rows in catalogs/{name}.parquet" for name, count in sorted(rows.items())]
-    report.counts["done"], report.seconds = rows[MEMBERS.name], time.monotonic() - started
-    yield report
-    started, wanted = time.monotonic(), gallery.tasks(workspace, pages)
-    pictures = dict(spread(gallery.draw, wanted, _PAGES, "pages"))
-    report = Report("pages", gallery.write_index(workspace, pictures, notes), partitions=len(wanted), rows=len(wanted))
-    report.counts["done"], report.seconds = len(wanted), time.monotonic() - started
-    yield report

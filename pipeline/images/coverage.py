@@ -139,13 +139,15 @@ def photographed(workspace: Folder, batch: Sequence[Task]) -> list[pd.DataFrame]
     batch : sequence of Task
         What to measure.
     """
-    return [
-        light_curves(
-            task.objects, task.detections, pd.DataFrame([task.frame]),
-            lambda _, ra, dec, frame=task.frame: measure(workspace, frame, ra, dec),
-        )
-        for task in batch
-    ]  # fmt: skip
+    return [_curves(workspace, task) for task in batch]
+
+
+def _curves(workspace: Folder, task: Task) -> pd.DataFrame:
+    def forced(_: str, ra: NDArray[np.float64], dec: NDArray[np.float64]) -> pd.DataFrame:
+        """Measure places in the task's difference."""
+        return measure(workspace, task.frame, ra, dec)
+
+    return light_curves(task.objects, task.detections, pd.DataFrame([task.frame]), forced)
 
 
 def measure(
@@ -183,8 +185,9 @@ def measure(
         known = np.zeros(bottom - top, bool)
         for first, last in frame["rows"]:
             known[max(first - top, 0) : max(last - top, 0)] = True
-        planes["significance"][~known], planes["mask"][~known] = np.nan, 0
-        found = photometry(x[own], y[own] - top, *planes.values(), radius=float(frame["radius"]))
+        significance, flux_err, mask = (planes[name] for name in ("significance", "flux_err", "mask"))
+        significance[~known], mask[~known] = np.nan, 0
+        found = photometry(x[own], y[own] - top, significance, flux_err, mask, float(frame["radius"]))
         parts.append(found.set_index(own))
     table = pd.concat(parts).sort_index()
     flags = np.where(on_frame, table["flags"], 0).astype(np.int32)
