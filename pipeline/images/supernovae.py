@@ -23,7 +23,6 @@ from catalogs.candidates import CANDIDATES
 from catalogs.folder import Folder
 from catalogs.supernovae import LIGHT_CURVE, MEMBERS, OBJECTS
 from catalogs.transients import Transients
-from pipeline import manifest
 from pipeline.errors import Missing
 from pipeline.images.associate import associate
 from pipeline.images.combine import SERIES
@@ -31,7 +30,7 @@ from pipeline.images.coverage import Coverage, Task, coverage, tasks
 from pipeline.images.epochs import with_nondetections
 from pipeline.images.select import select_supernovae
 from pipeline.settings import AssociateSettings, SelectSettings, digest
-from pipeline.snapshots import STAGE, Series
+from pipeline.snapshots import Series
 
 __all__ = ["CURRENT", "VERSION", "Lists", "Tables", "catalogue", "combine", "read"]
 
@@ -202,13 +201,12 @@ _TABLES = (LIGHT_CURVE, MEMBERS, OBJECTS)
 
 
 def _candidates(workspace: Folder) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Return the candidates, and the manifest of their table with its identity."""
+    """Return the candidates, and their table with its release."""
     newest = SERIES.newest(workspace)
-    record = None if newest is None else manifest.read(workspace, STAGE, SERIES.key(newest.release))
-    if newest is None or record is None:
+    if newest is None:
         raise Missing(f"{workspace.url(SERIES.current)}: no candidates yet; run difference_images")
-    table = write.read(workspace, newest.path, CANDIDATES).to_pandas()
-    return table, {manifest.path(STAGE, record.key): record.identity}
+    # By its release: the number of a snapshot depends on what was made before.
+    return write.read(workspace, newest.path, CANDIDATES).to_pandas(), {SERIES.current: newest.release}
 
 
 def _covering(workspace: Folder, candidates: pd.DataFrame) -> Coverage:

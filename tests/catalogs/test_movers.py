@@ -9,7 +9,8 @@ from catalogs.movers import read
 
 def test_times_and_places_are_read_together(tmp_path):
     path = tmp_path / "bodies.csv"
-    path.write_text("# mine\nName,JD,RA,Dec\nCeres,2459000.5,10.5,-3\nCeres,,11,-3\nVesta,2459001.5,,\n4,2459002.0,01:00:00,+2:30:00\n")
+    rows = ("Ceres,2459000.5,10.5,-3", "Ceres,,11,-3", "Vesta,2459001.5,,", "4,2459002.0,01:00:00,+2:30:00")
+    path.write_text("\n".join(["# mine", "Name,JD,RA,Dec", *rows]))
     table = read(str(path))
     assert table["name"].tolist() == ["Ceres", "4"] and table["mjd"].tolist() == [59000.0, 59001.5]
     assert table["ra"].tolist() == [10.5, 15.0] and table["dec"].tolist() == [-3.0, 2.5]
