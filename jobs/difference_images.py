@@ -13,7 +13,6 @@ from catalogs import transients
 from catalogs.folder import Folder
 from jobs import options
 from pipeline import recipes
-from pipeline.errors import UsageError
 from pipeline.images import onepair, pairing, roster
 from pipeline.settings import DifferenceSettings, ImageSettings, PairSettings
 
@@ -51,8 +50,6 @@ def main(
     settings = DifferenceSettings.load(config, "difference", threshold=threshold)
     lists = [transients.read(path) for path in known]
     if science or reference or out:
-        if not (science and reference and out):
-            raise UsageError("one pair needs --science A.fits, --reference B.fits and --out DIR")
         images = ImageSettings.load(config, "images")
         pair = onepair.look(science, reference, out, images, settings, science_psf, reference_psf, mask)
         click.echo(str(pair))

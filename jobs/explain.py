@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Walk a star of the catalogue back to the files it was made from."""
+"""Walk a star or a candidate of a catalogue back to the files it was made from."""
 
 import json
 import sys
@@ -12,19 +12,24 @@ import click
 
 from catalogs.folder import Folder
 from jobs import options
+from pipeline.images import lineage as detections
 from pipeline.lightcurves import lineage
 
 
 @options.job
 @options.workspace
-@click.argument("tic", type=int)
-def main(workspace: Folder, tic: int) -> None:
-    """Show TIC's catalogue row and its model, and for each sector its file, checksum and steps, as JSON.
+@click.argument("identifier", metavar="TIC|CANDIDATE_ID")
+def main(workspace: Folder, identifier: str) -> None:
+    """Show a catalogue row and all that it was made from, as JSON.
 
-    A step (ingest, preprocess, score) shows its manifest, version, settings, when and where it ran, whether it is
-    stale, and what it made of the star: segments, and their scores with the runtime.
+    A number is a TIC: its row and its model, and for each sector its file, checksum and steps. A step (ingest,
+    preprocess, score) shows its manifest, version, settings, when and where it ran, whether it is stale, and what it
+    made of the star: segments, and their scores with the runtime.
+
+    Anything else is a candidate of image differencing: its row, pair, match, difference, and the files of both images.
     """
-    click.echo(json.dumps(lineage.explain(workspace, tic), indent=2, default=str))
+    found = lineage.explain(workspace, int(identifier)) if identifier.isdigit() else None
+    click.echo(json.dumps(found or detections.explain(workspace, identifier), indent=2, default=str))
 
 
 if __name__ == "__main__":

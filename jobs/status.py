@@ -11,6 +11,7 @@ import click
 
 from catalogs.folder import Folder
 from jobs import options
+from pipeline.images import status as images
 from pipeline.lightcurves import lineage, status
 
 
@@ -19,19 +20,26 @@ from pipeline.lightcurves import lineage, status
 @options.sectors
 @click.option(
     "--outcomes",
-    type=click.Choice(["ingest", "preprocess", "score", "systems"]),
-    help="List what became of each input; systems: of each candidate of the catalogue.",
+    type=click.Choice(["ingest", "preprocess", "score", "systems", *images.STAGES]),
+    help="List what became of each input; systems: of each candidate of the catalogue; pairs: of each image.",
 )
 @click.option("--all", "everything", is_flag=True, help="With --outcomes: also what was done without trouble.")
 def main(workspace: Folder, sectors: list[int] | None, outcomes: str | None, everything: bool) -> None:
-    """Show, for each sector and step, what is done, rejected, missing and stale."""
+    """Show, for each sector and step, what is done, rejected, missing and stale; the same of images and pairs."""
     if not outcomes:
+        pairs = images.status(workspace)
+        if len(pairs):
+            options.show(pairs, "")
+        if len(pairs) and not status.planned(workspace):
+            return
         options.show(status.status(workspace, sectors), f"nothing is ingested in {workspace} yet; run ingest_sectors")
         counts = lineage.systems(workspace, ()).counts
         if counts["planned"]:
             click.echo("\nephemerides of the catalogue: " + ", ".join(f"{n} {name}" for name, n in counts.items()))
         return
-    if outcomes == "systems":
+    if outcomes in images.STAGES:
+        table = images.outcomes(workspace, outcomes)
+    elif outcomes == "systems":
         table = lineage.systems(workspace).outcomes
     else:
         table = status.outcomes(workspace, outcomes, sectors)

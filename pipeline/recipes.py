@@ -326,6 +326,11 @@ def difference_images(
     overwrite : bool
         Replace what was made with other settings or inputs, the plan of pairs included.
 
+    Yields
+    ------
+    report : Report
+        Of the plan, of the two stages, of the catalogue.
+
     Raises
     ------
     Missing

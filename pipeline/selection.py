@@ -10,7 +10,7 @@ from distributed import Client
 from catalogs.folder import Folder
 from catalogs.supernovae import MEMBERS, OBJECTS
 from pipeline.errors import SkysiftError
-from pipeline.images import coverage, gallery, supernovae
+from pipeline.images import coverage, gallery, showcase, supernovae
 from pipeline.report import Report
 from pipeline.run import map_batches
 from pipeline.settings import AssociateSettings, SelectSettings
@@ -78,6 +78,8 @@ def select_supernovae(
     yield report
     started, wanted = time.monotonic(), gallery.tasks(workspace, pages)
     pictures = dict(spread(gallery.draw, wanted, _PAGES, "pages"))
-    report = Report("pages", gallery.write_index(workspace, pictures, notes), partitions=len(wanted), rows=len(wanted))
+    shown = dict(spread(showcase.panels, showcase.telling(workspace), 1, "panels")) if pages else {}
+    index = gallery.write_index(workspace, pictures, notes, [shown[name] for name in sorted(shown)])
+    report = Report("pages", index, partitions=len(wanted), rows=len(wanted))
     report.counts["done"], report.seconds = len(wanted), time.monotonic() - started
     yield report

@@ -48,10 +48,10 @@ class Assessment:
     def __str__(self) -> str:
         test = self.selftest
         below, above = test.blank.beyond
-        cores = f", {test.sources.std:.3f} on bright sources" if test.sources.size else ", no bright source in both images"
+        cores = f"{test.sources.std:.3f} on bright sources" if test.sources.size else "no bright source in both images"
         return (
-            f"std of S_corr {test.blank.std:.3f} on blank sky{cores}; {above} pixels of blank sky over 5 sigma, {below} "
-            f"under -5 of {test.blank.size / 1e6:.2f} Mpix: {self.verdict}"
+            f"std of S_corr {test.blank.std:.3f} on blank sky, {cores}; {above} pixels of blank sky over 5 sigma, "
+            f"{below} under -5, of {test.blank.size / 1e6:.2f} Mpix: {self.verdict}"
         )
 
 

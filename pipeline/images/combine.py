@@ -110,7 +110,9 @@ def told(workspace: Folder, record: Record, found: Assessment, known: Iterable[T
     ra, dec = (table[name].to_numpy(zero_copy_only=False).astype(float) for name in ("ra", "dec"))
     names, separation = label(ra, dec, known)
     table = _with(table, "known_name", pa.array(names, CANDIDATES["known_name"].dtype))
-    return _with(table, "known_sep_arcsec", pa.array(separation, CANDIDATES["known_sep_arcsec"].dtype, from_pandas=True))
+    return _with(
+        table, "known_sep_arcsec", pa.array(separation, CANDIDATES["known_sep_arcsec"].dtype, from_pandas=True)
+    )
 
 
 def _tables(workspace: Folder, found: Assessment, known: Sequence[Transients]) -> list[pa.Table]:

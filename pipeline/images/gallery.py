@@ -225,7 +225,9 @@ def _small(cuts: Sequence[tuple[NDArray[np.float32] | None, str]], curve: pd.Dat
     return embed(figure, "thumbnail", dpi=110, colors=64).png
 
 
-def write_index(workspace: Folder, pictures: Mapping[str, bytes], notes: Sequence[str] = ()) -> str:
+def write_index(
+    workspace: Folder, pictures: Mapping[str, bytes], notes: Sequence[str] = (), differences: Sequence[Picture] = ()
+) -> str:
     """Write the page that leads to the others; pages of objects that are on it no more are removed.
 
     Parameters
@@ -236,6 +238,8 @@ def write_index(workspace: Folder, pictures: Mapping[str, bytes], notes: Sequenc
         Object with a page → small picture (PNG), as `draw` gives them.
     notes : sequence of str
         Sentences that stand at the top.
+    differences : sequence of Picture
+        As `pipeline.images.showcase.panels` draws them.
 
     Returns
     -------
@@ -269,6 +273,8 @@ def write_index(workspace: Folder, pictures: Mapping[str, bytes], notes: Sequenc
         Section("Every object, by what speaks for and against", "Of an object all that holds counts; none is ever "
                 "dropped: the others are in catalogs/supernova_candidates.parquet.", table=reasons),
     ]  # fmt: skip
+    if differences:
+        sections.append(Section("Differences", "Those that show most of what is selected.", figures=differences))
     facts = {"objects": len(objects), "selected": len(chosen), "known before": int(chosen["known_name"].notna().sum())}
     path = Page("Supernova candidates", sections, " ".join(notes), facts).write(workspace, f"{PATH}/index.html")
     for entry in list(workspace.list(PATH, ".html")):

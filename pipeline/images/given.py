@@ -208,8 +208,9 @@ def _centred(name: str, image: NDArray[np.float64]) -> NDArray[np.float32]:
         )
     if m % 2 == 0:
         # One row and column more: its middle pixel is where the light was by the nearest of the usual conventions.
-        places = [min((m / 2 - 1, middle, m / 2), key=lambda place, at=at: abs(place - at)) for at in (y, x)]
-        image = shift(np.pad(image, ((0, 1), (0, 1))), [m / 2 - place for place in places], order=5, mode="constant")
+        usual = np.array([m / 2 - 1, middle, m / 2])
+        moves = [m / 2 - usual[np.abs(usual - at).argmin()] for at in (y, x)]
+        image = shift(np.pad(image, ((0, 1), (0, 1))), moves, order=5, mode="constant")
     return (image / image.sum()).astype(np.float32)
 
 

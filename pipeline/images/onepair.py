@@ -15,6 +15,7 @@ from pipeline.images import image, plan, roster
 from pipeline.images.difference import band_rows
 from pipeline.images.given import Given, Row, given
 from pipeline.images.ingest import IngestImages
+from pipeline.images.pairing import refusal
 from pipeline.images.status import outcomes
 from pipeline.partition import Key
 from pipeline.settings import DifferenceSettings, ImageSettings, PairSettings, digest
@@ -102,7 +103,15 @@ class OnePair:
             plan.save(workspace, survey, change)
 
     def ingests(self) -> Iterator[tuple[IngestImages, list[Key]]]:
-        """Yield what has to be ingested; a mask is the science image's alone."""
+        """Give what has to be ingested; a mask is the science image's alone.
+
+        Yields
+        ------
+        stage : IngestImages
+            To be run.
+        keys : list of Key
+            Which images of it.
+        """
         one, other = (image.key_of(where) for where in self.where)
         surveys = [row["survey"] for row in self._rows]
         stages = [IngestImages(self.workspace, self.given.archive, survey, self.images) for survey in surveys]
@@ -122,7 +131,9 @@ class OnePair:
             If the two are no pair.
         """
         names = self.given.science["image_id"], self.given.reference["image_id"]
-        made = roster.forced(self.workspace, *names, PairSettings(min_overlap=self.settings.min_overlap))
+        made = roster.forced(
+            self.workspace, *names, PairSettings.load(None, "pairs", min_overlap=self.settings.min_overlap)
+        )
         roster.save(self.workspace, made)
         return roster.rows(made.plan)
 
@@ -144,9 +155,9 @@ class OnePair:
 
 
 def look(
-    science: str,
-    reference: str,
-    out: Folder,
+    science: str | None,
+    reference: str | None,
+    out: Folder | None,
     images: ImageSettings,
     settings: DifferenceSettings,
     science_psf: str | None = None,
@@ -158,13 +169,17 @@ def look(
     Raises
     ------
     UsageError
-        If a file is not what it should be.
+        If one of the three is missing, or a file is not what it should be.
     Refused
         If an image is no use, or both are the same.
     """
+    if not (science and reference and out):
+        raise UsageError("one pair needs --science A.fits, --reference B.fits and --out DIR")
     if not out.is_local:
         raise UsageError(f"--out {out}: give a local folder")
     pair = given(science, reference, images, science_psf, reference_psf, mask)
+    if (barrier := refusal(pair.science, pair.reference)) is not None:
+        raise Refused(f"{barrier.reason}: {barrier.message}")
     return OnePair(pair, Path(out.root), images, settings)
 
 

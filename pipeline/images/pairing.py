@@ -14,7 +14,7 @@ from pipeline.images.footprints import corners, overlap, unit_vectors
 from pipeline.images.merit import Row, age, known, scored, word
 from pipeline.settings import PairSettings
 
-__all__ = ["Refusal", "pairs", "read_list"]
+__all__ = ["Refusal", "pairs", "read_list", "refusal"]
 
 _ACCEPTED = ("pair_id", "science_id", "reference_id", "overlap", "score", "score_depth", "score_seeing", "score_epoch",
              "days", "ref_after_event", "explicit")  # fmt: skip
@@ -49,6 +49,17 @@ def read_list(path: str | Path) -> list[tuple[str, str]]:
         if not all(row):
             raise UsageError(f"{path}: line {number} names one image only; name science and reference, or drop it")
     return rows
+
+
+def refusal(science: Row, reference: Row) -> Refusal | None:
+    """Return what keeps two images from being a pair even if it is named, as far as their headers tell; None: nothing.
+
+    Parameters
+    ----------
+    science, reference : dict
+        image_id, sha256, extension, mission, filter.
+    """
+    return _barrier(science, reference, PairSettings.load(None, "pairs"), explicit=True)
 
 
 def pairs(

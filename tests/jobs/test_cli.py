@@ -23,7 +23,18 @@ from pipeline.settings import IngestSettings
 from pipeline.simulate.spoc import write_archive
 from tests.rows import star
 
-JOBS = ["demo", "explain", "export", "ingest_sectors", "preprocess_sectors", "promote", "query", "report"]
+JOBS = [
+    "demo",
+    "difference_images",
+    "explain",
+    "export",
+    "ingest_images",
+    "ingest_sectors",
+    "preprocess_sectors",
+    "promote",
+    "query",
+    "report",
+]
 JOBS += ["completeness", "crossvalidate", "recalibrate", "score_sectors", "select_supernovae", "status", "train"]
 
 
