@@ -35,7 +35,7 @@ JOBS = [
     "query",
     "report",
 ]
-JOBS += ["completeness", "crossvalidate", "recalibrate", "score_sectors", "status", "train"]
+JOBS += ["completeness", "crossvalidate", "recalibrate", "score_sectors", "select_supernovae", "status", "train"]
 
 
 def run(name, *options):
@@ -86,6 +86,8 @@ def test_wrong_usage_is_2_and_says_what_is_right(tmp_path):
         (("query", "--workspace", tmp_path), "python -m jobs.score_sectors"),
         (("promote", "--workspace", tmp_path, "calnet"), "jobs.train"),
         (("promote", "--workspace", tmp_path, "nosuch@candidate"), "there are: calnet, calnet_published, eb"),
+        (("query", "--workspace", tmp_path, "--catalog", "candidates"), "python -m jobs.difference_images"),
+        (("query", "--workspace", tmp_path, "--catalog", "supernova_candidates"), "python -m jobs.select_supernovae"),
         (("score_sectors", "--workspace", tmp_path, __file__), "--files a.fits"),
         (("score_sectors", "--workspace", tmp_path, "--files"), "--files a.fits"),
     ]
