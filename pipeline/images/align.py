@@ -15,8 +15,8 @@ __all__ = ["Coordinates", "Warp", "b_spline", "design", "resample", "sample"]
 
 Coordinates = NDArray[np.float64]
 
-#: Pixels between the nodes where the WCSs are asked. Between them a cubic spline is right to 1e-4 px with the distortions
-#: of the surveys read here, lookup tables included.
+#: Pixels between the nodes where the WCSs are asked. Between them a cubic spline is right to 1e-4 px with the
+#: distortions of the surveys read here, lookup tables included.
 STEP = 32
 
 #: Rows resampled at a time: what bounds the memory for coordinates.
@@ -94,7 +94,7 @@ class Warp:
         xs = np.linspace(x0 - 1, x1, max(4, -(-(x1 - x0 + 1) // STEP) + 1))
         ys = np.linspace(y0 - 1, y1, max(4, -(-(y1 - y0 + 1) // STEP) + 1))
         x, y = self(*np.meshgrid(xs, ys))
-        return tuple(RectBivariateSpline(ys, xs, _extended(v, xs, ys)) for v in (x, y))  # type: ignore[return-value]
+        return tuple(RectBivariateSpline(ys, xs, _extended(v, xs, ys)) for v in (x, y))
 
     def _shift(self, x: Coordinates, y: Coordinates) -> tuple[Coordinates, Coordinates]:
         if self.order < 0:
@@ -239,4 +239,4 @@ def sample(coefficients, variance, mask, sx, sy, out, out_variance, out_mask):  
             out_mask[j, i] = bits
 
 
-assert Bit.EDGE == 32  # as `sample` writes it
+assert int(Bit.EDGE) == 32  # as `sample` writes it

@@ -69,9 +69,9 @@ def poisson_sky(data: Pixels, mask: NDArray[np.bool_] | None = None, mesh: int =
 def level(image: Pixels, good: NDArray[np.bool_], mesh: int) -> Pixels:
     """Return the smooth part of an image whose sources are masked or subtracted.
 
-    Means of boxes, clipped at 3σ on both sides of the median, then a median over 3×3 boxes and a bicubic spline. A mode,
-    as in `sky`, would be wrong by the skewness of the noise, and what adds up over a PSF is the mean. Beyond the outermost
-    boxes the level goes on as a plane, so that a gradient is not bent at the edges.
+    Means of boxes, clipped at 3σ on both sides of the median, then a median over 3×3 boxes and a bicubic spline. A
+    mode, as in `sky`, would be wrong by the skewness of the noise, and what adds up over a PSF is the mean. Beyond the
+    outermost boxes the level goes on as a plane, so that a gradient is not bent at the edges.
 
     Parameters
     ----------

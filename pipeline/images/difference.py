@@ -206,7 +206,7 @@ class DifferenceImages(_OfPairs):
     def prepare(self) -> None:
         """Create the stores of all pairs."""
         for pair_id in dict.fromkeys(key.where for key in self.keys()):
-            science, reference = self._images(pair_id)
+            _, reference = self._images(pair_id)
             ny, nx = reference.shape
             rows = band_rows(ny)
             layout = _template(pair_id, (ny, nx), rows, reference.details["wcs"], self.settings.compression)

@@ -1,6 +1,7 @@
 """Registration: which star of one image is which of the other, and what the WCSs leave of a shift."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -154,9 +155,9 @@ def _polynomial(
 ) -> tuple[int, Coordinates, NDArray[np.bool_]]:
     """Return degree, coefficients (2, k) and stars used of the polynomial that explains offsets best (BIC), clipped."""
     u, v = warp.normalised(reference[:, 0], reference[:, 1])
-    used = np.ones(len(u), bool)
+    used: NDArray[np.bool_] = np.ones(len(u), bool)
     sigma = np.hypot(error, 0.003)[:, None]
-    best: tuple[float, int, Coordinates] = (np.inf, 0, np.median(offset, axis=0)[:, None])
+    best: tuple[float, int, Any] = (np.inf, 0, np.median(offset, axis=0)[:, None])
     middle = np.median(offset, axis=0)
     for _ in range(4):
         best = (np.inf, 0, middle[:, None])
@@ -173,7 +174,7 @@ def _polynomial(
                 best = score, order, terms.T
         rest = np.abs(offset - design(u, v, best[1]) @ best[2].T) / sigma
         scale = max(1.0, 1.4826 * float(np.median(rest[used])))
-        now = (rest < 4 * scale).all(axis=1)
+        now = np.asarray((rest < 4 * scale).all(axis=1))
         if now.sum() < 3 or (now == used).all():
             break
         used = now

@@ -28,8 +28,8 @@ _ENOUGH = 5_000
 #: that being held against the PSFs.
 _MANY, EXCUSED = 300, 1.4
 
-#: What the robust spread may be on blank sky and on sources, and how many pixels a million may be beyond ±5. Noise alone
-#: puts less than one there; a supernova of S/N 20 puts fifty, but all of one sign.
+#: What the robust spread may be on blank sky and on sources, and how many pixels a million may be beyond ±5. Noise
+#: alone puts less than one there; a supernova of S/N 20 puts fifty, but all of one sign.
 BLANK, SOURCES, BEYOND = (0.95, 1.05), (0.85, 1.3), 60.0
 
 #: How far from zero the median of S_corr may be on blank sky.
@@ -96,7 +96,7 @@ def _dense(pairs: list[list[int]]) -> NDArray[np.int64]:
 
 
 def both(science: Image, reference: Image, match: Match, one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
-    """Return the sources of science image (`one`) and reference (`other`) in one table: x, y on the reference, snr, bright, star.
+    """Return the sources of science image (`one`) and reference (`other`): x, y on the reference, snr, bright, star.
 
     `bright` are unharmed sources of the reference with S/N over `BRIGHT` in both images, `star` those of them that are.
     """

@@ -184,7 +184,8 @@ def subtract(
     for plane in out:
         plane /= share
     inner = slice(top - low, bottom - low)
-    return Band(y0, y1, top, n[inner], r[inner], *out, mask[inner], tiles)
+    difference, significance, error = out
+    return Band(y0, y1, top, n[inner], r[inner], difference, significance, error, mask[inner], tiles)
 
 
 def _aligned(science: Image, reference: Image, match: Match, low: int, high: int) -> Frame:
@@ -257,8 +258,9 @@ def _excess(tiles: Tiles, planes: _Planes, top: int, bottom: int) -> Pixels:
             v_n, v_r = planes.cut(tile_left - MARGIN, tile_top - MARGIN, side)[2:]
             filters = tiles.square(tile_left, tile_top, _COARSE)
             v = filters.variance(v_n, v_r)
-            excess[rows, columns] = v[rows.start - y + MARGIN : rows.stop - y + MARGIN,
-                                      columns.start - x + MARGIN : columns.stop - x + MARGIN] / filters.sky_variance  # fmt: skip
+            inner = (slice(rows.start - y + MARGIN, rows.stop - y + MARGIN),
+                     slice(columns.start - x + MARGIN, columns.stop - x + MARGIN))  # fmt: skip
+            excess[rows, columns] = v[inner] / filters.sky_variance
     return excess
 
 

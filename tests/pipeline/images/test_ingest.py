@@ -15,10 +15,9 @@ from catalogs.images import IMAGE_PLAN, IMAGES
 from pipeline import manifest, recipes
 from pipeline.errors import Mismatch, Missing, Refused
 from pipeline.images import ingest, plan
-from pipeline.images.forecast import forecast
-from pipeline.images.status import outcomes
 from pipeline.images.frame import UNUSABLE, Bit
 from pipeline.images.ingest import IngestImages
+from pipeline.images.status import outcomes
 from pipeline.settings import ImageSettings
 from pipeline.stage import outcome_path
 from tests.pipeline.images import fields

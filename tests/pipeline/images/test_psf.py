@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from pipeline.images import psf
-from pipeline.images.psf import Psf, Stamps
+from pipeline.images.measurement import measure
+from pipeline.images.psf import Psf
+from pipeline.images.stars import Stamps
 from tests.pipeline.images.pairs import matched, moffat
 
 
@@ -55,7 +56,7 @@ def drawn(count, fwhm=3.0, flux=40_000.0, seed=1, half=20):
 
 def test_stars_are_where_they_are_and_as_bright():
     stamps, x, y = drawn(40)
-    measured, stars = psf.measure(stamps, 3.3, 18)
+    measured, stars = measure(stamps, 3.3, 18)
     assert len(stars.index) >= 36 and measured.beta == pytest.approx(3.0, abs=0.3)
     assert np.abs(stars.x - x[stars.index]).max() < 0.05 and np.abs(stars.y - y[stars.index]).max() < 0.05
     inside = 1 - (1 + 18**2 / (9 / (4 * (2 ** (1 / 3) - 1)))) ** -2.0
@@ -70,7 +71,7 @@ def test_what_is_no_star_is_left_out():
     disk = np.exp(-np.hypot(*np.meshgrid(grid, grid)) / 4.0)
     for k in range(5):
         stamps.data[k] = 40_000 * disk / disk.sum() + stamps.data[k] * 0.02
-    _, stars = psf.measure(stamps, 3.3, 18)
+    _, stars = measure(stamps, 3.3, 18)
     assert not np.isin(np.arange(5), stars.index).any() and len(stars.index) >= 30
 
 
@@ -79,7 +80,7 @@ def test_without_stars_it_is_a_guess(count):
     stamps, _, _ = drawn(3)
     some = (getattr(stamps, name)[:count] for name in ("x", "y", "data", "weight", "background"))
     stamps = Stamps(*some, 1.0, (400, 400))
-    measured, stars = psf.measure(stamps, 3.3, 18)
+    measured, stars = measure(stamps, 3.3, 18)
     assert measured.n_stars == 0 and len(stars.index) == count
     assert measured.fwhm(200, 200) == pytest.approx(3.3, rel=0.05)
 
@@ -88,7 +89,7 @@ def test_pixels_without_weight_do_not_count():
     stamps, x, _ = drawn(30)
     stamps.data[:, 25:, :] = 1e6
     stamps.weight[:, 25:, :] = 0
-    measured, stars = psf.measure(stamps, 3.3, 18)
+    measured, stars = measure(stamps, 3.3, 18)
     assert np.abs(stars.x - x[stars.index]).max() < 0.05
     assert measured.fwhm(200, 200) == pytest.approx(3.0, rel=0.02)
 
