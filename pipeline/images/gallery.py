@@ -251,7 +251,8 @@ def write_index(
     names = chosen["object_id"]
     table = chosen.assign(
         object=[Link(name, f"{name}.html") if name in pictures else name for name in names],
-        remarks=[" ".join(_remarks(int(bits))) for bits in chosen["selection"]],
+        # That no model has scored it is plain from p_real.
+        remarks=[" ".join(_remarks(int(bits) & ~int(Selection.NO_P_REAL))) for bits in chosen["selection"]],
     )[_COLUMNS]  # fmt: skip
     table = table.assign(**{name: _digits(table[name], n) for name, n in _DIGITS.items()})
     table.attrs["units"] = {"ra": "deg", "dec": "deg", "mjd_first": "d", "mjd_last": "d", "mag_peak": "mag",
@@ -274,7 +275,7 @@ def write_index(
                 "dropped: the others are in catalogs/supernova_candidates.parquet.", table=reasons),
     ]  # fmt: skip
     if differences:
-        sections.append(Section("Differences", "Those that show most of what is selected.", figures=differences))
+        sections.append(Section("A whole difference", "That with most of what is selected.", figures=differences))
     facts = {"objects": len(objects), "selected": len(chosen), "known before": int(chosen["known_name"].notna().sum())}
     path = Page("Supernova candidates", sections, " ".join(notes), facts).write(workspace, f"{PATH}/index.html")
     for entry in list(workspace.list(PATH, ".html")):

@@ -14,8 +14,8 @@ from pipeline.settings import DifferenceSettings
 
 __all__ = ["panels", "telling"]
 
-#: Differences that are shown, at most.
-_PANELS = 3
+#: Differences that are shown, at most: a picture of one takes as long as ten pages.
+_PANELS = 1
 
 
 def panels(workspace: Folder, batch: Sequence[str]) -> list[tuple[str, Picture]]:

@@ -43,6 +43,8 @@ def test_supernovae_are_found_in_the_demos_images(tmp_path):
         pull = (curve["flux"].to_numpy() - rows["flux"].to_numpy() * scale) / curve["flux_err"].to_numpy()
         assert np.abs(pull).max() < 5, rows
     assert len(list(workspace.list(gallery.PATH))) == 7
+    # The text of the picture of a difference.
+    assert "candidates without" in workspace.read(f"{gallery.PATH}/index.html").decode()
     before = workspace.read(supernovae.CURRENT)
     again = list(find_supernovae(None, workspace, field, 12, "simulated"))
     assert workspace.read(supernovae.CURRENT) == before and not any(report.exit_status for report in again)
