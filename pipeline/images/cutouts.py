@@ -66,7 +66,7 @@ def choose(a: pd.DataFrame, b: pd.DataFrame, sources: pd.DataFrame, shape: tuple
 
 
 def _alone(stars: pd.DataFrame, sources: pd.DataFrame, fwhm: float) -> NDArray[np.bool_]:
-    """Return which stars have least light of others on their wings: all that have little, or the better half."""
+    """Return which stars have least light of others on their wings: all that have little, or the better two thirds."""
     places, flux = sources[["x", "y"]].to_numpy(float), sources["flux"].to_numpy(float)
     own, light = stars[["x", "y"]].to_numpy(float), stars["flux"].to_numpy(float)
     others = np.zeros(len(own))
@@ -75,7 +75,7 @@ def _alone(stars: pd.DataFrame, sources: pd.DataFrame, fwhm: float) -> NDArray[n
         # At two FWHM from the star, on the side of the neighbour, as a Moffat profile has it.
         wing = (1 + (np.maximum(distance - 2 * fwhm, 0.0) / (0.9 * fwhm)) ** 2) ** -3.0
         others[k] = float((np.maximum(flux[near], 0) * wing * (distance > 1.0)).sum()) / max(light[k], 1e-9)
-    return np.asarray(others <= max(_LITTLE, float(np.median(others)) if len(others) else 0.0))
+    return np.asarray(others <= max(_LITTLE, float(np.percentile(others, 70)) if len(others) else 0.0))
 
 
 def _weights(stars: pd.DataFrame, sources: pd.DataFrame, half: int) -> Callable[[int, int, int], NDArray[np.float64]]:

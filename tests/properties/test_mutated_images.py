@@ -64,7 +64,7 @@ def test_every_mutated_image_is_stored_or_rejected(tmp_path: Path) -> None:
         for key in sorted(stage.keys()):
             stage.execute(key)
     ingest.write_index(workspace)
-    table = status.outcomes(workspace)
+    table = status.outcomes(workspace, "ingest_images")
     assert table["input"].is_unique and len(table) == len(rows)
     assert {row["file"] for row in rows} == {f"{number:03d}.fits" for number in range(NUMBER)}
     assert set(table["state"]) == {"done", "rejected"} and (table["state"] == "done").sum() > NUMBER / 2

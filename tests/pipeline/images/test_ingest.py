@@ -319,7 +319,7 @@ def test_real_hst_images_keep_what_their_data_quality_says(real: Folder, shared_
         with fits.open(shared_data / "images" / row["file"]) as hdus:
             quality, error, data = hdus["DQ"].data, hdus["ERR"].data, hdus["SCI"].data
         assert (((frame.mask & np.uint16(Bit.COSMIC_RAY)) != 0) == ((quality & (4096 | 8192)) != 0)).all()
-        assert (((frame.mask & np.uint16(Bit.HOT)) != 0) == ((quality & 16) != 0)).all()
+        assert (((frame.mask & np.uint16(Bit.HOT)) != 0) == ((quality & 32) != 0)).all()
         good = (frame.mask & np.uint16(UNUSABLE)) == 0
         np.testing.assert_array_equal(frame.data[good], data[good])
         np.testing.assert_allclose(frame.variance[good], error[good] ** 2, rtol=1e-5)
