@@ -207,6 +207,7 @@ def _with_rest(psf: Psf, stamps: Stamps, stars: Stars, fwhm: float) -> Psf:
     u, v = 2 * (stars.x + 0.5) / psf.shape[1] - 1, 2 * (stars.y + 0.5) / psf.shape[0] - 1
     order = 1 if n >= _STARS_FOR_REST else 0
     terms = design(u, v, order)
+    left = _ringed(left, weight, radius > _ZONES[1][0] * fwhm)
     weight = _doubted(left, weight, stars, radius > 1.25 * fwhm)
     for _ in range(3):
         rest = _regression(terms, left, weight)
@@ -214,6 +215,17 @@ def _with_rest(psf: Psf, stamps: Stamps, stars: Stars, fwhm: float) -> Psf:
         weight[off > 4 * max(1.0, 1.4826 * float(np.median(off[::5])))] = 0.0
     rest = np.stack([_quiet(term, radius, fwhm) for term in rest])
     return Psf(psf.shape, psf.half, psf.beta, psf.order, psf.terms, order, rest.astype(np.float32), n)
+
+
+def _ringed(left: Array, weight: Array, outer: NDArray[np.bool_]) -> Array:
+    """Return what is left of stars with their far wings replaced by medians of rings: a neighbour fills part of one."""
+    out, rings = left.copy(), np.where(outer, _rings(left.shape[1]), -1)
+    for ring in np.unique(rings[outer]):
+        here = rings == ring
+        values = np.where(weight[:, here] > 0, left[:, here], np.nan)
+        seen = np.isfinite(values).any(axis=1)
+        out[seen[:, None, None] & here] = np.repeat(np.nanmedian(values[seen], axis=1), here.sum())
+    return out
 
 
 def _doubted(left: Array, weight: Array, stars: Stars, outer: NDArray[np.bool_]) -> Array:
