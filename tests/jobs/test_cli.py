@@ -23,8 +23,8 @@ from pipeline.settings import IngestSettings
 from pipeline.simulate.spoc import write_archive
 from tests.rows import star
 
-JOBS = [
-    "demo",
+JOBS = ["demo", "difference_images", "explain", "export", "ingest_images", "ingest_sectors", "preprocess_sectors"]
+JOBS += ["completeness", "crossvalidate", "promote", "query", "recalibrate", "report", "score_sectors", "status", "train"]
     "difference_images",
     "explain",
     "export",

@@ -164,6 +164,7 @@ def test_what_is_no_pair_is_refused_with_the_reason(files, tmp_path, change, why
     science = changed(files, tmp_path, "science", change)
     said = one_pair(science, files / "reference.fits", tmp_path / "out")
     assert said.exit_code == 3 and why in said.output, said.output
+    assert not (tmp_path / "out").exists()
 
 
 def test_wrong_usage_is_2_and_says_what_is_right(files, tmp_path):
