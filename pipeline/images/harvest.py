@@ -112,8 +112,8 @@ def _stamp(image: NDArray[np.float32]) -> NDArray[np.float32]:
 def _features(band: Band, peaks: pd.DataFrame) -> pd.DataFrame:
     """Measure the peaks, each with the PSF of its tile."""
     if not len(peaks):
-        nothing = Filters((128, 128), *[np.ones((1, 1), np.float32)] * 2, 1.0, 1.0, 1.0)
-        stamp = _stamp(nothing.psf_d)
+        point = np.ones((1, 1), np.float32)
+        stamp = _stamp(Filters((128, 128), point, point, 1.0, 1.0, 1.0).psf_d)
         return measure(peaks, band.difference, band.significance, band.mask, stamp)
     shifted = peaks.assign(y=peaks["y"] - band.top)
     corners = _corners(band, peaks)
