@@ -25,17 +25,6 @@ from tests.rows import star
 
 JOBS = ["demo", "difference_images", "explain", "export", "ingest_images", "ingest_sectors", "preprocess_sectors"]
 JOBS += ["completeness", "crossvalidate", "promote", "query", "recalibrate", "report", "score_sectors", "status", "train"]
-    "difference_images",
-    "explain",
-    "export",
-    "ingest_images",
-    "ingest_sectors",
-    "preprocess_sectors",
-    "promote",
-    "query",
-    "report",
-]
-JOBS += ["completeness", "crossvalidate", "recalibrate", "score_sectors", "status", "train"]
 
 
 def run(name, *options):
