@@ -15,6 +15,7 @@ from catalogs.columns import FLOAT, INT, LONG, PROVENANCE, TEXT
 from catalogs.table import Column, Table
 
 __all__ = [
+    "BRIEF",
     "CANDIDATES",
     "FLUX_UNITS",
     "SPOILED",
@@ -218,4 +219,10 @@ CANDIDATES = Table(
     key=("candidate_id",),
     sort=("pair_id", "candidate_id"),
     made_by="python -m jobs.difference_images",
+)
+
+#: Columns of candidates for the screen.
+BRIEF = (
+    *("candidate_id", "object_id", "filter", "mjd_mid", "ra", "dec", "snr", "flux", "flux_unit", "mag_ab"),
+    *("host_sep_arcsec", "known_name", "p_real", "flags", "frame_flags", "selection"),
 )

@@ -33,6 +33,19 @@ _SCRIPT = (
     "if(r)document.querySelector('a[rel='+r+']')?.click()})"
 )
 
+# What reads as a number sorts as one; what is missing, a dash, comes last either way.
+_SORT = (
+    "for(const t of document.querySelectorAll('table.sortable'))"
+    "[...t.tHead.rows[0].cells].forEach((h,i)=>{h.tabIndex=0;h.onclick=()=>{"
+    "const up=h.ariaSort!='ascending';for(const o of t.tHead.rows[0].cells)o.ariaSort=null;"
+    "h.ariaSort=up?'ascending':'descending';"
+    "const v=r=>r.cells[i].textContent.trim(),c=(a,b)=>{const x=v(a),y=v(b);"
+    "if(x=='–'||y=='–')return(x=='–')-(y=='–');const n=x-y;"
+    "return(up?1:-1)*(isNaN(n)?x.localeCompare(y):n)};"
+    "t.tBodies[0].append(...[...t.tBodies[0].rows].sort(c))};"
+    "h.onkeydown=e=>{if(e.key=='Enter')h.onclick()}})"
+)
+
 
 @dataclass(frozen=True)
 class Link:
@@ -87,6 +100,8 @@ class Section:
         Trusted HTML, put in as it is; everything else is escaped.
     rows : int
         Largest number of rows of the table that are shown.
+    sortable : bool
+        Whether a click on a column's head sorts the table by it, a second one the other way.
     """
 
     heading: str
@@ -96,6 +111,7 @@ class Section:
     cards: Sequence[Card] = ()
     html: str = ""
     rows: int = 200
+    sortable: bool = False
 
     @property
     def anchor(self) -> str:
@@ -166,12 +182,14 @@ class Page:
     def render(self) -> str:
         """Return the page as HTML; the same page gives the same text."""
         turns = any(link.rel in ("prev", "next") for link in self.links)
-        digest = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
+        sorts = any(section.sortable for section in self.sections)
+        script = ";".join([_SCRIPT] * turns + [_SORT] * sorts)
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
         return _template().render(
             page=self,
             facts=[(label, _fact(value)) for label, value in self.facts.items()],
-            script=Markup(_SCRIPT) if turns else "",
-            policy=f"'sha256-{digest}'" if turns else "'none'",
+            script=Markup(script),
+            policy=f"'sha256-{digest}'" if script else "'none'",
         )
 
     def write(self, folder: Folder, path: str) -> str:

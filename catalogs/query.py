@@ -3,7 +3,7 @@
 import difflib
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from catalogs.binaries import is_clean
+from catalogs.candidates import is_good
 from catalogs.folder import Folder
 from catalogs.releases import QueryError, sources
+from catalogs.schema import TABLES
+from catalogs.supernovae import MEMBERS, is_selected
 from catalogs.write import read
 
 __all__ = ["QueryError", "query", "separation"]
@@ -24,7 +27,10 @@ __all__ = ["QueryError", "query", "separation"]
 _ROW = "__row__"
 
 #: Columns that `min_score` looks at, the best first.
-_SCORES = ("p_eb", "score")
+_SCORES = ("p_eb", "p_real", "score")
+
+#: Columns of names of what is found in images.
+_NAMES = ("object_id", "candidate_id", "known_name")
 
 _NULLABLE = {
     pa.int8(): pd.Int8Dtype(),
@@ -56,17 +62,20 @@ def query(
     workspace : Folder or str or Path
         Local path or ``s3://bucket/prefix``.
     catalog : str
-        Name of the catalogue, ``eclipsing_binaries`` or ``eclipsing_binary_scores``.
+        Name of the catalogue, ``eclipsing_binaries`` or ``eclipsing_binary_scores``; ``supernova_candidates``, their
+        ``forced_photometry``, or all ``candidates`` of image differencing.
     ids : int or str or iterable of them, optional
-        TIC identifiers, ``261136679`` or ``"TIC 261136679"``.
+        TIC identifiers, ``261136679`` or ``"TIC 261136679"``; of what is found in images the names of objects, of
+        candidates, or of the known transients that they are.
     cone : tuple of float, optional
         Right ascension, declination and radius in degrees (ICRS). Rows come nearest first, with one more
         column ``separation`` in degrees.
     min_score : float, optional
-        Lowest ``p_eb``, of segments lowest ``score``.
+        Lowest ``p_eb``, of segments lowest ``score``, of what is found in images lowest ``p_real``.
     clean : bool
         Only clean eclipsing binaries: tier high, vetted, and without a flag that speaks against them; see
-        `catalogs.binaries.is_clean`.
+        `catalogs.binaries.is_clean`. Of supernova candidates those selected, of candidates those without a flag
+        against them.
     where : str, optional
         One SQL condition (DuckDB), such as ``"tmag < 12 and list_contains(sectors, 27)"``. It sees the
         catalogue and nothing else: no files, no network, no variables of this process.
@@ -94,28 +103,31 @@ def query(
         If the question makes no sense for this catalogue.
     """
     folder = Folder(workspace)
-    wanted, center = _numbers(ids), _checked(cone)
-    paths = sources(folder, catalog, as_of, model)
-    if clean and catalog != "eclipsing_binaries":
-        raise QueryError(f"--clean is for eclipsing_binaries: {catalog} has no tiers")
-    seen: set[int] = set()
+    center, paths = _checked(cone), sources(folder, catalog, as_of, model)
+    wanted = _wanted(ids, catalog)
+    if clean and catalog not in _CLEAN:
+        raise QueryError(f"--clean is for {', '.join(_CLEAN)}: {catalog} has nothing to judge by")
+    seen: set[int | str] = set()
     parts = []
     for path in paths:
         part = read(folder, path)
+        if catalog == "candidates" and as_of is None:
+            part = _with_objects(folder, part)
         if wanted is not None:
-            part = part.filter(pc.is_in(_column(part, "tic_id"), pa.array(wanted, pa.int64())))
-            seen.update(part.column("tic_id").to_pylist())
+            part, names = _identified(part, wanted)
+            seen |= names
         part = part if center is None else _within(part, center)
         part = part if min_score is None else _above(part, min_score)
-        parts.append(_clean(part) if clean else part)
+        parts.append(part.filter(_CLEAN[catalog](part)) if clean else part)
     table = pa.concat_tables(parts, promote_options="permissive")
     if center is not None:
         table = table.sort_by([("separation", "ascending")])
     table = table if where is None else _where(table, where)
     notes = []
-    absent = sorted(set(wanted or ()) - seen)
+    absent = [name for name in dict.fromkeys(wanted or ()) if name not in seen]
     if absent:
-        notes.append(f"not in {catalog}: TIC {', '.join(map(str, absent[:20]))}{' …' if len(absent) > 20 else ''}")
+        kind = "TIC " if isinstance(absent[0], int) else ""
+        notes.append(f"not in {catalog}: {kind}{', '.join(map(str, absent[:20]))}{' …' if len(absent) > 20 else ''}")
     frame = _frame(table, columns, limit)
     frame.attrs |= {"source": [folder.url(path) for path in paths], "notes": notes}
     return frame
@@ -128,9 +140,16 @@ def separation(ra: Any, dec: Any, ra0: float, dec0: float) -> Any:
     return np.degrees(2 * np.arcsin(np.sqrt(np.clip(half, 0, 1))))
 
 
-def _numbers(ids: Iterable[int | str] | int | str | None) -> list[int] | None:
+def _wanted(ids: Iterable[int | str] | int | str | None, catalog: str) -> list[int] | list[str] | None:
+    """Return identifiers as the catalogue has them, numbers of stars in increasing order, names as they are given."""
     if ids is None:
         return None
+    if "tic_id" in TABLES[catalog].names:
+        return sorted(set(_numbers(ids)))
+    return [str(value).strip() for value in ([ids] if isinstance(ids, int | str) else ids)]
+
+
+def _numbers(ids: Iterable[int | str] | int | str) -> list[int]:
     numbers = []
     for value in [ids] if isinstance(ids, int | str) else ids:
         match = re.fullmatch(r"\s*(?:TIC)?[\s-]*(\d{1,18})\s*", str(value), re.IGNORECASE)
@@ -171,9 +190,41 @@ def _above(table: pa.Table, low: float) -> pa.Table:
     return table.filter(pc.greater_equal(_column(table, name), low))
 
 
-def _clean(table: pa.Table) -> pa.Table:
-    tier, flags = (_column(table, name).to_numpy() for name in ("tier", "flags"))
-    return table.filter(pa.array(is_clean(tier, flags)))
+def _identified(table: pa.Table, wanted: list[int] | list[str]) -> tuple[pa.Table, set[int | str]]:
+    """Return the rows of identifiers, and which of these there are."""
+    own = ["tic_id"] if "tic_id" in table.column_names else [name for name in _NAMES if name in table.column_names]
+    seen, kept = set[int | str](), np.zeros(len(table), bool)
+    for name in own:
+        column = table.column(name)
+        found = pc.fill_null(pc.is_in(column, pa.array(wanted, column.type)), False).to_numpy()
+        seen.update(column.filter(pa.array(found)).to_pylist())
+        kept |= found
+    return table.filter(pa.array(kept)), seen
+
+
+def _with_objects(folder: Folder, table: pa.Table) -> pa.Table:
+    """Return candidates with the objects that they are detections of, and what the selection says of those."""
+    path = f"catalogs/{MEMBERS.name}.parquet"
+    if not folder.exists(path):
+        return table
+    members = read(folder, path)
+    place = pc.index_in(_column(table, "candidate_id"), members.column("candidate_id").combine_chunks())
+    for name in ("object_id", "selection"):
+        number, found = table.schema.get_field_index(name), members.column(name).take(place.combine_chunks())
+        # What has no place on the sky belongs to no object, and nothing selects it.
+        found = found if table.field(name).nullable else pc.fill_null(found, 0)
+        table = table.set_column(number, table.field(name), found)
+    return table
+
+
+#: Catalogue → which of its rows are clean.
+_CLEAN: dict[str, Callable[[pa.Table], pa.Array]] = {
+    "eclipsing_binaries": lambda table: pa.array(
+        is_clean(_column(table, "tier").to_numpy(), _column(table, "flags").to_numpy())
+    ),
+    "supernova_candidates": lambda table: pa.array(is_selected(_column(table, "selection").to_numpy())),
+    "candidates": lambda table: pa.array(is_good(_column(table, "flags").to_numpy())),
+}
 
 
 def _where(table: pa.Table, condition: str) -> pa.Table:

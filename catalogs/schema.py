@@ -24,7 +24,7 @@ from catalogs.columns import (
     TMAG,
 )
 from catalogs.recovery import COMPLETENESS, INJECTIONS, RELIABILITY
-from catalogs.supernovae import LIGHT_CURVE, OBJECTS
+from catalogs.supernovae import LIGHT_CURVE, MEMBERS, OBJECTS
 from catalogs.table import CatalogError, Column, SchemaError, Table
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "COMPLETENESS",
     "INJECTIONS",
     "LIGHT_CURVE",
+    "MEMBERS",
     "OBJECTS",
     "OUTCOMES",
     "PLAN",
@@ -183,4 +184,4 @@ PLAN = Table(
 )
 
 #: Catalogues that people query, by name.
-TABLES = {table.name: table for table in (STARS, SCORES, CANDIDATES, OBJECTS, LIGHT_CURVE)}
+TABLES = {table.name: table for table in (STARS, SCORES, CANDIDATES, OBJECTS, LIGHT_CURVE, MEMBERS)}

@@ -1,5 +1,7 @@
 """The catalogue of supernova candidates: objects seen in one or many differences, and their light curves."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
@@ -8,7 +10,7 @@ from catalogs.candidates import FLUX_UNITS, UNSCORED, Flag, FrameFlag, Worded, m
 from catalogs.columns import FLOAT, INT, TEXT
 from catalogs.table import Column, Table
 
-__all__ = ["CUTS", "LIGHT_CURVE", "OBJECTS", "Selection", "is_selected"]
+__all__ = ["BRIEF", "CUTS", "LIGHT_CURVE", "MEMBERS", "OBJECTS", "Selection", "is_selected", "tally"]
 
 
 class Selection(Worded):
@@ -39,6 +41,12 @@ CUTS = (
 def is_selected(selection: ArrayLike) -> NDArray[np.bool_]:
     """Return which rows have none of the bits `CUTS`."""
     return np.asarray((np.asarray(selection, np.int64) & int(CUTS)) == 0)
+
+
+def tally(selection: ArrayLike) -> list[tuple[Selection, int]]:
+    """Return how many rows have each bit, in the order of the bits; of a row all bits count."""
+    bits = np.asarray(selection, np.int64)
+    return [(bit, int(((bits & int(bit)) != 0).sum())) for bit in Selection]
 
 
 _UNIT = Column(
@@ -97,7 +105,7 @@ OBJECTS = Table(
     meaning="One object: candidates of all epochs and filters at one place.",
     columns=(_ID, *_DETECTED, *_WHAT, *UNSCORED),
     key=("object_id",),
-    made_by="python -m jobs.difference_images",
+    made_by="python -m jobs.select_supernovae",
 )
 
 LIGHT_CURVE = Table(
@@ -125,5 +133,24 @@ LIGHT_CURVE = Table(
                (0, None)),
     ),
     key=("object_id", "pair_id"),
-    made_by="python -m jobs.difference_images",
+    made_by="python -m jobs.select_supernovae",
 )  # fmt: skip
+
+MEMBERS = Table(
+    name="supernova_detections",
+    meaning="Which object a candidate is a detection of.",
+    columns=(
+        Column("candidate_id", TEXT, "", "meta.id;meta.main", "The candidate"),
+        replace(_ID, ucd="meta.id.assoc"),
+        Column("pair_id", TEXT, "", "meta.id;obs.image", "The difference it was found in"),
+        Column("selection", INT, "", "meta.code.qual", "Bits of the object's selection", (0, None)),
+    ),
+    key=("candidate_id",),
+    made_by="python -m jobs.select_supernovae",
+)
+
+#: Columns of objects for the screen.
+BRIEF = (
+    *("object_id", "ra", "dec", "n_det", "n_nondet", "mjd_first", "mjd_last", "snr_max", "mag_peak", "flux_peak"),
+    *("filter_peak", "host_sep_arcsec", "known_name", "p_real", "flags", "selection"),
+)

@@ -20,7 +20,7 @@ from catalogs.folder import Folder
 from catalogs.lists import KnownError
 from catalogs.write import read as read_parquet
 
-__all__ = ["RADIUS_ARCSEC", "Transients", "label", "read"]
+__all__ = ["RADIUS_ARCSEC", "Transients", "label", "placed", "raw", "read"]
 
 #: Largest distance of a candidate from the transient that it is.
 RADIUS_ARCSEC = 1.0
@@ -40,7 +40,7 @@ class Transients:
     Parameters
     ----------
     table : pandas.DataFrame
-        name, ra, dec (deg) and kind (empty if unknown), a row a transient.
+        name, ra, dec (deg) and kind (empty if unknown), a row a transient; the index is its row in the list.
     skipped : int
         Rows of the list without a position.
     """
@@ -62,17 +62,30 @@ def read(path: str) -> Transients:
     KnownError
         If it is not there, of no known form, without names or positions, or a position does not read.
     """
-    text = str(path)
-    parent, _, name = text.rpartition("/")
-    folder = Folder(parent or "/" if "/" in text else ".")
+    return placed(str(path), raw(str(path)))
+
+
+def raw(path: str) -> pd.DataFrame:
+    """Return a list as it is written: its own columns, mostly of text.
+
+    Parameters
+    ----------
+    path : str
+        Local or ``s3://``.
+
+    Raises
+    ------
+    KnownError
+        If it is not there or of no known form.
+    """
+    parent, _, name = path.rpartition("/")
+    folder = Folder(parent or "/" if "/" in path else ".")
     try:
         if name.lower().endswith((".parquet", ".pq")):
-            frame = read_parquet(folder, name).to_pandas()
-        else:
-            frame = _parsed(text, folder.read(name).decode("utf-8-sig", "replace"))
+            return read_parquet(folder, name).to_pandas()
+        return _parsed(path, folder.read(name).decode("utf-8-sig", "replace"))
     except (FileNotFoundError, IsADirectoryError) as error:
         raise KnownError(f"{path}: no such list; give its full path") from error
-    return _transients(text, frame)
 
 
 def _parsed(path: str, content: str) -> pd.DataFrame:
@@ -127,18 +140,33 @@ def _plain(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _transients(path: str, frame: pd.DataFrame) -> Transients:
+def placed(path: str, frame: pd.DataFrame) -> Transients:
+    """Return the rows of a list that have a position.
+
+    Parameters
+    ----------
+    path : str
+        Where it is from, for errors.
+    frame : pandas.DataFrame
+        As `raw` gives it.
+
+    Raises
+    ------
+    KnownError
+        If it has no names or positions, or a position does not read.
+    """
     lower = {str(name).strip().lower(): name for name in reversed(list(frame.columns))}
     given = {ours: next((lower[name] for name in names if name in lower), None) for ours, names in _NAMES.items()}
     if missing := [ours for ours in ("name", "ra", "dec") if given[ours] is None]:
         raise KnownError(f"{path}: no column {', '.join(missing)} among {', '.join(map(str, frame.columns))}")
     texts = {ours: [_text(value) for value in frame[name]] for ours, name in given.items() if name is not None}
-    rows = []
+    rows, places = [], []
     for number, (name, ra, dec) in enumerate(zip(texts["name"], texts["ra"], texts["dec"], strict=True), 1):
         if ra and dec:
             kind = texts["kind"][number - 1] if "kind" in texts else ""
             rows.append((name, _ra(path, number, ra), _degrees(path, number, dec), kind))
-    table = pd.DataFrame(rows, columns=["name", "ra", "dec", "kind"])
+            places.append(number - 1)
+    table = pd.DataFrame(rows, places, columns=["name", "ra", "dec", "kind"])
     return Transients(table.astype({"ra": "float64", "dec": "float64"}), len(frame) - len(rows))
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Run the main job from end to end on simulated light curves: files in, catalogue and report out."""
+"""Run the main jobs from end to end on simulated light curves and images: files in, catalogues and pages out."""
 
 import sys
 from itertools import chain
@@ -16,9 +16,10 @@ from catalogs.folder import Folder
 from jobs import options
 from models.predict import score_sectors
 from pipeline import recipes
+from pipeline.images import gallery
 from pipeline.lightcurves import atlas, combine, page
 from pipeline.settings import IngestSettings, PreprocessSettings, ScoreSettings
-from pipeline.simulate.demo import write_demo_archive
+from pipeline.simulate.demo import find_supernovae, write_demo_archive, write_demo_images
 
 _ABOUT = "All of them are simulated: figures here show that the way works, not how well it does in the sky."
 
@@ -31,7 +32,7 @@ _PAGES = 12
 @click.option("--stars", type=click.IntRange(10), default=120, show_default=True, help="Each seen in two sectors.")
 @click.option("--workers", type=click.IntRange(1), help="Processes.  [default: one a core]")
 def main(workspace: str, stars: int, workers: int | None) -> None:
-    """Simulate an archive, ingest, preprocess, score, find periods, combine and report.
+    """Simulate archives of light curves and images, and make the catalogues of eclipsing binaries and of supernovae.
 
     Scores are by the model that ships, which was never shown these stars. Run again, the demo takes up what is there;
     remove the folder to begin anew.
@@ -40,10 +41,13 @@ def main(workspace: str, stars: int, workers: int | None) -> None:
     click.echo(f"simulating {stars} stars in two sectors, about half of them eclipsing binaries: {archive}")
     truth = write_demo_archive(archive, stars)
     ingest, preprocess = IngestSettings.load(None, "ingest"), PreprocessSettings.load(None, "preprocess")
+    field = write_demo_images(Path(workspace, "field"))
+    click.echo(f"simulating a field at three times, six supernovae in it: {field}")
     reports = []
     with options.dask_session(workers, None, folder) as client:
         ingested = recipes.ingest_sectors(client, folder, Folder(archive), None, ingest)
-        for report in chain(ingested, recipes.preprocess_sectors(client, folder, None, preprocess)):
+        curves = chain(ingested, recipes.preprocess_sectors(client, folder, None, preprocess))
+        for report in chain(curves, find_supernovae(client, folder, field, _PAGES, _ABOUT)):
             click.echo(report)
             reports.append(report)
     with options.ray_session(workers, None, folder) as pool:
@@ -58,7 +62,7 @@ def main(workspace: str, stars: int, workers: int | None) -> None:
     click.echo(f"\ncatalogue: {folder.url(combine.CURRENT)}; the best of its rows, and some of its columns:")
     rows = pd.read_parquet(folder.url(combine.CURRENT), columns=list(BRIEF)).nlargest(8, "p_eb")
     click.echo(rows.to_string())
-    click.echo(f"\nreport: {path}")
+    click.echo(f"\nreport: {path}\nreport: {folder.url(gallery.PATH)}/index.html")
     sys.exit(max(report.exit_status for report in reports))
 
 

@@ -13,6 +13,7 @@ from catalogs.folder import Folder
 from jobs import options
 from pipeline import recipes
 from pipeline.errors import UsageError
+from pipeline.images import forecast
 from pipeline.settings import ImageSettings
 
 
@@ -48,9 +49,8 @@ def main(
     references = {name: str(Path(file).absolute()) for name, file in given.items() if file is not None}
     with options.dask_session(workers, dask_address, None if dry_run else workspace) as client:
         if dry_run:
-            for survey, change in recipes.plan_images(client, workspace, archive, settings, overwrite).items():
-                taken = change.plan.num_rows - change.refused
-                click.echo(f"{survey}: {taken} images to ingest, {change.refused} rejected")
+            changes = recipes.plan_images(client, workspace, archive, settings, overwrite)
+            click.echo(forecast.forecast(workspace, changes, settings, options.cores(client), overwrite))
         else:
             options.finish(recipes.ingest_images(client, workspace, archive, settings, references, overwrite))
 

@@ -9,20 +9,33 @@ if __package__ in (None, ""):  # run as a file: the rooms are beside this folder
 
 import click
 
-from catalogs.binaries import BRIEF
+from catalogs import binaries, candidates, supernovae
 from catalogs.folder import Folder
 from catalogs.query import query
 from catalogs.schema import PROVENANCE
 from jobs import options
 
+#: Catalogue → columns of a table on the screen, where there are too many for one.
+_BRIEF = {
+    "eclipsing_binaries": binaries.BRIEF,
+    "supernova_candidates": supernovae.BRIEF,
+    "candidates": candidates.BRIEF,
+}
+
 
 @options.job
 @options.workspace
-@click.option("--catalog", default="eclipsing_binaries", show_default=True, help="Or eclipsing_binary_scores.")
-@click.option("--id", "ids", multiple=True, help="TIC number; may be repeated.")
+@click.option(
+    "--catalog",
+    default="eclipsing_binaries",
+    show_default=True,
+    help="""Or eclipsing_binary_scores,
+supernova_candidates, forced_photometry, candidates.""",
+)
+@click.option("--id", "ids", multiple=True, help="TIC number, or name of an object or candidate; may be repeated.")
 @click.option("--cone", type=(float, float, float), help="RA, Dec and radius in degrees; nearest first.")
-@click.option("--min-score", type=float, help="Lowest p_eb (of segments: score).")
-@click.option("--clean", is_flag=True, help="Tier high, and no flag that speaks against an eclipsing binary.")
+@click.option("--min-score", type=float, help="Lowest p_eb (of segments: score; of images: p_real).")
+@click.option("--clean", is_flag=True, help="Only rows that nothing speaks against: tier high, or selected.")
 @click.option("--where", help="""SQL condition, such as "tmag < 12 and n_segments > 2".""")
 @click.option("--as-of", help="Snapshot number, release, or ISO date or time (UTC).")
 @click.option("--model", help="Model id.  [default: the published one]")
@@ -50,8 +63,8 @@ def main(
         return
     if not wanted:
         provenance = [column.name for column in PROVENANCE]
-        brief = [name for name in (*BRIEF, "separation") if name in found and "period" in found]
-        found = found[brief] if brief else found.drop(columns=provenance)
+        brief = [name for name in (*_BRIEF.get(catalog, ()), "separation") if name in found]
+        found = found[brief] if catalog in _BRIEF else found.drop(columns=provenance, errors="ignore")
     options.show(found, "no rows")
 
 

@@ -4,6 +4,7 @@
 
     eclipsing binaries:  archive → plan → Ingest → Preprocess → (Ray) Score → Systems → combine
     supernovae:          archive → plan → IngestImages → pairs → MatchImages → DifferenceImages → combine
+                         → select_supernovae
 """
 
 import time
@@ -32,6 +33,7 @@ from pipeline.lightcurves.preprocess import Preprocess
 from pipeline.partition import where_sector
 from pipeline.report import Report
 from pipeline.run import map_batches, run
+from pipeline.selection import select_supernovae
 from pipeline.settings import DifferenceSettings, ImageSettings, IngestSettings, PairSettings, PreprocessSettings
 from pipeline.stage import State
 
@@ -44,6 +46,7 @@ __all__ = [
     "plan_images",
     "plan_sectors",
     "preprocess_sectors",
+    "select_supernovae",
 ]
 
 #: Files whose headers one task of the inventory reads.
@@ -230,14 +233,14 @@ def _discard(workspace: Folder, stage: str, product: str, paths: Sequence[str]) 
 
 
 def plan_images(
-    client: Client, workspace: Folder, archive: Folder, settings: ImageSettings, overwrite: bool = False
+    client: Client | None, workspace: Folder, archive: Folder, settings: ImageSettings, overwrite: bool = False
 ) -> dict[str, inventory.Change]:
     """Take stock of an archive of images, headers only; write nothing.
 
     Parameters
     ----------
-    client : distributed.Client
-        Where headers are read.
+    client : distributed.Client or None
+        Where headers are read; None: here.
     workspace, archive : Folder
         Where plans are, and the files.
     settings : ImageSettings
@@ -267,7 +270,7 @@ def plan_images(
 
 
 def ingest_images(
-    client: Client,
+    client: Client | None,
     workspace: Folder,
     archive: Folder,
     settings: ImageSettings,

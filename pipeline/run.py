@@ -87,14 +87,14 @@ def _run_id() -> str:
 
 
 def map_batches(
-    client: Client, function: Callable[[list[Any]], list[Any]], items: Sequence[Any], size: int, name: str
+    client: Client | None, function: Callable[[list[Any]], list[Any]], items: Sequence[Any], size: int, name: str
 ) -> tuple[list[Any], list[Any]]:
     """Apply a function to batches of items on Dask.
 
     Parameters
     ----------
-    client : distributed.Client
-        Where to run it.
+    client : distributed.Client or None
+        Where to run it; None: here, all items at once.
     function : callable
         Takes a list of items and returns a list of results.
     items : sequence
@@ -111,6 +111,8 @@ def map_batches(
     killers : list
         Items that kill a worker even alone.
     """
+    if client is None:
+        return (function(list(items)) if items else []), []
     run_id, number = _run_id(), itertools.count()
     queue = as_completed()
 

@@ -15,8 +15,8 @@ __all__ = ["Coordinates", "Warp", "b_spline", "design", "resample", "sample"]
 
 Coordinates = NDArray[np.float64]
 
-#: Pixels between the nodes where the WCSs are asked. Between them a cubic spline is right to 1e-4 px with the distortions
-#: of the surveys read here, lookup tables included.
+#: Pixels between the nodes where the WCSs are asked. Between them a cubic spline is right to 1e-4 px with the
+#: distortions of the surveys read here, lookup tables included.
 STEP = 32
 
 #: Rows resampled at a time: what bounds the memory for coordinates.
@@ -63,14 +63,14 @@ class Warp:
 
     def inverse(self, xs: Coordinates, ys: Coordinates) -> tuple[Coordinates, Coordinates]:
         """Return reference pixels of science pixels, right to 1e-6 px."""
-        ra, dec = self.science.all_pix2world(np.asarray(xs, np.float64), np.asarray(ys, np.float64), 0)
-        x0, y0 = _to_pixels(self.reference, np.asarray(ra), np.asarray(dec))
-        x, y = x0, y0
-        for _ in range(3):
-            dx, dy = self._shift(x, y)  # in science pixels, small: one linear step takes it back
-            jacobian = self.jacobian(x, y)
-            back = np.linalg.solve(jacobian, np.stack([dx, dy], axis=-1)[..., None])[..., 0]
-            x, y = x0 - back[..., 0], y0 - back[..., 1]
+        xs, ys = np.asarray(xs, np.float64), np.asarray(ys, np.float64)
+        ra, dec = self.science.all_pix2world(xs, ys, 0)
+        x, y = _to_pixels(self.reference, np.asarray(ra), np.asarray(dec))
+        for _ in range(3 if self.order >= 0 else 0):
+            there_x, there_y = self(x, y)
+            rest = np.stack([xs - there_x, ys - there_y], axis=-1)[..., None]
+            step = np.linalg.solve(self.jacobian(x, y), rest)[..., 0]
+            x, y = x + step[..., 0], y + step[..., 1]
         return x, y
 
     def jacobian(self, x: Coordinates, y: Coordinates) -> Coordinates:
@@ -94,7 +94,7 @@ class Warp:
         xs = np.linspace(x0 - 1, x1, max(4, -(-(x1 - x0 + 1) // STEP) + 1))
         ys = np.linspace(y0 - 1, y1, max(4, -(-(y1 - y0 + 1) // STEP) + 1))
         x, y = self(*np.meshgrid(xs, ys))
-        return tuple(RectBivariateSpline(ys, xs, _extended(v, xs, ys)) for v in (x, y))  # type: ignore[return-value]
+        return tuple(RectBivariateSpline(ys, xs, _extended(v, xs, ys)) for v in (x, y))
 
     def _shift(self, x: Coordinates, y: Coordinates) -> tuple[Coordinates, Coordinates]:
         if self.order < 0:
@@ -239,4 +239,4 @@ def sample(coefficients, variance, mask, sx, sy, out, out_variance, out_mask):  
             out_mask[j, i] = bits
 
 
-assert Bit.EDGE == 32  # as `sample` writes it
+assert int(Bit.EDGE) == 32  # as `sample` writes it

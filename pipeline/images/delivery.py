@@ -16,8 +16,10 @@ import pandas as pd
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from catalogs.candidates import FrameFlag, is_good
+from catalogs import write
+from catalogs.candidates import CANDIDATES, FrameFlag, is_good
 from catalogs.folder import Folder
+from catalogs.pages import Picture
 from pipeline import stores
 from pipeline.images import coordinates, image, panel, triplets
 from pipeline.images.assessment import Assessment, assess
@@ -29,7 +31,7 @@ from pipeline.images.match import Match
 from pipeline.images.subtract import Tiles
 from pipeline.images.thumbnails import Thumbnail, aligned
 
-__all__ = ["FILES", "Result", "deliver"]
+__all__ = ["FILES", "Result", "deliver", "picture", "survey"]
 
 #: What is written, in the order in which it is put in place.
 FILES = ("significance.fits", "footprint.fits", "candidates.parquet", "triplets.zarr", "panel.png", "difference.fits")
@@ -99,7 +101,8 @@ class Result:
     @cached_property
     def candidates(self) -> pd.DataFrame:
         """The candidates, with what the whole pair knows."""
-        return pd.read_parquet(self.workspace.local(SERIES.current))
+        table = write.read(self.workspace, SERIES.current, CANDIDATES).to_pandas()
+        return table[table["pair_id"] == self.pair_id].reset_index(drop=True)
 
     @cached_property
     def noise(self) -> float:
@@ -159,10 +162,10 @@ def deliver(result: Result, out: Path, work: Path) -> None:
     """
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    small, histogram = _write_images(result, work)
+    _write_images(result, work)
     (work / "candidates.parquet").write_bytes(result.workspace.read(SERIES.current))
     shutil.copytree(result.workspace.local(triplets.path(result.pair_id)), work / "triplets.zarr")
-    (work / "panel.png").write_bytes(_picture(result, small, histogram))
+    (work / "panel.png").write_bytes(picture(result, *survey(result)).png)
     for name in FILES:
         target = out / name
         if target.is_dir():
@@ -171,8 +174,8 @@ def deliver(result: Result, out: Path, work: Path) -> None:
     shutil.rmtree(work)
 
 
-def _write_images(result: Result, work: Path) -> tuple[Thumbnail, NDArray[np.int64]]:
-    """Write the three FITS images; return a small copy of the difference and the counts of S_corr."""
+def _write_images(result: Result, work: Path) -> None:
+    """Write the three FITS images."""
     ny, _ = shape = result.images[1].shape
     sky = coordinates.wcs_from(result.images[1].details["wcs"]).to_fits(relax=True)
     facts = _facts(result)
@@ -187,7 +190,6 @@ def _write_images(result: Result, work: Path) -> tuple[Thumbnail, NDArray[np.int
         )
         for name, (bitpix, own) in kinds.items()
     }
-    small, histogram = Thumbnail(shape), np.zeros(len(panel.EDGES) - 1, np.int64)
     for y0 in range(0, ny, _ROWS):
         rows = slice(y0, min(ny, y0 + _ROWS))
         path = difference_path(result.pair_id)
@@ -195,13 +197,9 @@ def _write_images(result: Result, work: Path) -> tuple[Thumbnail, NDArray[np.int
         mask = planes["mask"]
         outside = (mask & np.uint16(Bit.EDGE)) != 0
         for name in ("difference", "significance"):
-            values = np.where(outside, np.float32(np.nan), planes[name])
-            planes[name] = values
-            streams[name].write(values)
+            streams[name].write(np.where(outside, np.float32(np.nan), planes[name]))
         # Unsigned integers stand in FITS as signed ones less BZERO.
         streams["footprint"].write((mask.astype(np.int32) - 32768).astype(np.int16))
-        small.add(y0, planes["difference"])
-        histogram += panel.counts(planes["significance"], mask)
     for stream in streams.values():
         stream.close()
     for name in kinds:
@@ -210,7 +208,6 @@ def _write_images(result: Result, work: Path) -> tuple[Thumbnail, NDArray[np.int
                 file.append(_psf(result))
             for table in sky[1:]:
                 file.append(table.copy())
-    return small, histogram
 
 
 def _header(
@@ -313,7 +310,37 @@ def _psf(result: Result) -> fits.ImageHDU:
     return hdu
 
 
-def _picture(result: Result, difference: Thumbnail, histogram: NDArray[np.int64]) -> bytes:
+def survey(result: Result) -> tuple[Thumbnail, NDArray[np.int64]]:
+    """Return a small copy of the difference and the counts of S_corr, as `picture` wants them.
+
+    Parameters
+    ----------
+    result : Result
+        What there is.
+    """
+    ny, _ = shape = result.images[1].shape
+    small, histogram = Thumbnail(shape), np.zeros(len(panel.EDGES) - 1, np.int64)
+    for y0 in range(0, ny, _ROWS):
+        rows, path = slice(y0, min(ny, y0 + _ROWS)), difference_path(result.pair_id)
+        planes = stores.read(result.workspace, path, ("difference", "significance", "mask"), rows)
+        outside = (planes["mask"] & np.uint16(Bit.EDGE)) != 0
+        small.add(y0, np.where(outside, np.float32(np.nan), planes["difference"]))
+        histogram += panel.counts(np.where(outside, np.float32(np.nan), planes["significance"]), planes["mask"])
+    return small, histogram
+
+
+def picture(result: Result, difference: Thumbnail, histogram: NDArray[np.int64]) -> Picture:
+    """Draw a pair that was subtracted.
+
+    Parameters
+    ----------
+    result : Result
+        What there is.
+    difference : Thumbnail
+        Small copy of the difference.
+    histogram : (n,) int64
+        Of S_corr, as `pipeline.images.panel.counts` gives it.
+    """
     science, reference = result.images
     small = [_small(side) for side in (science, reference)]
     warp = result.match.warp(science, reference)
@@ -337,7 +364,7 @@ def _picture(result: Result, difference: Thumbnail, histogram: NDArray[np.int64]
         "self-test": "failed" if result.assessment.flags else "passed",
     }
     title = f"{science.details['file']} - {reference.details['file']}"
-    return panel.panel(images, reference.shape, histogram, table, pixels, title, facts).png
+    return panel.panel(images, reference.shape, histogram, table, pixels, title, facts)
 
 
 def _small(side: image.Image) -> Thumbnail:

@@ -18,8 +18,8 @@ from pipeline.images import image, triplets
 from pipeline.images.frame import UNUSABLE
 from pipeline.images.harvest import Pair, harvest
 from pipeline.images.match import Match, match
-from pipeline.images.selftest import both, calibrated, examine
-from pipeline.images.subtract import subtract
+from pipeline.images.selftest import SelfTest, Zero, both, calibrated, examine
+from pipeline.images.subtract import Band, subtract
 from pipeline.manifest import Object
 from pipeline.partition import Key
 from pipeline.settings import DifferenceSettings, digest
@@ -216,7 +216,7 @@ class DifferenceImages(_OfPairs):
     def prepare(self) -> None:
         """Create the stores of all pairs."""
         for pair_id in dict.fromkeys(key.where for key in self.keys()):
-            reference = self._images(pair_id)[1]
+            _, reference = self._images(pair_id)
             ny, nx = reference.shape
             rows = band_rows((ny, nx))
             layout = _template(pair_id, (ny, nx), rows, reference.details["wcs"], self.settings.compression)
@@ -233,7 +233,7 @@ class DifferenceImages(_OfPairs):
         name = self.inputs(key)[0]
         if name in skip:
             return Product([], 0, [skip[name]])
-        band, pair, tested, noise = self._subtract(key)
+        band, pair, tested, zero = self._subtract(key)
         table = harvest(band, pair, self.settings.threshold)
         table = triplets.assign(table, key.part)
         kept = table[table["triplet_row"].notna()]
@@ -250,13 +250,19 @@ class DifferenceImages(_OfPairs):
             self._object(f"{path}/zarr.json") for path in (difference_path(key.where), triplets.path(key.where))
         ]
         objects.append(self._write_rows(key, table))
-        details = {"selftest": tested.to_dict(), "noise_scale": noise, "rows": [band.y0, band.y1]}
+        details = {
+            "selftest": tested.to_dict(),
+            "noise_scale": zero.noise,
+            "sky_offset": zero.offset,
+            "psf_error": zero.psf_error,
+            "rows": [band.y0, band.y1],
+        }
         return Product(objects, len(table), [InputOutcome(name, State.DONE)], details)
 
     def _object(self, path: str) -> Object:
         return Object.of(path, self.workspace.read(path))
 
-    def _subtract(self, key: Key) -> tuple[Any, Pair, Any, float]:
+    def _subtract(self, key: Key) -> tuple[Band, Pair, SelfTest, Zero]:
         science, reference = self._images(key.where)
         found = matched(self.workspace, key.where)
         if found is None:
@@ -269,13 +275,13 @@ class DifferenceImages(_OfPairs):
         theirs = reference.sources()
         sources = both(science, reference, found, science.sources(), theirs)
         fwhm = max(psf.fwhm(nx / 2, ny / 2) for psf in (found.science_psf, found.reference_psf))
-        band, noise = calibrated(band, sources, fwhm)
+        band, zero = calibrated(band, sources, fwhm, self.settings.mesh)
         row = self.pairs[key.where]
         pair = Pair(
             key.where, science.details, reference.details, found, found.warp(science, reference), theirs,
             row["ref_after_event"],
         )  # fmt: skip
-        return band, pair, examine(band, sources, fwhm), noise
+        return band, pair, examine(band, sources, fwhm), zero
 
     def _write_rows(self, key: Key, table: pd.DataFrame) -> Object:
         own = {

@@ -15,7 +15,7 @@ from pipeline.images.frame import UNUSABLE, Pixels
 from pipeline.images.spread import Spread
 from pipeline.metrics import wilson
 
-__all__ = ["BINS", "Efficiency", "poisson", "score"]
+__all__ = ["BINS", "Efficiency", "compared", "counted", "poisson", "score"]
 
 #: Lower edges of the bins of S/N_opt, and their names.
 BINS = {3.0: "3-5", 5.0: "5-7", 7.0: "7-10", 10.0: ">10"}
@@ -82,10 +82,7 @@ class Efficiency:
             Counts, and ratio (recovered over expected) with its 95% binomial interval low, high.
         """
         table = self.transients if by is None else self.transients.groupby(level=by, sort=False).sum()
-        shares = [wilson(int(k), int(n)) for k, n in zip(table["recovered"], table["injected"], strict=True)]
-        per = (table["injected"] / table["expected"]).to_numpy()
-        low, high = (np.array([share[side] for share in shares]) * per for side in (0, 1))
-        return table.assign(ratio=table["recovered"] / table["expected"], low=low, high=high)
+        return compared(table)
 
     def false_rate(self, unflagged: bool = False) -> tuple[float, float, float]:
         """Return false candidates in 10^6 pixels.
@@ -119,6 +116,25 @@ class Efficiency:
                 error = 1.2533 * (high - low) / 2 / np.sqrt(len(values))
                 found[name] = float(np.median(values)), float(error), len(values)
         return found
+
+
+def compared(table: pd.DataFrame) -> pd.DataFrame:
+    """Compare what was recovered with the matched-filter limit.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Counts: injected, expected, recovered.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The same, and ratio (recovered over expected) with its 95% binomial interval low, high.
+    """
+    shares = [wilson(int(k), int(n)) for k, n in zip(table["recovered"], table["injected"], strict=True)]
+    per = (table["injected"] / table["expected"]).to_numpy()
+    low, high = (np.array([share[side] for share in shares]) * per for side in (0, 1))
+    return table.assign(ratio=table["recovered"] / table["expected"], low=low, high=high)
 
 
 def poisson(count: int) -> tuple[float, float]:
@@ -187,7 +203,7 @@ def score(
     candidates = candidates[candidates["snr"].abs() >= threshold].reset_index(drop=True)
     false = _false(truth, candidates, max(1.0, 0.5 * fwhm), known)
     own = _own(truth, candidates, max(1.0, 0.5 * fwhm))
-    flags, flux = (np.append(candidates[name].to_numpy(), 0)[own] for name in ("flags", "flux"))
+    flux = np.append(candidates["flux"].to_numpy(), 0)[own]
     on = _at(usable, truth)
     with np.errstate(invalid="ignore"):
         measured = np.where(own >= 0, flux, np.nan) if forced_flux is None else np.asarray(forced_flux, float)
@@ -199,7 +215,7 @@ def score(
         float(usable.sum() / 1e6),
         int(false.sum()),
         int((false & (candidates["flags"] == 0).to_numpy()).sum()),
-        _counted(truth, on, own >= 0, (own >= 0) & (flags == 0), threshold),
+        counted(truth, candidates, fwhm, on, threshold),
         {str(name): ratio[sure & (environment == name)] for name in np.unique(environment)},
         Spread.of(significance[usable & blank]),
         Spread.of(significance[usable & cores]),
@@ -243,13 +259,28 @@ def _at(usable: NDArray[np.bool_], truth: pd.DataFrame) -> NDArray[np.bool_]:
     return inside & usable[np.clip(y, 0, ny - 1), np.clip(x, 0, nx - 1)]
 
 
-def _counted(
-    truth: pd.DataFrame,
-    on: NDArray[np.bool_],
-    recovered: NDArray[np.bool_],
-    unflagged: NDArray[np.bool_],
-    threshold: float,
+def counted(
+    truth: pd.DataFrame, candidates: pd.DataFrame, fwhm: float, on: NDArray[np.bool_], threshold: float = 5.0
 ) -> pd.DataFrame:
+    """Count transients, by environment and bin of S/N_opt.
+
+    Parameters
+    ----------
+    truth, candidates, fwhm
+        As of `score`.
+    on : (n,) bool
+        Transients on usable pixels.
+    threshold : float
+        Candidates have at least this |snr|.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As `Efficiency.transients`.
+    """
+    candidates = candidates[candidates["snr"].abs() >= threshold]
+    own = _own(truth, candidates, max(1.0, 0.5 * fwhm))
+    recovered, flags = own >= 0, np.append(candidates["flags"].to_numpy(), 0)[own]
     strength = truth["snr_opt"].abs().to_numpy(float)
     number = np.searchsorted(list(BINS), strength, side="right") - 1
     table = pd.DataFrame(
@@ -258,7 +289,7 @@ def _counted(
             "masked": ~on,
             "expected": norm.cdf(strength - threshold) * on,
             "recovered": recovered & on,
-            "unflagged": unflagged & on,
+            "unflagged": recovered & (flags == 0) & on,
             "environment": truth["environment"].to_numpy(),
             "bin": np.array(list(BINS.values()))[np.maximum(number, 0)],
         }

@@ -160,6 +160,8 @@ def saturation(top: NDArray[np.float32], level: float, rms: float) -> float | No
     for width in _PILES:
         found, expected = counts[:width].sum(), width * usual
         if found >= 8 and found > expected + 5 * np.sqrt(expected + 1):
-            first = int(np.flatnonzero(counts[:width] > 2 * usual + 0.5)[-1])
-            return float(high * np.exp(-(first + 1) * _STEP) + level)
+            begin = int(np.argmax(counts[:width]))
+            while begin + 2 < _BELOW[0] and counts[begin + 1 : begin + 3].sum() > 3 * usual + 1:
+                begin += 1
+            return float(high * np.exp(-(begin + 1) * _STEP) + level)
     return None

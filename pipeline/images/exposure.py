@@ -223,7 +223,7 @@ class Exposure:
             level, rms = self._sky(data, mask)
         full = calibrate.saturated(data, level, rms, self.facts.saturation, mask)
         calibrate.mark(mask, calibrate.dilated(full, self.settings.grow), Bit.SATURATED)
-        if self._quality is None:
+        if self._quality is None and self.facts.unit != "photon":  # there three photons are far above the sky
             calibrate.mark(mask, calibrate.odd_pixels(data, level, rms, self.fwhm) & ~full, Bit.HOT)
         for trail in self.trails:
             calibrate.mark(mask, trail.mask(_excess(data, level, rms), y0, self.settings.grow), Bit.TRAIL)

@@ -113,7 +113,8 @@ def _features(band: Band, peaks: pd.DataFrame) -> pd.DataFrame:
     """Measure the peaks, each with the PSF of its tile."""
     if not len(peaks):
         point = np.ones((1, 1), np.float32)
-        stamp = _stamp(Filters((128, 128), point, point, 1.0, 1.0, 1.0).psf_d)
+        nothing = Filters((128, 128), point, point, 1.0, 1.0, 1.0)
+        stamp = _stamp(nothing.psf_d)
         return measure(peaks, band.difference, band.significance, band.mask, stamp)
     shifted = peaks.assign(y=peaks["y"] - band.top)
     corners = _corners(band, peaks)
@@ -165,4 +166,5 @@ def _described(table: pd.DataFrame, pair: Pair) -> pd.DataFrame:
     # A list may name a pair whose dates the headers have wrong; the plan of pairs knows.
     out = out.assign(ref_after_event=pair.ref_after_event)
     missing = {name: None for name in CANDIDATES.names if name not in out}
-    return out.assign(**missing)[CANDIDATES.names]
+    out = out.assign(**missing)[CANDIDATES.names]
+    return out if len(out) else CANDIDATES.empty().to_pandas()

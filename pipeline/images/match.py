@@ -1,7 +1,6 @@
 """A pair of images, matched: the way between them, their PSFs, how their counts compare, what noise is left."""
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,11 +9,14 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.ndimage import spline_filter
 
-from pipeline.images import align, psf
+from pipeline.images import align
 from pipeline.images.align import Coordinates, Warp
-from pipeline.images.frame import UNUSABLE
-from pipeline.images.psf import Psf, Stamps, Stars
+from pipeline.images.cutouts import choose, cut, cut_aligned, first_fwhm, scale
+from pipeline.images.frame import Bit
+from pipeline.images.measurement import measure
+from pipeline.images.psf import Psf
 from pipeline.images.register import correct, pair_up
+from pipeline.images.stars import Stamps, Stars, place, width
 from pipeline.images.view import Buffered, Image, Smoothed
 
 __all__ = ["Match", "match"]
@@ -76,8 +78,8 @@ class Match:
         """Return the images as they are subtracted: smoothed, if need be."""
         if self.smoothing == 0:
             return science, reference
-        scale = _scale(self.warp(science, reference))
-        return Smoothed(science, self.smoothing * scale), Smoothed(reference, self.smoothing)
+        native = self.smoothing * scale(self.warp(science, reference))
+        return Smoothed(science, native), Smoothed(reference, self.smoothing)
 
     def to_json(self) -> str:
         """Return it as text."""
@@ -131,23 +133,26 @@ def match(
     warp = Warp(reference.wcs, science.wcs, reference.shape)
     a, b = _ranked(science_sources), _ranked(reference_sources)
     i, j, found = pair_up(warp, a[["x", "y"]].to_numpy()[:3000], b[["x", "y"]].to_numpy()[:3000], reach)
-    stars = _choose(a.iloc[i], b.iloc[j], reference.shape, max_stars)
-    fwhm_r = _fwhm(b, 3.0)
-    fwhm_n = _fwhm(a, 3.0) / _scale(found)
+    stars = choose(a.iloc[i], b.iloc[j], reference_sources, reference.shape, max_stars)
+    science, reference = Buffered(science), Buffered(reference)
+    fwhm_r = width(cut(reference, stars, b, 10), first_fwhm(b)) or first_fwhm(b)
+    fwhm_n = width(cut_aligned(science, found, stars, b, 10), first_fwhm(a) / scale(found)) or first_fwhm(a) / scale(
+        found
+    )
     smoothing = 0.0
     if min(fwhm_r, fwhm_n) < UNDERSAMPLED:
         smoothing = float(np.sqrt(SAMPLED**2 - min(fwhm_r, fwhm_n) ** 2) / 2.3548)
-        science, reference = Smoothed(science, smoothing * _scale(found)), Smoothed(reference, smoothing)
+        science = Buffered(Smoothed(science, smoothing * scale(found)))
+        reference = Buffered(Smoothed(reference, smoothing))
         fwhm_r, fwhm_n = (float(np.hypot(fwhm, 2.3548 * smoothing)) for fwhm in (fwhm_r, fwhm_n))
-    science, reference = Buffered(science), Buffered(reference)
     half_r, half_n = _half(fwhm_r), _half(fwhm_n)
-    stamps_r = stamps_n = _cut(reference, stars, b, half_r + 2)
-    psf_r, on_r = psf.measure(stamps_r, fwhm_r, half_r)
+    stamps_r = stamps_n = cut(reference, stars, b, half_r + 2)
+    psf_r, on_r = measure(stamps_r, fwhm_r, half_r)
     rms = jitter = np.zeros(2)
     psf_n, on_n, used = psf_r, on_r, 0
     for _ in range(2):
-        stamps_n = _cut_aligned(science, found, stars, b, half_n + 2)
-        psf_n, on_n = psf.measure(stamps_n, fwhm_n, half_n)
+        stamps_n = cut_aligned(science, found, stars, b, half_n + 2)
+        psf_n, on_n = measure(stamps_n, fwhm_n, half_n)
         both, p, q = np.intersect1d(on_n.index, on_r.index, return_indices=True)
         if not len(both):
             break
@@ -157,14 +162,14 @@ def match(
             found, places, offset, np.hypot(_centroid_error(on_n, fwhm_n)[p], _centroid_error(on_r, fwhm_r)[q])
         )
         found, rms, jitter, used = fit.warp, fit.rms, fit.jitter, int(fit.used.sum())
-        if np.abs(offset).max() < 0.02:
+        if fit.moved < 0.02:
             break
     if science_psf is not None:
         psf_n = Psf.given(_on_grid(science_psf, found), reference.shape)
-        on_n = psf.place(psf_n, stamps_n, on_n.index, _centres(on_n, stamps_n), fwhm_n)
+        on_n = place(psf_n, stamps_n, on_n.index, _centres(on_n, stamps_n), fwhm_n)
     if reference_psf is not None:
         psf_r = Psf.given(reference_psf, reference.shape)
-        on_r = psf.place(psf_r, stamps_r, on_r.index, _centres(on_r, stamps_r), fwhm_r)
+        on_r = place(psf_r, stamps_r, on_r.index, _centres(on_r, stamps_r), fwhm_r)
     ratio, ratio_err = _flux_ratio(on_n, on_r)
     middle = np.array([(reference.shape[1] - 1) / 2]), np.array([(reference.shape[0] - 1) / 2])
     moved = np.stack(found._shift(*middle), -1)[0]
@@ -188,128 +193,15 @@ def match(
 
 
 def _ranked(sources: pd.DataFrame) -> pd.DataFrame:
-    good = sources[(sources["snr"] > 8) & (sources["mask"] & int(UNUSABLE) == 0)]
+    """Return sources that have a place, brightest first; one bad pixel among many does no harm."""
+    harmed = sources["mask"] & int(Bit.SATURATED | Bit.EDGE | Bit.TRAIL)
+    good = sources[(sources["snr"] > 8) & (harmed == 0)]
     return good.sort_values(["snr", "x", "y"], ascending=[False, True, True], kind="stable").reset_index(drop=True)
-
-
-def _fwhm(sources: pd.DataFrame, otherwise: float) -> float:
-    stars = sources[sources["is_star"] & (sources["snr"] > 20)]
-    return float(stars["fwhm"].median()) if len(stars) >= 3 else otherwise
 
 
 def _half(fwhm: float) -> int:
     """Return half of the side of a PSF's stamp: a Moffat profile of β = 3 has 99.7% of its light inside."""
     return int(np.clip(np.ceil(5.5 * fwhm), 10, 40))
-
-
-def _scale(warp: Warp) -> float:
-    middle = np.array([warp.shape[1] / 2]), np.array([warp.shape[0] / 2])
-    return float(np.sqrt(abs(np.linalg.det(warp.jacobian(*middle)[0]))))
-
-
-def _choose(a: pd.DataFrame, b: pd.DataFrame, shape: tuple[int, int], most: int) -> pd.DataFrame:
-    """Return the stars, on the reference, that PSFs are measured on: the brightest, from all over the field."""
-    star = a["is_star"].to_numpy() & b["is_star"].to_numpy() & (a["snr"].to_numpy() > 15) & (b["snr"].to_numpy() > 15)
-    rank = np.minimum(a["snr"].to_numpy(), b["snr"].to_numpy())[star]
-    chosen = b[star].assign(rank=rank)
-    cell = (chosen["x"] * 4 // shape[1]).astype(int) * 4 + (chosen["y"] * 4 // shape[0]).astype(int)
-    chosen = chosen.assign(turn=chosen.groupby(cell)["rank"].rank(ascending=False, method="first"))
-    return (
-        chosen.sort_values(["turn", "rank"], ascending=[True, False])
-        .head(most)
-        .sort_values(["y", "x"])
-        .reset_index(drop=True)
-    )
-
-
-def _weights(stars: pd.DataFrame, sources: pd.DataFrame, half: int) -> Callable[[int, int, int], NDArray[np.float64]]:
-    """Return a function that gives, for star k at (x, y), weights that leave its neighbours out."""
-    from scipy.spatial import cKDTree
-
-    places = sources[["x", "y"]].to_numpy()
-    tree = cKDTree(places) if len(places) else None
-    flux, fwhm = sources["flux"].to_numpy(), sources["fwhm"].to_numpy()
-    grid = np.arange(-half, half + 1)
-    gx, gy = np.meshgrid(grid, grid)
-
-    def weights(k: int, x: int, y: int) -> NDArray[np.float64]:
-        out = np.ones((2 * half + 1, 2 * half + 1))
-        own = stars.iloc[k]
-        for near in tree.query_ball_point([own["x"], own["y"]], 1.6 * half) if tree is not None else ():
-            dx, dy = places[near] - [x, y]
-            if np.hypot(places[near, 0] - own["x"], places[near, 1] - own["y"]) < 1.0:
-                continue
-            radius = fwhm[near] * (1.2 + 0.6 * max(0.0, np.log10(max(flux[near] / max(own["flux"], 1e-9), 1e-3)) + 1.5))
-            out[np.hypot(gx - dx, gy - dy) < radius] = 0.0
-        return out
-
-    return weights
-
-
-def _stamps(parts: list[tuple[int, int, Any, Any, float]], gain: float, shape: tuple[int, int]) -> Stamps:
-    x, y = np.array([p[0] for p in parts], np.int64), np.array([p[1] for p in parts], np.int64)
-    m = parts[0][2].shape[0] if parts else 1
-    data = np.array([p[2] for p in parts], float).reshape(-1, m, m)
-    weight = np.array([p[3] for p in parts], float).reshape(-1, m, m)
-    return Stamps(x, y, data, weight, np.array([p[4] for p in parts]), 1 / gain, shape)
-
-
-def _border(data: NDArray[Any], good: NDArray[Any]) -> float:
-    """Return the local sky of a stamp, by its outer pixels."""
-    m = data.shape[0]
-    grid = np.arange(m) - m // 2
-    rim = (np.hypot(*np.meshgrid(grid, grid)) > 0.8 * (m // 2)) & (good > 0)
-    return float(np.median(data[rim])) if rim.sum() > 10 else float(np.median(data))
-
-
-def _cut(image: Image, stars: pd.DataFrame, sources: pd.DataFrame, half: int) -> Stamps:
-    weights, parts = _weights(stars, sources, half), []
-    ny, nx = image.shape
-    for k, (x, y) in enumerate(zip(stars["x"].round().astype(int), stars["y"].round().astype(int), strict=True)):
-        if not (half <= x < nx - half and half <= y < ny - half):
-            parts.append(_nothing(x, y, half))
-            continue
-        frame = image.read(y - half, y + half + 1, x - half, x + half + 1)
-        good = weights(k, x, y) * (frame.mask & int(UNUSABLE) == 0)
-        parts.append((x, y, frame.data - _border(frame.data, good), good, image.sky_rms**2))
-    return _stamps(parts, image.facts.gain, image.shape)
-
-
-def _nothing(x: int, y: int, half: int) -> tuple[int, int, Any, Any, float]:
-    empty = np.zeros((2 * half + 1, 2 * half + 1))
-    return x, y, empty, empty, 1.0
-
-
-def _cut_aligned(image: Image, warp: Warp, stars: pd.DataFrame, sources: pd.DataFrame, half: int) -> Stamps:
-    """Return stamps of the science image on the reference's pixels: over a stamp the way is a plane."""
-    weights, parts = _weights(stars, sources, half), []
-    x, y = stars["x"].round().to_numpy(), stars["y"].round().to_numpy()
-    if not len(stars):
-        return _stamps([], image.facts.gain, warp.shape)
-    xs, ys = warp(x, y)
-    jacobians = warp.jacobian(x, y)
-    ny, nx = image.shape
-    grid = np.arange(-half, half + 1, dtype=float)
-    gx, gy = np.meshgrid(grid, grid)
-    for k in range(len(stars)):
-        area = abs(float(np.linalg.det(jacobians[k])))
-        wide = int(np.ceil(half * np.abs(jacobians[k]).sum(axis=1).max())) + 8
-        if not (np.isfinite(xs[k]) and wide <= xs[k] < nx - wide and wide <= ys[k] < ny - wide):
-            parts.append(_nothing(int(x[k]), int(y[k]), half))
-            continue
-        left, top = int(xs[k]) - wide, int(ys[k]) - wide
-        frame = image.read(top, top + 2 * wide + 1, left, left + 2 * wide + 1)
-        sx = xs[k] - left + jacobians[k, 0, 0] * gx + jacobians[k, 0, 1] * gy
-        sy = ys[k] - top + jacobians[k, 1, 0] * gx + jacobians[k, 1, 1] * gy
-        data, variance = np.empty(gx.shape, np.float32), np.empty(gx.shape, np.float32)
-        mask = np.empty(gx.shape, np.uint16)
-        coefficients = spline_filter(frame.data, align.DEGREE, np.float32, "mirror")
-        align.sample(coefficients, frame.variance, frame.mask, sx, sy, data, variance, mask)
-        good = weights(k, int(x[k]), int(y[k])) * (mask & int(UNUSABLE) == 0)
-        data *= np.float32(area)
-        parts.append((int(x[k]), int(y[k]), data - _border(data, good), good, (image.sky_rms * area) ** 2))
-    gain = image.facts.gain / max(_scale(warp) ** 2, 1e-6)
-    return _stamps(parts, gain, warp.shape)
 
 
 def _centroid_error(stars: Stars, fwhm: float) -> NDArray[np.float64]:
@@ -363,5 +255,5 @@ def _overlap(warp: Warp, shape: tuple[int, int]) -> float:
     ny, nx = warp.shape
     x, y = np.meshgrid(np.linspace(0, nx - 1, 64), np.linspace(0, ny - 1, 64))
     xs, ys = warp(x, y)
-    covered = np.mean((xs > -0.5) & (xs < shape[1] - 0.5) & (ys > -0.5) & (ys < shape[0] - 0.5))
-    return float(min(1.0, covered * ny * nx * _scale(warp) ** 2 / (shape[0] * shape[1])))
+    covered = float(np.mean((xs > -0.5) & (xs < shape[1] - 0.5) & (ys > -0.5) & (ys < shape[0] - 0.5)))
+    return min(1.0, float(covered * ny * nx * scale(warp) ** 2 / (shape[0] * shape[1])))

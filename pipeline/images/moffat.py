@@ -52,8 +52,11 @@ class Profiles:
 
 
 def spread(a: Array, b: Array, c: Array) -> tuple[Array, Array, Array]:
-    """Return log(size), e1, e2 of shapes: size is the geometric mean of the axes' scale lengths, px; e = (A − B)/(A + B)
-    of the squared axes, along x and along the diagonal."""
+    """Return log(size), e1, e2 of shapes.
+
+    Size is the geometric mean of the scale lengths of both axes, px; e1 and e2 are (A − B) / (A + B) of the squared
+    axes, along x and along the diagonal.
+    """
     det = np.maximum(a * c - b * b, 1e-12)
     total = (a + c) / det
     return -0.25 * np.log(det), (c - a) / det / total, -2 * b / det / total
@@ -110,7 +113,8 @@ def fit(
     for k in range(n):
         chi2[k], error[k] = _descend(first[k], data[k], weight[k], background[k], inverse_gain, fwhm, beta is None)
     count = np.maximum(weight.sum(axis=(1, 2)) - 8, 1)
-    return Profiles(*first.T, chi2 / count, first[:, 0] / error)
+    amplitude, sky, x, y, a, b, c, exponent = first.T
+    return Profiles(amplitude, sky, x, y, a, b, c, exponent, chi2 / count, amplitude / error)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")

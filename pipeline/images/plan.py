@@ -36,6 +36,8 @@ _TRY_AGAIN = pa.array([str(Reason.UNREADABLE), str(Reason.CHANGED)])
 #: Extensions that are lookup tables of a WCS, whatever the survey.
 _LOOKUPS = ("D2IMARR", "WCSDVARR", "HDRLET", "WCSCORR")
 
+_UNNAMED = ("", "PRIMARY", "COMPRESSED_IMAGE")
+
 Row = dict[str, Any]
 
 
@@ -131,7 +133,7 @@ def image_id(path: str, number: int, name: str, sha256: str) -> str:
     """Return the name of an image: the file's stem, the extension and the checksum, safe for any file system."""
     stem = re.sub(r"(\.(fits?|fts|fz|gz|mini))+$", "", path.rsplit("/", 1)[-1].lower())
     stem = re.sub(r"[^a-z0-9]+", "-", stem.encode("ascii", "ignore").decode()).strip("-")[:48] or "image"
-    part = re.sub(r"[^a-z0-9]+", "", name.lower())[:12] if name not in ("", "PRIMARY") else ""
+    part = re.sub(r"[^a-z0-9]+", "", name.lower())[:12] if name not in _UNNAMED else ""
     return "-".join([stem, f"{part}{number}" if part or number else "0", sha256[:8]])
 
 

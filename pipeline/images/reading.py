@@ -4,11 +4,9 @@ Nothing in a header is believed before it is checked against limits and against 
 where it lies if it is local and not packed, else from a temporary copy; either way it is mapped, never read whole.
 """
 
-import hashlib
 import os
 import tempfile
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -22,16 +20,14 @@ from numpy.typing import NDArray
 from catalogs.folder import Folder
 from pipeline.archive import Source
 from pipeline.errors import Reason, Rejected
-from pipeline.fits import BLOCK, CARD, Header, printable
+from pipeline.fits import printable
 from pipeline.images.headers import Cards
+from pipeline.images.layout import MAX_PIXELS, check_layout
+from pipeline.images.unpacking import copied
 
 __all__ = ["ImageFile", "Plane", "opened"]
 
-_MAX_HDUS = 1024
-_MAX_HEADER_BLOCKS = 1024
-_MAX_PIXELS = 1 << 29
 _MIN_SIDE, _MAX_SIDE = 32, 1 << 17
-_CHUNK = 4 << 20
 _OPEN = {"memmap": True, "lazy_load_hdus": False, "output_verify": "ignore", "do_not_scale_image_data": True}
 
 #: Of a Pan-STARRS image: the pixel is the flux's asinh magnitude, 2.5 log10 e (Waters et al. 2020, ApJS 251, 4).
@@ -157,7 +153,7 @@ class ImageFile:
         if len(shape) != 2:
             what = " x ".join(str(axis) for axis in shape[::-1])
             raise Rejected(Reason.WRONG_SHAPE, f"{len(shape)} axes ({what}); give its planes as images of their own")
-        if min(shape) < _MIN_SIDE or max(shape) > _MAX_SIDE or shape[0] * shape[1] > _MAX_PIXELS:
+        if min(shape) < _MIN_SIDE or max(shape) > _MAX_SIDE or shape[0] * shape[1] > MAX_PIXELS:
             raise Rejected(
                 Reason.WRONG_SHAPE, f"{shape[1]} x {shape[0]} pixels; an image has {_MIN_SIDE} a side or more"
             )
@@ -173,16 +169,25 @@ class ImageFile:
 
 
 def _cards(header: fits.Header) -> dict[str, Any]:
-    """Return a header's values; of a repeated keyword the first, without what does not parse."""
+    """Return a header's values; of a repeated keyword the first."""
     values: dict[str, Any] = {}
     for card in header.cards:
-        try:
-            key, value = card.keyword, card.value
-        except Exception:  # noqa: BLE001 — of astropy, for a card that is no card
-            continue
-        if key not in ("", "COMMENT", "HISTORY") and isinstance(value, str | int | float | bool):
-            values.setdefault(key.upper(), value)
+        if card.keyword not in ("", "COMMENT", "HISTORY") and isinstance(card.value, str | int | float | bool):
+            values.setdefault(card.keyword.upper(), card.value)
     return values
+
+
+def _tidy(header: fits.Header) -> None:
+    """Remove the cards that do not parse, which would stop the reading of others, and names that are no text."""
+    for number in reversed(range(len(header))):
+        try:
+            card = header.cards[number]
+            key, value = card.keyword, card.value
+            sane = key != "EXTNAME" or isinstance(value, str)
+        except Exception:  # noqa: BLE001 — of astropy, for a card that is no card
+            sane = False
+        if not sane:
+            del header[number]
 
 
 @contextmanager
@@ -222,17 +227,19 @@ def opened(archive: Folder, path: str, limit: int, *, planned: bool = False) -> 
             _check_first(first)
         if packed or not archive.is_local:
             target, file = _unnamed(stack)
-            sha256 = _copied(source, target, packed, limit)
+            sha256 = copied(source, target, packed, limit)
             target.flush()
             _check_first(file.read(30))
         else:
-            sha256 = _copied(source, None, packed, limit)
+            sha256 = copied(source, None, packed, limit)
             file = stack.enter_context(open(archive.local(path), "rb"))
-        _scan(file)
+        check_layout(file)
         file.seek(0)
         with _quiet():
             try:
                 hdus = stack.enter_context(fits.open(file, **_OPEN))
+                for hdu in hdus:
+                    _tidy(hdu.header)
             except (MemoryError, Rejected):
                 raise
             except Exception as error:  # noqa: BLE001 — astropy raises all kinds at headers that make no sense
@@ -262,108 +269,3 @@ def _check_first(first: bytes) -> None:
     if not first.startswith(b"SIMPLE  ="):
         begins = "gzip inside gzip" if first.startswith(b"\x1f\x8b") else first.decode("ascii", "backslashreplace")
         raise Rejected(Reason.NOT_FITS, f"begins with {printable(begins)}")
-
-
-def _copied(source: Source, target: IO[bytes] | None, packed: bool, limit: int) -> str:
-    """Return the checksum of a file as stored, and write its FITS bytes to `target` on the way."""
-    digest, unpacker = hashlib.sha256(), _Unpacker(limit)
-    for start in range(0, source.size, _CHUNK):
-        piece = bytes(source.read(start, min(_CHUNK, source.size - start)))
-        digest.update(piece)
-        for part in unpacker.feed(piece) if packed else (piece,):
-            if target is not None:
-                target.write(part)
-    if packed:
-        unpacker.finish(source.size)
-    return digest.hexdigest()
-
-
-class _Unpacker:
-    """A gzip stream of any number of members, unpacked piece by piece under a limit."""
-
-    def __init__(self, limit: int) -> None:
-        self._stream = zlib.decompressobj(wbits=31)
-        self._limit, self._room, self._members = limit, limit, 1
-        self._padding = False
-
-    def feed(self, piece: bytes) -> Iterator[bytes]:
-        """Yield what a piece of the file unpacks to."""
-        while piece and not self._padding:
-            if self._stream.eof:
-                if not piece.startswith(b"\x1f"):
-                    break
-                self._members += 1
-                if self._members > 1 << 16:
-                    raise Rejected(Reason.BOMB, f"a gzip file of more than {1 << 16} members")
-                self._stream = zlib.decompressobj(wbits=31)
-            try:
-                part = self._stream.decompress(piece, min(self._room + 1, _CHUNK))
-            except zlib.error as error:
-                raise Rejected(Reason.BAD_COMPRESSION, f"gzip: {error}") from None
-            self._room -= len(part)
-            if self._room < 0:
-                raise Rejected(Reason.BOMB, f"unpacks to more than {self._limit} bytes; see max_gib in [images]")
-            yield part
-            piece = self._stream.unused_data if self._stream.eof else self._stream.unconsumed_tail
-        if piece:
-            self._padding = True
-            if piece.strip(b"\0"):
-                raise Rejected(Reason.BAD_COMPRESSION, f"{len(piece)} bytes after the end of the gzip stream")
-
-    def finish(self, size: int) -> None:
-        """Check that the stream has come to its end."""
-        if not self._stream.eof:
-            raise Rejected(Reason.BAD_COMPRESSION, f"the gzip stream ends early, after {size} bytes")
-        if self._room == self._limit:
-            raise Rejected(Reason.EMPTY, f"{size} bytes that unpack to none")
-
-
-def _scan(file: IO[bytes]) -> None:
-    """Walk through the headers of a file, and check that each one's data are there, before astropy sees any."""
-    size = os.fstat(file.fileno()).st_size
-    start = 0
-    for _ in range(_MAX_HDUS):
-        header = _header(file, start)
-        end = start + len(header.raw) + _data_size(header)
-        if end > size:
-            raise Rejected(Reason.TRUNCATED, f"{size} bytes, {header.name or 'primary'} needs {end}")
-        start += len(header.raw) + -(-_data_size(header) // BLOCK) * BLOCK
-        file.seek(start)
-        if file.read(8) != b"XTENSION":
-            return
-    raise Rejected(Reason.ABSURD_SIZE, f"more than {_MAX_HDUS} extensions")
-
-
-def _header(file: IO[bytes], start: int) -> Header:
-    cards: dict[bytes, bytes] = {}
-    raw = []
-    file.seek(start)
-    for _ in range(_MAX_HEADER_BLOCKS):
-        block = file.read(BLOCK)
-        raw.append(block)
-        if len(block) < BLOCK:
-            raise Rejected(Reason.TRUNCATED, f"{start + sum(map(len, raw))} bytes end inside a header")
-        for at in range(0, BLOCK, CARD):
-            key = block[at : at + 8]
-            if key == b"END     ":
-                return Header(b"".join(raw), cards)
-            cards.setdefault(key, block[at + 8 : at + CARD])
-    raise Rejected(Reason.ABSURD_SIZE, f"a header without END in {_MAX_HEADER_BLOCKS} blocks of {BLOCK} bytes")
-
-
-def _data_size(header: Header) -> int:
-    """Return the bytes of data that a header announces; a compressed image's pixels are checked as well."""
-    if header.value("BITPIX") not in (8, 16, 32, 64, -32, -64):
-        raise header.bad("BITPIX", "is none of 8, 16, 32, 64, -32, -64")
-    if header.value("ZIMAGE") is True:
-        pixels = 1
-        for axis in range(1, header.integer("ZNAXIS", 0, 9) + 1):
-            pixels *= header.integer(f"ZNAXIS{axis}", 0, 1 << 40)
-        if pixels > _MAX_PIXELS:
-            raise Rejected(Reason.BOMB, f"a compressed image of {pixels} pixels")
-    axes = [header.integer(f"NAXIS{axis + 1}", 0, 1 << 40) for axis in range(header.integer("NAXIS", 0, 99))]
-    elements = 0 if not axes or 0 in axes else 1
-    for axis in axes:
-        elements = min(elements * axis, 1 << 48)
-    groups, extra = header.integer("GCOUNT", 0, 1 << 40, 1), header.integer("PCOUNT", 0, 1 << 40, 0)
-    return abs(header.integer("BITPIX", -64, 64)) // 8 * groups * (extra + elements)

@@ -1,6 +1,7 @@
 """Registration: which star of one image is which of the other, and what the WCSs leave of a shift."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,12 +29,15 @@ class Fit:
         What of it the errors of the positions do not explain: σ of the registration.
     used : (n,) bool
         Stars that were not clipped.
+    moved : float
+        The most that the correction moves any of the stars, px.
     """
 
     warp: Warp
     rms: Coordinates
     jitter: Coordinates
     used: NDArray[np.bool_]
+    moved: float
 
 
 def pair_up(
@@ -125,7 +129,8 @@ def correct(warp: Warp, reference: Coordinates, offset: Coordinates, error: Coor
     jacobian = warp.jacobian(reference[:, 0], reference[:, 1])
     moved = np.einsum("nij,nj->ni", jacobian, offset)
     degree, terms, used = _polynomial(warp, reference, moved, error, order)
-    rest = moved - design(*warp.normalised(*reference.T), degree) @ terms.T
+    change = design(*warp.normalised(*reference.T), degree) @ terms.T
+    rest = moved - change
     rest = np.linalg.solve(jacobian, rest[..., None])[..., 0]
     weight = 1 / (error[used] ** 2 + 0.01**2)
     squares = rest[used] ** 2
@@ -135,7 +140,7 @@ def correct(warp: Warp, reference: Coordinates, offset: Coordinates, error: Coor
     jitter = np.sqrt(np.maximum(rms**2 / free - expected, 0.0))
     total = max(degree, warp.order)
     sum_of = _padded(warp.correction, total) + _padded(terms, total)
-    return Fit(warp.corrected(total, sum_of), rms, jitter, used)
+    return Fit(warp.corrected(total, sum_of), rms, jitter, used, float(np.abs(change).max()))
 
 
 def _padded(terms: Coordinates, order: int) -> Coordinates:
@@ -150,9 +155,9 @@ def _polynomial(
 ) -> tuple[int, Coordinates, NDArray[np.bool_]]:
     """Return degree, coefficients (2, k) and stars used of the polynomial that explains offsets best (BIC), clipped."""
     u, v = warp.normalised(reference[:, 0], reference[:, 1])
-    used = np.ones(len(u), bool)
+    used: NDArray[np.bool_] = np.ones(len(u), bool)
     sigma = np.hypot(error, 0.003)[:, None]
-    best: tuple[float, int, Coordinates] = (np.inf, 0, np.median(offset, axis=0)[:, None])
+    best: tuple[float, int, Any] = (np.inf, 0, np.median(offset, axis=0)[:, None])
     middle = np.median(offset, axis=0)
     for _ in range(4):
         best = (np.inf, 0, middle[:, None])
@@ -169,7 +174,7 @@ def _polynomial(
                 best = score, order, terms.T
         rest = np.abs(offset - design(u, v, best[1]) @ best[2].T) / sigma
         scale = max(1.0, 1.4826 * float(np.median(rest[used])))
-        now = (rest < 4 * scale).all(axis=1)
+        now = np.asarray((rest < 4 * scale).all(axis=1))
         if now.sum() < 3 or (now == used).all():
             break
         used = now

@@ -16,8 +16,9 @@ COLUMNS = (
 )  # fmt: skip
 
 _KERNEL = np.outer([1, 2, 1], [1, 2, 1]) / 16.0
-_FITTED = 40
-_MIN_STARS = 3
+_MIN_STARS, _FITTED = 3, 40
+#: S/N of the sources that tell the width of stars, if there are so many of them.
+_ENOUGH = ((30, 8), (12, 20), (7, _MIN_STARS))
 _BOX = 3.0  # half side of the box a profile is fitted in, half-light diameters
 _APERTURE = 2.0  # radius, half-light diameters
 
@@ -118,7 +119,7 @@ def classify(table: pd.DataFrame, fwhm: float | None) -> pd.DataFrame:
     round_ = np.median(table.loc[bright & (spread < 0.15), "ellipticity"])
     tolerance = np.clip(0.06 + 1.2 / table["snr"].clip(lower=1), 0.06, 0.2)
     harmed = (table["mask"] & int(Bit.SATURATED | Bit.COSMIC_RAY | Bit.TRAIL | Bit.HOT | Bit.BAD | Bit.EDGE)) != 0
-    table["is_star"] = (spread < tolerance) & (table["ellipticity"] < round_ + 0.15) & ~harmed & (table["snr"] > 10)
+    table["is_star"] = (spread < tolerance) & (table["ellipticity"] < round_ + 0.15) & ~harmed & (table["snr"] > 8)
     if fwhm is not None:
         table["fwhm"] *= fwhm / np.exp(mode)
     return table
@@ -126,9 +127,13 @@ def classify(table: pd.DataFrame, fwhm: float | None) -> pd.DataFrame:
 
 def _bright(table: pd.DataFrame) -> pd.Series:
     """Return which sources are bright and unharmed enough to tell the width of stars."""
-    clean = (table["mask"] & ~int(Bit.WEAK)) == 0
-    enough = clean & (table["snr"] > 30) & (table["ellipticity"] < 0.5) & (table["fwhm"] > 0.7)
-    return enough if enough.sum() >= 10 else clean & (table["snr"] > 12) & (table["ellipticity"] < 0.6)
+    clean = ((table["mask"] & ~int(Bit.WEAK)) == 0) & (table["ellipticity"] < 0.5) & (table["fwhm"] > 0.7)
+    enough = clean
+    for snr, number in _ENOUGH:
+        enough = clean & (table["snr"] > snr)
+        if enough.sum() >= number:
+            break
+    return enough
 
 
 def _mode(values: NDArray[np.float64]) -> float:
@@ -201,6 +206,7 @@ def moffat_widths(data: NDArray[np.float64], error: NDArray[np.float64], width: 
     p[:, 1], p[:, 2] = np.log(max(width * 0.9, 1.0)), np.log(2.0)
 
     def residual(p: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the model less the data, in the errors, of all stars."""
         a, f, b, x, y, sky = (p[:, k, None] for k in range(6))
         beta = 1 + np.exp(b)
         alpha2 = np.exp(2 * f) / (2 ** (1 / beta) - 1) / 4

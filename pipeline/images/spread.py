@@ -55,6 +55,13 @@ class Spread:
         return int(self.counts.sum())
 
     @property
+    def median(self) -> float:
+        """Half of the values are above it; NaN without values."""
+        if not self.size:
+            return float("nan")
+        return float(np.interp(0.5, np.concatenate([[0.0], np.cumsum(self.counts) / self.size]), _EDGES))
+
+    @property
     def std(self) -> float:
         """Half of what lies between the percentiles 15.87 and 84.13; NaN without values."""
         if not self.size:

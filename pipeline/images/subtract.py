@@ -1,15 +1,15 @@
 """A band of rows of a pair, subtracted: aligned, sky taken off, cut into tiles, each with its own PSFs."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numba
 import numpy as np
-import sep
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation
+from scipy.ndimage import binary_dilation, uniform_filter
 
 from pipeline.images.align import resample
+from pipeline.images.background import level, sky
 from pipeline.images.frame import UNUSABLE, Bit, Frame, Pixels
 from pipeline.images.match import Match
 from pipeline.images.view import Image, transfer
@@ -60,11 +60,6 @@ class Band:
     flux_err: Pixels
     mask: NDArray[np.uint16]
     tiles: "Tiles"
-
-    def scaled(self, noise: float) -> "Band":
-        """Return the band with a noise that is so many times larger."""
-        scale = np.float32(noise)
-        return replace(self, significance=self.significance / scale, flux_err=self.flux_err * scale)
 
 
 class Tiles:
@@ -171,10 +166,10 @@ def subtract(
     fill(ref)
     mask = sci.mask | ref.mask
     bad = (mask & int(UNUSABLE)) != 0
-    bad_wide = binary_dilation(bad, iterations=2)
-    r = ref.data - _sky(ref.data, bad_wide, mesh)
-    f = np.float32(match.flux_ratio)
-    n = sci.data - _sky(sci.data - r / f, bad_wide, mesh)
+    good = ~binary_dilation(bad, iterations=2)
+    r = ref.data - sky(ref.data, ~good, mesh)[0]
+    # Sources are in both: what is left of them where PSFs differ adds up to nothing.
+    n = sci.data - level(sci.data - r / np.float32(match.flux_ratio), good & ~_light(r, ref.variance), mesh)
     for image, frame in ((n, sci), (r, ref)):
         outside = (frame.mask & int(Bit.EDGE)) != 0
         image[outside] = 0.0
@@ -189,7 +184,8 @@ def subtract(
     for plane in out:
         plane /= share
     inner = slice(top - low, bottom - low)
-    return Band(y0, y1, top, n[inner], r[inner], *out, mask[inner], tiles)
+    difference, significance, error = out
+    return Band(y0, y1, top, n[inner], r[inner], difference, significance, error, mask[inner], tiles)
 
 
 def _aligned(science: Image, reference: Image, match: Match, low: int, high: int) -> Frame:
@@ -211,11 +207,10 @@ def _aligned(science: Image, reference: Image, match: Match, low: int, high: int
     return resample(part, warp, 0, nx, low, high, left, first)
 
 
-def _sky(image: Pixels, bad: NDArray[np.bool_], mesh: int) -> Pixels:
-    level: Pixels = sep.Background(np.ascontiguousarray(image), mask=bad, bw=mesh, bh=mesh, fw=3, fh=3).back(
-        dtype=np.float32
-    )
-    return level
+def _light(image: Pixels, variance: Pixels) -> NDArray[np.bool_]:
+    """Return which pixels are of sources, and those around: there differences of PSFs would be clipped one-sidedly."""
+    smooth = uniform_filter(image, 5)
+    return np.asarray(uniform_filter((smooth > np.sqrt(variance)).astype(np.float32), 7) > 0.05)
 
 
 @dataclass(frozen=True, eq=False)
@@ -263,8 +258,9 @@ def _excess(tiles: Tiles, planes: _Planes, top: int, bottom: int) -> Pixels:
             v_n, v_r = planes.cut(tile_left - MARGIN, tile_top - MARGIN, side)[2:]
             filters = tiles.square(tile_left, tile_top, _COARSE)
             v = filters.variance(v_n, v_r)
-            excess[rows, columns] = v[rows.start - y + MARGIN : rows.stop - y + MARGIN,
-                                      columns.start - x + MARGIN : columns.stop - x + MARGIN] / filters.sky_variance  # fmt: skip
+            inner = (slice(rows.start - y + MARGIN, rows.stop - y + MARGIN),
+                     slice(columns.start - x + MARGIN, columns.stop - x + MARGIN))  # fmt: skip
+            excess[rows, columns] = v[inner] / filters.sky_variance
     return excess
 
 

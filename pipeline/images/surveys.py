@@ -111,10 +111,11 @@ _COMMON: Words = MappingProxyType(
     }
 )  # fmt: skip
 
-# WFC3 Data Handbook, table 3.3; ACS Data Handbook, table 3.4: they agree in what matters here. A stable hot pixel's
-# dark is subtracted, its noise is not what the error plane says; warm pixels and CTE tails are usable with care.
+# WFC3 Data Handbook, table 3.3; ACS Data Handbook, table 3.4: they agree in what matters here. The dark of a stable hot
+# pixel (16) is subtracted, and every twentieth pixel is one: like warm ones (64) it is usable with care, as the mission's
+# own stacking has it; an unstable one (32) is not.
 _HST_BITS = MappingProxyType(
-    {1: Bit.BAD, 2: Bit.BAD, 4: Bit.BAD, 8: Bit.BAD, 16: Bit.HOT, 32: Bit.WEAK, 64: Bit.WEAK, 128: Bit.BAD,
+    {1: Bit.BAD, 2: Bit.BAD, 4: Bit.BAD, 8: Bit.BAD, 16: Bit.WEAK, 32: Bit.HOT, 64: Bit.WEAK, 128: Bit.BAD,
      256: Bit.SATURATED, 512: Bit.BAD, 1024: Bit.BAD, 2048: Bit.SATURATED, 4096: Bit.COSMIC_RAY, 8192: Bit.COSMIC_RAY}
 )  # fmt: skip
 

@@ -1,8 +1,8 @@
 """Proper image subtraction: the difference of two images, and where it is significant.
 
-Notation and equations are those of Zackay, Ofek & Gal-Yam (2016, ApJ 830, 27), ZOGY below: N is the new (science) image,
-R the reference, P their point-spread functions (PSFs), F their flux scales, σ their background noises. Here F_N = 1, so
-that fluxes are in science counts, and F_R is how many reference counts a science count is.
+Notation and equations are those of Zackay, Ofek & Gal-Yam (2016, ApJ 830, 27), ZOGY below: N is the new (science)
+image, R the reference, P their point-spread functions (PSFs), F their flux scales, σ their background noises. Here
+F_N = 1, so that fluxes are in science counts, and F_R is how many reference counts a science count is.
 """
 
 from dataclasses import dataclass

@@ -1,13 +1,28 @@
-"""The demo's archive: simulated stars seen in two sectors, and files that are no use."""
+"""The demo's archives: simulated stars seen in two sectors, a field seen at three times, and files that are no use."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
+from distributed import Client
 
+from catalogs import movers, transients
+from catalogs.folder import Folder
+from pipeline import recipes
+from pipeline.images.supernovae import Lists
+from pipeline.report import Report
+from pipeline.settings import (
+    AssociateSettings,
+    DifferenceSettings,
+    ImageSettings,
+    PairSettings,
+    SelectSettings,
+)
 from pipeline.simulate.damaged import write_damaged
+from pipeline.simulate.epochs import draw_epochs
 from pipeline.simulate.spoc import write_archive
 
-__all__ = ["SEED", "write_demo_archive"]
+__all__ = ["SEED", "find_supernovae", "write_demo_archive", "write_demo_images"]
 
 _TRUTH = "sky/truth.csv"
 
@@ -35,3 +50,47 @@ def write_demo_archive(folder: str | Path, stars: int) -> pd.DataFrame:
         write_archive(folder / "sky", [1, 2], stars, seed=SEED)
     write_damaged(folder / "damaged", 1, seed=SEED + 1)
     return pd.read_csv(folder / _TRUTH)
+
+
+def write_demo_images(folder: str | Path) -> Path:
+    """Write the demo's images, unless they are there.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Top of their archive: a reference and three epochs of one field, what is true of it (truth.csv), and lists of
+        what an observer would know of it (variables.csv, movers.csv).
+    """
+    folder = Path(folder)
+    if not (folder / "truth.csv").exists():  # written last
+        draw_epochs(SEED).write(folder)
+    return folder
+
+
+def find_supernovae(client: Client | None, workspace: Folder, field: Path, pages: int, about: str) -> Iterator[Report]:
+    """Go all the way from images to supernova candidates, with the settings that nobody chose.
+
+    Parameters
+    ----------
+    client : distributed.Client or None
+        Where to work; None: here.
+    workspace : Folder
+        Receives everything.
+    field : Path
+        Archive as of `write_demo_images`.
+    pages : int
+        Largest number of pages of candidates.
+    about : str
+        What is to stand above them.
+
+    Yields
+    ------
+    Report
+        One a step.
+    """
+    known = Lists(transients.read(f"{field}/variables.csv").table, movers.read(f"{field}/movers.csv"))
+    images, pairing = ImageSettings.load(None, "images"), PairSettings.load(None, "pairs")
+    yield from recipes.ingest_images(client, workspace, Folder(field), images)
+    yield from recipes.difference_images(client, workspace, pairing, DifferenceSettings.load(None, "difference"))
+    near, chosen = AssociateSettings.load(None, "associate"), SelectSettings.load(None, "select")
+    yield from recipes.select_supernovae(client, workspace, near, chosen, known, pages, [about])

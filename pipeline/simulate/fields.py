@@ -22,10 +22,10 @@ from pipeline.simulate.profiles import Floats
 from pipeline.simulate.scene import draw_scene, light, snr
 from pipeline.simulate.transients import View, fluxes, places
 
-__all__ = ["Field", "FieldSettings", "draw"]
+__all__ = ["MARGIN", "Field", "FieldSettings", "described", "draw", "header_of", "placed", "point"]
 
-# Sources this far outside both frames still shine into them, px.
-_MARGIN = 40.0
+#: Sources this far outside both frames still shine into them, px.
+MARGIN = 40.0
 
 
 @dataclass(eq=False)
@@ -129,22 +129,7 @@ class Field:
         astropy.io.fits.Header
             WCS and facts, without those in `FieldSettings.missing`.
         """
-        exposure: Exposure = getattr(self.settings, name)
-        wcs: WCS = getattr(self.pointing, name)
-        header = wcs.to_header(relax=True)
-        facts: dict[str, Any] = {
-            "GAIN": exposure.gain,
-            "RDNOISE": exposure.read_noise,
-            "EXPTIME": exposure.exptime,
-            "FILTER": "r",
-            "DATE-OBS": Time(exposure.mjd, format="mjd").isot,
-            "MJD-OBS": exposure.mjd,
-            "SATURATE": exposure.saturation,
-            "TELESCOP": "SIMULATED",
-            "INSTRUME": "fields",
-            "BUNIT": "adu",
-        }
-        header.update(facts)
+        header = header_of(getattr(self.pointing, name), getattr(self.settings, name))
         for word in self.settings.missing:
             header.remove(word, ignore_missing=True)
         return header
@@ -178,6 +163,33 @@ class Field:
         return folder
 
 
+def header_of(wcs: WCS, exposure: Exposure) -> fits.Header:
+    """Return what a camera would write of a frame.
+
+    Parameters
+    ----------
+    wcs : astropy.wcs.WCS
+        As claimed.
+    exposure : Exposure
+        Facts.
+    """
+    header = wcs.to_header(relax=True)
+    facts: dict[str, Any] = {
+        "GAIN": exposure.gain,
+        "RDNOISE": exposure.read_noise,
+        "EXPTIME": exposure.exptime,
+        "FILTER": "r",
+        "DATE-OBS": Time(exposure.mjd, format="mjd").isot,
+        "MJD-OBS": exposure.mjd,
+        "SATURATE": exposure.saturation,
+        "TELESCOP": "SIMULATED",
+        "INSTRUME": "fields",
+        "BUNIT": "adu",
+    }
+    header.update(facts)
+    return header
+
+
 def draw(seed: int, settings: FieldSettings | None = None) -> Field:
     """Draw a pair of images.
 
@@ -195,17 +207,17 @@ def draw(seed: int, settings: FieldSettings | None = None) -> Field:
     """
     settings = settings or FieldSettings()
     streams = [np.random.default_rng(one) for one in np.random.SeedSequence(seed).spawn(7)]
-    pointing = _point(settings, streams[0])
+    pointing = point(settings, streams[0])
     exposures = (settings.science, settings.reference)
     optics = (
         optics_of(settings.science, settings.shape, streams[1]),
         optics_of(settings.reference, settings.shape, streams[1]),
     )
-    box = pointing.extent(_MARGIN)
+    box = pointing.extent(MARGIN)
     scene = draw_scene(settings.population, box, (exposures[0], optics[0]), (exposures[1], optics[1]), streams[2])
-    scene = _described(scene, pointing, exposures, optics)
+    scene = described(scene, pointing, exposures, optics)
     views, counts = [], []
-    for exposure, blur, place, jacobian in zip(exposures, optics, *_placed(scene, pointing), strict=True):
+    for exposure, blur, place, jacobian in zip(exposures, optics, *placed(scene, pointing), strict=True):
         sky = background(exposure, settings.shape, streams[3])
         counts.append(sky + light(scene, *place, jacobian, exposure, blur))
         views.append(View(exposure, blur, sky.astype(np.float32), noise_of(counts[-1], exposure).astype(np.float32)))
@@ -239,7 +251,16 @@ def _shown(counts: Floats, view: View, chance: np.random.Generator, rng: np.rand
     return image, defects
 
 
-def _point(settings: FieldSettings, rng: np.random.Generator) -> Pointing:
+def point(settings: FieldSettings, rng: np.random.Generator) -> Pointing:
+    """Draw where two frames look.
+
+    Parameters
+    ----------
+    settings : FieldSettings
+        Dither, rotation and errors of the science frame.
+    rng : numpy.random.Generator
+        Source of chance.
+    """
     dx, dy, angle = *rng.uniform(-settings.dither, settings.dither, 2), rng.uniform(0, 2 * np.pi)
     reference = tangent(settings.centre, settings.shape, settings.pixel_scale, distortion=settings.distortion)
     scale = settings.pixel_scale * settings.zoom
@@ -248,16 +269,35 @@ def _point(settings: FieldSettings, rng: np.random.Generator) -> Pointing:
     return Pointing(reference, science, off, settings.warp)
 
 
-def _placed(scene: pd.DataFrame, pointing: Pointing) -> tuple[list[tuple[Floats, Floats]], list[Floats]]:
+def placed(scene: pd.DataFrame, pointing: Pointing) -> tuple[list[tuple[Floats, Floats]], list[Floats]]:
+    """Return where sources are in the science frame and in the reference, and how their shapes lie there.
+
+    Parameters
+    ----------
+    scene : pandas.DataFrame
+        As of `described`.
+    pointing : Pointing
+        The frames.
+    """
     x, y, x_sci, y_sci = (scene[name].to_numpy() for name in ("x", "y", "x_sci", "y_sci"))
     here = np.broadcast_to(np.eye(2), (len(scene), 2, 2))
     return [(x_sci, y_sci), (x, y)], [pointing.jacobian(x, y), here]
 
 
-def _described(
+def described(
     scene: pd.DataFrame, pointing: Pointing, exposures: tuple[Exposure, ...], optics: tuple[Optics, ...]
 ) -> pd.DataFrame:
-    """Say where sources are in the science frame, and how bright in both."""
+    """Say where sources are in the science frame, and how bright in both.
+
+    Parameters
+    ----------
+    scene : pandas.DataFrame
+        As of `pipeline.simulate.scene.draw_scene`; it is changed.
+    pointing : Pointing
+        The frames.
+    exposures, optics : tuple
+        Of science frame and reference.
+    """
     scene["x_sci"], scene["y_sci"] = pointing.to_science(scene["x"].to_numpy(), scene["y"].to_numpy())
     scene["saturated"] = False
     for name, exposure, blur in zip(("science", "reference"), exposures, optics, strict=True):

@@ -1,3 +1,5 @@
+import base64
+import hashlib
 import re
 from html.parser import HTMLParser
 
@@ -87,6 +89,17 @@ def test_a_page_nests_stands_alone_and_can_be_read_aloud(page):
     assert set(targets) <= set(ids) and len(reader.all("h1")) == 1
     assert all(th.get("scope") == "col" for th in reader.all("th"))
     assert any(m.get("name") == "viewport" for m in reader.all("meta"))
+
+
+def test_a_table_that_can_be_sorted_has_the_one_script_that_the_policy_allows():
+    table = pd.DataFrame({"name": ["a", "b"], "value": [1.0, None]})
+    text = Page("A", [Section("S", table=table, sortable=True)]).render()
+    script = text.partition("<script>")[2].partition("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert 'class="sortable"' in text and "localeCompare" in script and f"'sha256-{digest}'" in text
+    both = Page("A", [Section("S", table=table, sortable=True)], links=[Link("b", "b.html", "next")]).render()
+    assert both.count("<script>") == 1 and "ArrowRight" in both and "sortable" in both
+    assert "sortable" not in Page("A", [Section("S", table=table)]).render().partition("<body>")[2]
 
 
 def test_without_neighbours_there_is_no_script():

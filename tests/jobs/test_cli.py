@@ -23,8 +23,19 @@ from pipeline.settings import IngestSettings
 from pipeline.simulate.spoc import write_archive
 from tests.rows import star
 
-JOBS = ["demo", "difference_images", "explain", "export", "ingest_images", "ingest_sectors", "preprocess_sectors"]
-JOBS += ["completeness", "crossvalidate", "promote", "query", "recalibrate", "report", "score_sectors", "status", "train"]
+JOBS = [
+    "demo",
+    "difference_images",
+    "explain",
+    "export",
+    "ingest_images",
+    "ingest_sectors",
+    "preprocess_sectors",
+    "promote",
+    "query",
+    "report",
+]
+JOBS += ["completeness", "crossvalidate", "recalibrate", "score_sectors", "select_supernovae", "status", "train"]
 
 
 def run(name, *options):
@@ -75,6 +86,8 @@ def test_wrong_usage_is_2_and_says_what_is_right(tmp_path):
         (("query", "--workspace", tmp_path), "python -m jobs.score_sectors"),
         (("promote", "--workspace", tmp_path, "calnet"), "jobs.train"),
         (("promote", "--workspace", tmp_path, "nosuch@candidate"), "there are: calnet, calnet_published, eb"),
+        (("query", "--workspace", tmp_path, "--catalog", "candidates"), "python -m jobs.difference_images"),
+        (("query", "--workspace", tmp_path, "--catalog", "supernova_candidates"), "python -m jobs.select_supernovae"),
         (("score_sectors", "--workspace", tmp_path, __file__), "--files a.fits"),
         (("score_sectors", "--workspace", tmp_path, "--files"), "--files a.fits"),
     ]

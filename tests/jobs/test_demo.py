@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+from catalogs.supernovae import is_selected
 from cluster.address import DASK_ADDRESS
 from jobs.demo import main
 
@@ -23,8 +24,12 @@ def test_demo_makes_catalogue_and_report_and_repeats_nothing(tmp_path, monkeypat
     report = tmp_path / "demo/reports/eclipsing_binaries.html"
     assert f"report: {report}" in first.output
     assert "Only the 12 stars count" in report.read_text()
+    supernovae = tmp_path / "demo/catalogs/supernova_candidates.parquet"
+    assert is_selected(pd.read_parquet(supernovae)["selection"]).sum() == 6
+    pages = tmp_path / "demo/reports/supernovae/index.html"
+    assert str(pages) in first.output and "six supernovae" in first.output and pages.exists()
 
-    before = catalogue.read_bytes()
+    before = catalogue.read_bytes(), supernovae.read_bytes()
     second = CliRunner().invoke(main, arguments)
     assert second.exit_code == 0, second.output
-    assert catalogue.read_bytes() == before
+    assert (catalogue.read_bytes(), supernovae.read_bytes()) == before

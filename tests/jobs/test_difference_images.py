@@ -17,7 +17,7 @@ from jobs.difference_images import main
 from pipeline.errors import UsageError
 from pipeline.images.delivery import FILES
 from pipeline.images.given import stamp
-from tests.pipeline.images import pairs
+from tests.pipeline.images import archives
 
 
 def run(*options):
@@ -31,7 +31,7 @@ def one_pair(science, reference, out, *options):
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     """Return a folder with a pair, its PSFs and its masks."""
-    return pairs.square().write(tmp_path_factory.mktemp("field"))
+    return archives.square().write(tmp_path_factory.mktemp("field"))
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_frames_swapped_give_the_other_sign(made, files, tmp_path):
     for row in one.itertuples():
         away = np.hypot((other["ra"] - row.ra) * cos, other["dec"] - row.dec) * 3600
         if away.min() < 0.5:
-            pairs.append((row.snr, other["snr"].iloc[int(away.argmin())]))
+            archives.append((row.snr, other["snr"].iloc[int(away.argmin())]))
     ours, theirs = np.array(pairs).T
     assert len(pairs) >= 0.8 * len(one) and (np.sign(ours) == -np.sign(theirs)).all()
     assert np.abs(ours + theirs).max() < 0.15 * np.abs(ours).max()
@@ -145,7 +145,7 @@ def test_psfs_and_a_mask_are_used_and_packed_files_read(files, tmp_path):
 
 
 def changed(files, folder, name, change):
-    return pairs.altered(files / f"{name}.fits", folder / f"changed_{name}.fits", change)
+    return archives.altered(files / f"{name}.fits", folder / f"changed_{name}.fits", change)
 
 
 @pytest.mark.parametrize(

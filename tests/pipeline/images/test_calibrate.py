@@ -110,7 +110,7 @@ def test_a_noisy_corner_is_an_edge() -> None:
 def test_bits_and_codes_of_data_quality_planes() -> None:
     plane = np.array([[0, 4096, 16, 1024 | 4096, 256, 32]], np.int16)
     assert calibrate.quality(plane, HST).tolist() == [
-        [0, Bit.COSMIC_RAY, Bit.HOT, Bit.BAD | Bit.COSMIC_RAY, Bit.SATURATED, Bit.WEAK]
+        [0, Bit.COSMIC_RAY, Bit.WEAK, Bit.BAD | Bit.COSMIC_RAY, Bit.SATURATED, Bit.HOT]
     ]
     assert calibrate.quality(np.array([[0, 1, 3, 5, 8, 9]]), DECAM).tolist() == [
         [0, Bit.BAD, Bit.SATURATED, Bit.COSMIC_RAY, Bit.TRAIL, 0]

@@ -26,7 +26,7 @@ from pipeline.images.difference import (
 from pipeline.images.lineage import explain
 from pipeline.images.status import outcomes, status
 from pipeline.settings import DifferenceSettings, ImageSettings, PairSettings
-from tests.pipeline.images import pairs
+from tests.pipeline.images import archives
 
 PAIRING, SETTINGS = PairSettings(), DifferenceSettings()
 
@@ -34,14 +34,14 @@ PAIRING, SETTINGS = PairSettings(), DifferenceSettings()
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     """Return a folder with science.fits, reference.fits and what is true of them, and later.fits, of another night."""
-    folder = pairs.tall().write(tmp_path_factory.mktemp("field"))
+    folder = archives.tall().write(tmp_path_factory.mktemp("field"))
 
     def later(hdu):
         hdu.data = hdu.data + np.random.default_rng(1).normal(0, 1, hdu.data.shape).astype(np.float32)
         hdu.header["MJD-OBS"] += 1.0
         hdu.header["DATE-OBS"] = "2023-02-26T06:00:00"
 
-    pairs.altered(folder / "science.fits", folder / "later.fits", later)
+    archives.altered(folder / "science.fits", folder / "later.fits", later)
     return folder
 
 
