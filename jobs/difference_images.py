@@ -19,7 +19,7 @@ from pipeline.settings import DifferenceSettings, ImageSettings, PairSettings
 
 @options.job
 @options.workspace
-@click.option("--pairs", "listed", help="CSV of science,reference (ids or file names): these pairs and no others.")
+@click.option("--pairs", "listed", help="CSV of science,reference (ids or names): these are added, none is chosen.")
 @click.option("--science", help="One pair: FITS file, or file.fits[1], file.fits[SCI,2].")
 @click.option("--reference", help="One pair: what is subtracted from it.")
 @click.option("--out", type=options.FOLDER, help="One pair: folder of its results.")

@@ -18,7 +18,7 @@ from distributed import Client
 from catalogs.folder import Folder
 from catalogs.transients import Transients
 from pipeline import manifest
-from pipeline.errors import Missing, SkysiftError
+from pipeline.errors import Missing, Refused, SkysiftError
 from pipeline.images import combine, roster
 from pipeline.images import ingest as images
 from pipeline.images import plan as inventory
@@ -383,19 +383,14 @@ def difference_pair(
         If the two are no pair, or one of them is no use; the message says why.
     """
     pair.begin(overwrite)
-    for ingest_stage, keys in pair.ingests():
-        ingest_stage.prepare()
-        run(ingest_stage, client, keys)
-    pair.check(STAGE)
-    workspace, pairs, psfs = pair.workspace, pair.pair(), pair.given.psfs
-    match = MatchImages(workspace, pairs, pair.settings, psfs)
-    difference = DifferenceImages(workspace, pairs, pair.settings, psfs)
-    for stage in (match, difference):
-        stage.prepare()
-        report = run(stage, client)
-        if report.failures:
-            raise SkysiftError("; ".join(f"{key}: {error}" for key, error in report.failures.items()))
-        pair.check(stage.name)
+    try:
+        difference = _stages_of(client, pair)
+    except Refused:
+        # The files will not change their mind: there is nothing to go on from.
+        if not keep:
+            pair.end()
+        raise
+    workspace = pair.workspace
     snapshot, _ = combine.combine(difference, known)
     combine.publish(workspace, snapshot)
     result = Result(workspace, difference, pair.identity)
@@ -404,3 +399,25 @@ def difference_pair(
     if not keep:
         pair.end()
     return text
+
+
+def _stages_of(client: Client | None, pair: OnePair) -> DifferenceImages:
+    """Ingest, match and subtract a pair of files."""
+    for ingest_stage, keys in pair.ingests():
+        ingest_stage.prepare()
+        _whole(run(ingest_stage, client, keys))
+    pair.check(STAGE)
+    pairs, psfs = pair.pair(), pair.given.psfs
+    match = MatchImages(pair.workspace, pairs, pair.settings, psfs)
+    difference = DifferenceImages(pair.workspace, pairs, pair.settings, psfs)
+    for stage in (match, difference):
+        stage.prepare()
+        _whole(run(stage, client))
+        pair.check(stage.name)
+    return difference
+
+
+def _whole(report: Report) -> None:
+    """Check that every partition of a report is committed."""
+    if report.failures:
+        raise SkysiftError("; ".join(f"{key}: {error}" for key, error in report.failures.items()))

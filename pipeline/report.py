@@ -65,8 +65,9 @@ class Report:
     def __str__(self) -> str:
         states = ", ".join(f"{self.counts[str(state)]} {state}" for state in State)
         before = f" ({self.skipped} before)" if self.skipped else ""
+        name = f"{self.stage} {self.label}".rstrip()
         lines = [
-            f"{f'{self.stage} {self.label}'.rstrip()}: {self.partitions} partitions{before}, "
+            f"{name}: {self.partitions} partitions{before}, "
             f"{sum(self.counts.values())} inputs: {states}; {self.rows} rows, {self.seconds:.1f} s"
         ]
         lines += [f"  {note}" for note in self.notes]

@@ -43,7 +43,8 @@ class Assessment:
     @property
     def verdict(self) -> str:
         """The same in words."""
-        return "; ".join(flag.text for flag in FrameFlag if flag in self.flags) or "passed"
+        against = "; ".join(flag.text for flag in FrameFlag if flag in self.flags)
+        return f"failed: {against}" if against else "passed"
 
     def __str__(self) -> str:
         test = self.selftest

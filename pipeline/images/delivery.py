@@ -118,7 +118,7 @@ class Result:
 
     def summary(self, out: Path) -> str:
         """Return what there is to say in lines that people read."""
-        m, table = self.match, self.candidates
+        m, table, found = self.match, self.candidates, self.assessment
         scale = float(self.images[1].details["pixscale"])
         good = is_good(table["flags"])
         positive = table["is_positive"].to_numpy(bool)
@@ -126,7 +126,7 @@ class Result:
         widths = ", ".join(
             f'{name} {width:.2f} px = {width * scale:.2f}"' for name, width in zip(_SIDES, self.fwhm, strict=True)
         )
-        low, high = min(self.assessment.noise), max(self.assessment.noise)
+        low, high = min(found.noise), max(found.noise)
         noise = f"{low:.3f}" if high - low < 0.0005 else f"{low:.3f} to {high:.3f} by band"
         lines = {
             "alignment": f"offset ({dx:+.3f}, {dy:+.3f}) px, residual ({m.rms[0]:.3f}, {m.rms[1]:.3f}) px RMS of "
@@ -136,8 +136,8 @@ class Result:
             + (f"; both smoothed by sigma {m.smoothing:.2f} px first" if m.smoothing else ""),
             "flux ratio": f"{m.flux_ratio:.5g} ± {m.flux_ratio_err:.2g} reference counts a science count",
             "noise": f"{noise} times what pixels scatter by: the correction for their correlation",
-            "self-test": str(self.assessment),
-            "flags": "; ".join(flag.text for flag in FrameFlag if flag in self.flags) or "none",
+            "self-test": str(found),
+            "remarks": "; ".join(flag.text for flag in FrameFlag if flag in self.flags & ~found.flags) or "none",
             "candidates": f"{len(table)}: {int((good & positive).sum())} good positive, "
             f"{int((good & ~positive).sum())} good negative, {int((~good).sum())} flagged",
             "files": f"{out}: {', '.join(sorted(FILES))}",

@@ -42,10 +42,20 @@ MATCH, DIFFERENCE = "match_images", "difference_images"
 #: Rows of the reference that one task subtracts, at most.
 _ROWS = 1024
 
+#: Pixels of them, at most: what bounds a worker's memory on wide images.
+_PIXELS = 6 << 20
 
-def band_rows(ny: int) -> int:
-    """Return how many rows the bands of an image have: all as many, none thin."""
-    bands = -(-ny // _ROWS)
+
+def band_rows(shape: tuple[int, int]) -> int:
+    """Return how many rows the bands of an image have: all as many, none thin.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows and columns of the reference.
+    """
+    ny, nx = shape
+    bands = -(-ny // max(128, min(_ROWS, _PIXELS // nx)))
     return -(-ny // bands // 32) * 32
 
 
@@ -191,8 +201,8 @@ class DifferenceImages(_OfPairs):
         found = []
         for pair_id in sorted(self.pairs):
             if self.workspace.exists(match_path(pair_id)):
-                ny = self._images(pair_id)[1].shape[0]
-                found += [Key("differences", pair_id, band) for band in range(-(-ny // band_rows(ny)))]
+                shape = self._images(pair_id)[1].shape
+                found += [Key("differences", pair_id, band) for band in range(-(-shape[0] // band_rows(shape)))]
         return found
 
     def inputs(self, key: Key) -> list[str]:
@@ -208,7 +218,7 @@ class DifferenceImages(_OfPairs):
         for pair_id in dict.fromkeys(key.where for key in self.keys()):
             _, reference = self._images(pair_id)
             ny, nx = reference.shape
-            rows = band_rows(ny)
+            rows = band_rows((ny, nx))
             layout = _template(pair_id, (ny, nx), rows, reference.details["wcs"], self.settings.compression)
             stores.create(self.workspace, difference_path(pair_id), layout, -(-ny // rows))
             layout = triplets.template(self.settings.triplet, compression=self.settings.compression)
@@ -258,7 +268,7 @@ class DifferenceImages(_OfPairs):
         if found is None:
             raise Missing(f"{key.where}: not matched; run difference_images")
         ny, nx = reference.shape
-        rows = band_rows(ny)
+        rows = band_rows((ny, nx))
         y0, y1 = key.part * rows, min(ny, (key.part + 1) * rows)
         pad = self.settings.triplet // 2 + 1
         band = subtract(science, reference, found, y0, y1, self.settings.tile, self.settings.mesh, pad)

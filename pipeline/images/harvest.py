@@ -22,6 +22,9 @@ __all__ = ["Pair", "frame_flags", "harvest"]
 #: Half of the side of the stamps by which candidates are measured, px.
 _HALF = 24
 
+#: Peaks that are measured at a time: what bounds memory on crowded frames.
+_BATCH = 512
+
 #: Electrons of sky in the area of a PSF below which noise is not Gaussian.
 LOW_COUNTS = 20.0
 
@@ -114,16 +117,29 @@ def _features(band: Band, peaks: pd.DataFrame) -> pd.DataFrame:
         stamp = _stamp(nothing.psf_d)
         return measure(peaks, band.difference, band.significance, band.mask, stamp)
     shifted = peaks.assign(y=peaks["y"] - band.top)
-    tiles = [band.tiles.near(x, y) for x, y in zip(peaks["x"], peaks["y"], strict=True)]
+    corners = _corners(band, peaks)
     parts = []
-    for filters in dict.fromkeys(tiles):
-        own = shifted[[tile is filters for tile in tiles]]
+    for corner in dict.fromkeys(corners):
+        which = [other == corner for other in corners]
+        # One tile's filters at a time: those of all tiles would not fit into memory.
+        filters = band.tiles.near(*peaks.loc[which, ["x", "y"]].iloc[0])
+        own = shifted[which]
         stamps = [_stamp(image) for image in (filters.psf_d, filters.delta_n, filters.delta_r)]
-        parts.append(
-            measure(own, band.difference, band.significance, band.mask, stamps[0], delta_n=stamps[1],
-                    delta_r=stamps[2], others=shifted)
-        )  # fmt: skip
+        for start in range(0, len(own), _BATCH):
+            parts.append(
+                measure(own.iloc[start : start + _BATCH], band.difference, band.significance, band.mask, stamps[0],
+                        delta_n=stamps[1], delta_r=stamps[2], others=shifted)
+            )  # fmt: skip
     return pd.concat(parts).sort_index()
+
+
+def _corners(band: Band, peaks: pd.DataFrame) -> list[tuple[int, int]]:
+    """Return which tile each peak is in; one for all where one PSF does."""
+    if band.tiles.constant:
+        return [(0, 0)] * len(peaks)
+    size = band.tiles.size
+    columns, rows = (((peaks[name].to_numpy() + size // 2) // size).astype(int) for name in ("x", "y"))
+    return list(zip(columns.tolist(), rows.tolist(), strict=True))
 
 
 def _borders(band: Band, table: pd.DataFrame) -> NDArray[np.int64]:

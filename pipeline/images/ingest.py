@@ -34,10 +34,24 @@ __all__ = ["BAND", "Image", "IngestImages", "index", "load", "write_index"]
 #: Rows of an image that are worked on, and lie in one object of its store, at a time.
 BAND = 1024
 
+#: Pixels of them, at most: what bounds a worker's memory on wide images.
+_PIXELS = 6 << 20
+
 #: Rows beyond a band that are worked on with it: sky, sources and trails do not end at its edge.
 _MARGIN = 192
 
 _NEFF = 4 * np.pi / (8 * np.log(2))  # noise pixels of a Gaussian PSF over FWHM²
+
+
+def band_rows(shape: tuple[int, int]) -> int:
+    """Return how many rows the bands of an image have, a multiple of 64.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows and columns.
+    """
+    return max(128, min(BAND, _PIXELS // shape[1] // 64 * 64))
 
 
 def template(shape: tuple[int, int], title: str, compression: int) -> Template:
@@ -64,7 +78,12 @@ def template(shape: tuple[int, int], title: str, compression: int) -> Template:
     )
     attrs = {"title": title, "rows": "y", "ny": ny, "nx": nx}
     return Template(
-        arrays, {"x": nx}, partition=min(BAND, -(-ny // 32) * 32), compression=compression, coords={}, attrs=attrs
+        arrays,
+        {"x": nx},
+        partition=min(band_rows(shape), -(-ny // 32) * 32),
+        compression=compression,
+        coords={},
+        attrs=attrs,
     )
 
 
@@ -163,9 +182,10 @@ class IngestImages(Stage):
         """Read and work on an image, writing nothing."""
         with ExitStack() as stack:
             exposure = self._open(stack, self._row(key))
-            exposure.survey(BAND)
-            for y0 in range(0, exposure.shape[0], BAND):
-                exposure.band(y0, min(exposure.shape[0], y0 + BAND))
+            rows = band_rows(exposure.shape)
+            exposure.survey(rows)
+            for y0 in range(0, exposure.shape[0], rows):
+                exposure.band(y0, min(exposure.shape[0], y0 + rows))
 
     def run(self, key: Key, skip: dict[str, InputOutcome]) -> Product:
         """Make one image's store."""
@@ -175,7 +195,7 @@ class IngestImages(Stage):
         try:
             with ExitStack() as stack:
                 exposure = self._open(stack, row)
-                exposure.survey(BAND)
+                exposure.survey(band_rows(exposure.shape))
                 objects, found, masked, noise = self._write(key.where, exposure)
         except Rejected as error:
             self.workspace.remove_tree(store_path(key.where))

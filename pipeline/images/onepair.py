@@ -73,8 +73,8 @@ class OnePair:
     @property
     def bands(self) -> int:
         """Tasks that the subtraction is cut into."""
-        ny = int(self.given.reference["ny"])
-        return -(-ny // band_rows(ny))
+        shape = int(self.given.reference["ny"]), int(self.given.reference["nx"])
+        return -(-shape[0] // band_rows(shape))
 
     @property
     def where(self) -> tuple[str, str]:
@@ -150,8 +150,10 @@ class OnePair:
             raise Refused("; ".join(f"{row.input}: {row.reason}: {row.message}" for row in bad.itertuples()))
 
     def end(self) -> None:
-        """Remove the temporary workspace."""
+        """Remove the temporary workspace, and the folder of the results if there are none."""
         shutil.rmtree(self.out / WORK, ignore_errors=True)
+        if self.out.is_dir() and not any(self.out.iterdir()):
+            self.out.rmdir()
 
 
 def look(

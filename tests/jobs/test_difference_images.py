@@ -102,13 +102,13 @@ def test_frames_swapped_give_the_other_sign(made, files, tmp_path):
     one, other = (table[table["snr"].abs() > 8] for table in (good(made[0]), good(tmp_path / "swapped")))
     assert len(one) >= 5
     cos = np.cos(np.deg2rad(2.2))
-    pairs = []
+    matches = []
     for row in one.itertuples():
         away = np.hypot((other["ra"] - row.ra) * cos, other["dec"] - row.dec) * 3600
         if away.min() < 0.5:
-            pairs.append((row.snr, other["snr"].iloc[int(away.argmin())]))
-    ours, theirs = np.array(pairs).T
-    assert len(pairs) >= 0.8 * len(one) and (np.sign(ours) == -np.sign(theirs)).all()
+            matches.append((row.snr, other["snr"].iloc[int(away.argmin())]))
+    ours, theirs = np.array(matches).T
+    assert len(matches) >= 0.8 * len(one) and (np.sign(ours) == -np.sign(theirs)).all()
     assert np.abs(ours + theirs).max() < 0.15 * np.abs(ours).max()
 
 
@@ -164,6 +164,7 @@ def test_what_is_no_pair_is_refused_with_the_reason(files, tmp_path, change, why
     science = changed(files, tmp_path, "science", change)
     said = one_pair(science, files / "reference.fits", tmp_path / "out")
     assert said.exit_code == 3 and why in said.output, said.output
+    assert not (tmp_path / "out").exists()
 
 
 def test_wrong_usage_is_2_and_says_what_is_right(files, tmp_path):
