@@ -22,6 +22,7 @@ __all__ = [
     "DifferenceSettings",
     "ImageSettings",
     "IngestSettings",
+    "MatchSettings",
     "PairSettings",
     "PreprocessSettings",
     "ReportSettings",
@@ -223,17 +224,27 @@ class PairSettings(Settings):
     epoch_weight: float = Field(1.0, ge=0, description="power of the score of epoch")
 
 
-class DifferenceSettings(Settings):
-    """Pairs → differences, significances and candidates."""
+class MatchSettings(Settings):
+    """Pairs → registration, PSFs and flux ratio."""
 
     min_overlap: float = Field(0.05, gt=0, le=1, description="share of the science image that the reference covers")
     reach: float = Field(15.0, gt=0, description="how far the two WCSs may be apart, px")
     max_stars: int = Field(250, ge=3, description="stars that a PSF is measured on")
+
+
+class DifferenceSettings(MatchSettings):
+    """Matched pairs → differences, significances and candidates; what matching does is among them."""
+
     tile: int = Field(0, ge=0, le=512, description="side of the tiles with a PSF of their own, px; 0: by its variation")
     mesh: int = Field(128, ge=16, le=1024, description="boxes that the sky is measured in, px")
     threshold: float = Field(5.0, ge=3, description="|S_corr| of a candidate")
     triplet: int = Field(63, ge=15, le=255, description="side of the triplets, px, odd")
     compression: int = Field(1, ge=1, le=9, description="zstd level of the stores")
+
+    @property
+    def matching(self) -> MatchSettings:
+        """What a match depends on: another threshold needs no other match."""
+        return MatchSettings(**{name: getattr(self, name) for name in MatchSettings.model_fields})
 
 
 class AssociateSettings(Settings):

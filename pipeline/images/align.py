@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import RectBivariateSpline
 from scipy.ndimage import spline_filter
 
-from pipeline.images.frame import Bit, Frame
+from pipeline.images.frame import Bit, Frame, Pixels
 
 __all__ = ["Coordinates", "Warp", "b_spline", "design", "resample", "sample"]
 
@@ -58,7 +58,7 @@ class Warp:
         x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
         ra, dec = self.reference.all_pix2world(x, y, 0)
         xs, ys = _to_pixels(self.science, np.asarray(ra), np.asarray(dec))
-        dx, dy = self._shift(x, y)
+        dx, dy = self.shift(x, y)
         return xs + dx, ys + dy
 
     def inverse(self, xs: Coordinates, ys: Coordinates) -> tuple[Coordinates, Coordinates]:
@@ -96,7 +96,8 @@ class Warp:
         x, y = self(*np.meshgrid(xs, ys))
         return tuple(RectBivariateSpline(ys, xs, _extended(v, xs, ys)) for v in (x, y))
 
-    def _shift(self, x: Coordinates, y: Coordinates) -> tuple[Coordinates, Coordinates]:
+    def shift(self, x: Coordinates, y: Coordinates) -> tuple[Coordinates, Coordinates]:
+        """Return by how much stars correct the WCSs at reference pixels, science px."""
         if self.order < 0:
             return np.zeros_like(x), np.zeros_like(y)
         terms = design(*self.normalised(x, y), self.order)
@@ -163,11 +164,29 @@ def resample(frame: Frame, warp: Warp, x0: int, x1: int, y0: int, y1: int, left:
         part = slice(start - y0, start - y0 + len(rows))
         sx, sy = to_x(rows, columns) - left, to_y(rows, columns) - top
         sample(coefficients, frame.variance, frame.mask, sx, sy, data[part], variance[part], mask[part])
-    area = abs(float(np.linalg.det(warp.jacobian(np.array((x0 + x1) / 2), np.array((y0 + y1) / 2)))))
-    if np.isfinite(area) and abs(area - 1) > 1e-6:
-        data *= np.float32(area)
-        variance *= np.float32(area**2)
+    _conserve(data, variance, warp, x0, x1, y0, y1)
     return Frame(data, variance, mask, warp.reference, frame.facts)
+
+
+def _conserve(data: Pixels, variance: Pixels, warp: Warp, x0: int, x1: int, y0: int, y1: int) -> None:
+    """Multiply by the area of the reference's pixels in science pixels, in place; it varies with the distortions."""
+    xs, ys = (
+        np.linspace(low, high - 1, max(2, -(-(high - low) // STEP) + 1)) for low, high in ((x0, x1), (y0, y1))
+    )
+    areas = np.abs(np.linalg.det(warp.jacobian(*np.meshgrid(xs, ys))))
+    areas = np.where(
+        np.isfinite(areas), areas, np.median(areas[np.isfinite(areas)]) if np.isfinite(areas).any() else 1.0
+    )
+    if np.abs(areas - 1).max() < 1e-6:
+        return
+    surface = RectBivariateSpline(ys, xs, areas, kx=min(3, len(ys) - 1), ky=min(3, len(xs) - 1))
+    columns = np.arange(x0, x1, dtype=np.float64)
+    for start in range(y0, y1, _ROWS):
+        rows = np.arange(start, min(start + _ROWS, y1), dtype=np.float64)
+        part, area = slice(start - y0, start - y0 + len(rows)), surface(rows, columns).astype(np.float32)
+        data[part] *= area
+        # Coarser science pixels are magnified, noise and all: on the scale of a PSF that is less than it seems.
+        variance[part] *= area * np.maximum(area, np.float32(1))
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")

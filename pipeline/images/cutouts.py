@@ -16,7 +16,7 @@ from pipeline.images.frame import UNUSABLE
 from pipeline.images.stars import Stamps
 from pipeline.images.view import Image
 
-__all__ = ["choose", "cut", "cut_aligned", "first_fwhm", "scale"]
+__all__ = ["choose", "cut", "cut_aligned", "first_fwhm", "middle", "scale"]
 
 #: Stars below which everything bright is tried as one.
 _FEW = 40
@@ -37,10 +37,19 @@ def first_fwhm(sources: pd.DataFrame) -> float:
     return float(np.clip(bright["fwhm"].quantile(0.3), 1.5, 10.0)) if len(bright) else 3.0
 
 
+def middle(warp: Warp) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the place of the reference, x and y, nearest to its middle from which there is a way to the science."""
+    ny, nx = warp.shape
+    x, y = (v.ravel() for v in np.meshgrid(np.linspace(0, nx - 1, 9), np.linspace(0, ny - 1, 9)))
+    away = np.hypot(x - (nx - 1) / 2, y - (ny - 1) / 2) + np.where(np.isfinite(warp(x, y)[0]), 0.0, np.inf)
+    best = int(np.argmin(away))
+    return x[best : best + 1], y[best : best + 1]
+
+
 def scale(warp: Warp) -> float:
-    """Return science pixels a reference pixel, in length, in the middle of the field."""
-    middle = np.array([warp.shape[1] / 2]), np.array([warp.shape[0] / 2])
-    return float(np.sqrt(abs(np.linalg.det(warp.jacobian(*middle)[0]))))
+    """Return science pixels a reference pixel, in length, in the middle of the field; 1 if there is no way."""
+    size = float(np.sqrt(abs(np.linalg.det(warp.jacobian(*middle(warp))[0]))))
+    return size if np.isfinite(size) and size > 0 else 1.0
 
 
 def choose(a: pd.DataFrame, b: pd.DataFrame, sources: pd.DataFrame, shape: tuple[int, int], most: int) -> pd.DataFrame:
@@ -164,6 +173,6 @@ def cut_aligned(image: Image, warp: Warp, stars: pd.DataFrame, sources: pd.DataF
         align.sample(coefficients, frame.variance, frame.mask, sx, sy, data, variance, mask)
         good = weights(k, int(x[k]), int(y[k])) * (mask & int(UNUSABLE) == 0)
         data *= np.float32(area)
-        parts.append((int(x[k]), int(y[k]), data - _border(data, good), good, (image.sky_rms * area) ** 2))
+        parts.append((int(x[k]), int(y[k]), data - _border(data, good), good, image.sky_rms**2 * area * max(area, 1.0)))
     gain = image.facts.gain / max(scale(warp) ** 2, 1e-6)
     return _stamps(parts, gain, warp.shape)

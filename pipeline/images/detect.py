@@ -5,7 +5,8 @@ import numpy as np
 import pandas as pd
 
 from pipeline.images.frame import Pixels
-from pipeline.images.subtract import MARGIN, Band
+from pipeline.images.subtract import Band
+from pipeline.images.zogy import MARGIN
 
 __all__ = ["detect"]
 
@@ -28,7 +29,7 @@ def detect(band: Band, threshold: float = 5.0) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        x, y (px of the reference), x_err, y_err (px), snr, flux, flux_err (science counts), by y and x.
+        x, y (px of the reference), snr, flux, flux_err (science counts), by y and x.
     """
     y, x = _maxima(band.significance, np.float32(threshold))
     own = (y + band.top >= band.y0) & (y + band.top < band.y1)
@@ -37,14 +38,11 @@ def detect(band: Band, threshold: float = 5.0) -> pd.DataFrame:
     keep = _explained(band, y, x, threshold)
     y, x = y[keep & own], x[keep & own]
     dx, dy, snr = _refine(band.significance, y, x)
-    width = _widths(band, y, x)
     flux_err = band.flux_err[y, x]
     table = pd.DataFrame(
         {
             "x": x + dx,
             "y": y + band.top + dy,
-            "x_err": width / np.abs(snr),
-            "y_err": width / np.abs(snr),
             "snr": snr,
             "flux": snr * flux_err,
             "flux_err": flux_err,
@@ -61,7 +59,7 @@ def _maxima(s, threshold):  # type: ignore[no-untyped-def]
     for y in range(1, ny - 1):
         for x in range(1, nx - 1):
             value = s[y, x]
-            if abs(value) < threshold:
+            if not abs(value) >= threshold:
                 continue
             sign = 1.0 if value > 0 else -1.0
             top = True
@@ -114,13 +112,3 @@ def _refine(s: Pixels, y: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.nda
         dx, dy = 0.5 * (l - r) / (l - 2 * c + r), 0.5 * (d - u) / (d - 2 * c + u)
     dx, dy = (np.nan_to_num(v).clip(-0.5, 0.5) for v in (dx, dy))
     return dx, dy, c - 0.25 * (l - r) * dx - 0.25 * (d - u) * dy
-
-
-def _widths(band: Band, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Return by what, over S/N, positions are uncertain: 1/√(curvature of the profile of S), px."""
-    out = np.ones(len(y))
-    for k in range(len(y)):
-        profile = _profile(band, int(y[k]), int(x[k]))
-        curvature = 2 - profile[MARGIN, MARGIN - 1] - profile[MARGIN, MARGIN + 1]
-        out[k] = 1 / np.sqrt(max(float(curvature), 1e-3))
-    return out

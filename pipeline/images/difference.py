@@ -22,7 +22,7 @@ from pipeline.images.selftest import SelfTest, Zero, both, calibrated, examine
 from pipeline.images.subtract import Band, subtract
 from pipeline.manifest import Object
 from pipeline.partition import Key
-from pipeline.settings import DifferenceSettings, digest
+from pipeline.settings import DifferenceSettings, MatchSettings, digest
 from pipeline.stage import InputOutcome, Product, Stage, State
 from pipeline.stores import Array, Template
 
@@ -91,19 +91,17 @@ class _OfPairs(Stage):
         Holds images and receives differences.
     pairs : mapping
         pair_id → row of the plan of pairs: science, reference (``<survey>/<image_id>``), ref_after_event.
-    settings : DifferenceSettings
+    settings : MatchSettings
         How.
     psfs : mapping
         ``science``, ``reference`` → stamp of a PSF that is known; none by default.
     """
 
-    settings: DifferenceSettings
-
     def __init__(
         self,
         workspace: Folder,
         pairs: Mapping[str, Mapping[str, Any]],
-        settings: DifferenceSettings,
+        settings: MatchSettings,
         psfs: Mapping[str, NDArray[Any]] | None = None,
     ) -> None:
         super().__init__(workspace, settings)
@@ -130,6 +128,16 @@ class MatchImages(_OfPairs):
 
     name = MATCH
     version = 1
+    settings: MatchSettings
+
+    def __init__(
+        self,
+        workspace: Folder,
+        pairs: Mapping[str, Mapping[str, Any]],
+        settings: DifferenceSettings,
+        psfs: Mapping[str, NDArray[Any]] | None = None,
+    ) -> None:
+        super().__init__(workspace, pairs, settings.matching, psfs)
 
     def keys(self) -> list[Key]:
         """Return one key a pair, sorted."""
@@ -173,8 +181,12 @@ class MatchImages(_OfPairs):
                 Reason.OVERLAP,
                 f"the reference covers {found.overlap:.3f} of the science image, less than {self.settings.min_overlap}",
             )
-        if found.n_stars == 0 and not self.psfs:
-            raise Rejected(Reason.NO_STARS, "no star is in both images: neither registration nor flux ratio is known")
+        if not np.isfinite(found.flux_ratio_err):
+            raise Rejected(
+                Reason.NO_STARS, "no star is in both images, no zero point in both headers: flux ratio unknown"
+            )
+        if found.n_stars == 0 and len(self.psfs) < 2:
+            raise Rejected(Reason.NO_STARS, "no star is in both images: give both PSFs, and the WCSs are believed")
         return found
 
 
@@ -195,6 +207,7 @@ class DifferenceImages(_OfPairs):
 
     name = DIFFERENCE
     version = 1
+    settings: DifferenceSettings
 
     def keys(self) -> list[Key]:
         """Return one key a band of a pair that is matched, sorted."""

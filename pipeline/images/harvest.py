@@ -28,6 +28,9 @@ _BATCH = 512
 #: Electrons of sky in the area of a PSF below which noise is not Gaussian.
 LOW_COUNTS = 20.0
 
+#: Variation of a PSF over the field, relative, that tiles do not follow everywhere.
+VARIES = 0.12
+
 #: Stars below which PSFs, flux ratio and registration are doubtful.
 FEW_STARS = 10
 
@@ -79,6 +82,7 @@ def frame_flags(pair: Pair) -> FrameFlag:
         FrameFlag.ALIGNMENT: bool(np.max(match.rms) > 0.1),
         FrameFlag.NO_DATE: pair.ref_after_event is None,
         FrameFlag.PSF_ASSUMED: assumed,
+        FrameFlag.PSF_VARIES: max(match.science_psf.variation, match.reference_psf.variation) > VARIES,
         FrameFlag.NO_ZERO_POINT: science["zp_ab"] is None,
     }
     return FrameFlag(sum(flag for flag, holds in told.items() if holds))
@@ -98,7 +102,6 @@ def harvest(band: Band, pair: Pair, threshold: float) -> pd.DataFrame:
     """
     peaks = detect(band, threshold)
     table = pd.concat([peaks, _features(band, peaks)], axis=1)
-    table = table.loc[:, ~table.columns.duplicated(keep="last")]
     table["flags"] |= _borders(band, table)
     return _described(table, pair)
 

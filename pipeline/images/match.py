@@ -7,17 +7,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.ndimage import spline_filter
+from scipy.ndimage import gaussian_filter, spline_filter
 
 from pipeline.images import align
 from pipeline.images.align import Coordinates, Warp
-from pipeline.images.cutouts import choose, cut, cut_aligned, first_fwhm, scale
+from pipeline.images.cutouts import choose, cut, cut_aligned, first_fwhm, middle, scale
 from pipeline.images.frame import Bit
 from pipeline.images.measurement import measure
 from pipeline.images.psf import Psf
 from pipeline.images.register import correct, pair_up
 from pipeline.images.stars import Stamps, Stars, place, width
 from pipeline.images.view import Buffered, Image, Smoothed
+from pipeline.images.zogy import MARGIN
 
 __all__ = ["Match", "match"]
 
@@ -148,36 +149,37 @@ def match(
     half_r, half_n = _half(fwhm_r), _half(fwhm_n)
     stamps_r = stamps_n = cut(reference, stars, b, half_r + 2)
     psf_r, on_r = measure(stamps_r, fwhm_r, half_r)
+    if reference_psf is not None:
+        psf_r = Psf.given(_smoothed(reference_psf, smoothing), reference.shape)
+        on_r = place(psf_r, stamps_r, on_r.index, _centres(on_r, stamps_r), fwhm_r)
     rms = jitter = np.zeros(2)
     psf_n, on_n, used = psf_r, on_r, 0
     for _ in range(2):
         stamps_n = cut_aligned(science, found, stars, b, half_n + 2)
         psf_n, on_n = measure(stamps_n, fwhm_n, half_n)
-        both, p, q = np.intersect1d(on_n.index, on_r.index, return_indices=True)
-        if not len(both):
+        if science_psf is not None:
+            psf_n = Psf.given(_smoothed(_on_grid(science_psf, found), smoothing), reference.shape)
+            on_n = place(psf_n, stamps_n, on_n.index, _centres(on_n, stamps_n), fwhm_n)
+        _, p, q = np.intersect1d(on_n.index, on_r.index, return_indices=True)
+        if not len(p):
             break
+        # By the PSFs that are subtracted with: where one is not centred, the other image makes up for it.
         places = np.stack([on_r.x[q], on_r.y[q]], -1)
         offset = np.stack([on_n.x[p] - places[:, 0], on_n.y[p] - places[:, 1]], -1)
-        fit = correct(
-            found, places, offset, np.hypot(_centroid_error(on_n, fwhm_n)[p], _centroid_error(on_r, fwhm_r)[q])
-        )
+        error = np.hypot(_centroid_error(on_n, fwhm_n)[p], _centroid_error(on_r, fwhm_r)[q])
+        fit = correct(found, places, offset, error)
         found, rms, jitter, used = fit.warp, fit.rms, fit.jitter, int(fit.used.sum())
         if fit.moved < 0.02:
             break
-    if science_psf is not None:
-        psf_n = Psf.given(_on_grid(science_psf, found), reference.shape)
-        on_n = place(psf_n, stamps_n, on_n.index, _centres(on_n, stamps_n), fwhm_n)
-    if reference_psf is not None:
-        psf_r = Psf.given(reference_psf, reference.shape)
-        on_r = place(psf_r, stamps_r, on_r.index, _centres(on_r, stamps_r), fwhm_r)
     ratio, ratio_err = _flux_ratio(on_n, on_r)
-    middle = np.array([(reference.shape[1] - 1) / 2]), np.array([(reference.shape[0] - 1) / 2])
-    moved = np.stack(found._shift(*middle), -1)[0]
-    area = abs(float(np.linalg.det(found.jacobian(*middle)[0])))
+    if not np.isfinite(ratio_err):
+        ratio, ratio_err = _by_zero_points(science, reference)
+    x, y = middle(found)
+    area = scale(found) ** 2
     return Match(
         order=found.order,
         correction=found.correction,
-        offset=np.linalg.solve(found.jacobian(*middle)[0], moved),
+        offset=np.linalg.solve(found.jacobian(x, y)[0], np.stack(found.shift(x, y), -1)[0]),
         rms=rms,
         jitter=jitter,
         overlap=_overlap(found, science.shape),
@@ -185,7 +187,8 @@ def match(
         reference_psf=psf_r,
         flux_ratio=ratio,
         flux_ratio_err=ratio_err,
-        science_noise=science.sky_rms * area,
+        # White noise stays white where pixels are magnified, but has less power on the scale of a PSF.
+        science_noise=science.sky_rms * float(np.sqrt(area * max(area, 1.0))),
         reference_noise=reference.sky_rms,
         smoothing=smoothing,
         n_stars=used,
@@ -201,7 +204,7 @@ def _ranked(sources: pd.DataFrame) -> pd.DataFrame:
 
 def _half(fwhm: float) -> int:
     """Return half of the side of a PSF's stamp: a Moffat profile of β = 3 has 99.7% of its light inside."""
-    return int(np.clip(np.ceil(5.5 * fwhm), 10, 40))
+    return int(np.clip(np.ceil(5.5 * fwhm), 10, MARGIN))
 
 
 def _centroid_error(stars: Stars, fwhm: float) -> NDArray[np.float64]:
@@ -232,11 +235,27 @@ def _flux_ratio(science: Stars, reference: Stars) -> tuple[float, float]:
     return float(np.exp(mean)), float(np.exp(mean) / np.sqrt((keep / error**2).sum()))
 
 
+def _by_zero_points(science: Image, reference: Image) -> tuple[float, float]:
+    """Return reference over science counts by what the headers say, to 5%; an infinite error if they do not say it."""
+    one, other = science.facts.zp_ab, reference.facts.zp_ab
+    if one is None or other is None:
+        return 1.0, np.inf
+    ratio = 10 ** (0.4 * (other - one))
+    return ratio, 0.05 * ratio
+
+
+def _smoothed(stamp: NDArray[Any], sigma: float) -> NDArray[np.float32]:
+    """Return a PSF as the images are smoothed."""
+    image = np.asarray(stamp, np.float32)
+    if sigma == 0:
+        return image
+    return np.asarray(gaussian_filter(np.pad(image, int(np.ceil(4 * sigma))), sigma, truncate=4), np.float32)
+
+
 def _on_grid(stamp: NDArray[Any], warp: Warp) -> NDArray[np.float32]:
     """Return a PSF of the science image on the reference's pixels."""
     image = np.asarray(stamp, np.float32)
-    middle = np.array([warp.shape[1] / 2]), np.array([warp.shape[0] / 2])
-    jacobian = warp.jacobian(*middle)[0]
+    jacobian = warp.jacobian(*middle(warp))[0]
     half = image.shape[0] // 2
     if np.abs(jacobian - np.eye(2)).max() * half < 1e-3:
         return image

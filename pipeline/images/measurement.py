@@ -221,9 +221,9 @@ def _ringed(left: Array, weight: Array, outer: NDArray[np.bool_]) -> Array:
     """Return what is left of stars with their far wings replaced by medians of rings: a neighbour fills part of one."""
     out, rings = left.copy(), np.where(outer, _rings(left.shape[1]), -1)
     for ring in np.unique(rings[outer]):
-        here = rings == ring
+        here = np.asarray(rings == ring)
         values = np.where(weight[:, here] > 0, left[:, here], np.nan)
-        seen = np.isfinite(values).any(axis=1)
+        seen = np.asarray(np.isfinite(values).any(axis=1))
         out[seen[:, None, None] & here] = np.repeat(np.nanmedian(values[seen], axis=1), here.sum())
     return out
 

@@ -11,6 +11,12 @@ from pipeline.images.align import Coordinates, Warp, design
 
 __all__ = ["Fit", "correct", "pair_up"]
 
+#: Jitter below it is none, px: it changes no significance by a tenth up to an S/N of 100.
+_STEADY = 0.005
+
+#: Pairs of stars that must agree on a shift, beyond those that do by chance.
+_AGREE = 3
+
 #: A polynomial of degree d is tried with at least this many stars.
 _STARS_FOR = {0: 1, 1: 8, 2: 25, 3: 120}
 
@@ -102,6 +108,10 @@ def _vote(tree: cKDTree, expected: Coordinates, reach: float) -> Coordinates | N
     near = cKDTree(offsets).query_ball_point(offsets, 1.0)
     # Of equally many the smallest shift: a WCS is more often right than wrong.
     best = min(range(len(near)), key=lambda k: (-len(near[k]), float(np.hypot(*offsets[k]))))
+    # So many agree by chance that are no pairs at all; where no more do, the WCS is believed.
+    chance = len(offsets) / reach**2
+    if len(near[best]) < _AGREE + 3 * np.sqrt(chance) + chance:
+        return np.zeros(2) if (np.hypot(*offsets.T) < 2.0).any() else None
     return np.asarray(np.median(offsets[near[best]], axis=0))
 
 
@@ -137,7 +147,9 @@ def correct(warp: Warp, reference: Coordinates, offset: Coordinates, error: Coor
     rms = np.sqrt((weight[:, None] * squares).sum(0) / weight.sum())
     expected = (weight * error[used] ** 2).sum() / weight.sum()
     free = max(1 - design(np.zeros(1), np.zeros(1), degree).shape[-1] / max(used.sum(), 1), 0.1)
-    jitter = np.sqrt(np.maximum(rms**2 / free - expected, 0.0))
+    # What the fit itself is uncertain by, with few stars, is part of it.
+    jitter = np.sqrt(np.maximum(rms**2 / free - expected, 0.0) + 1 / weight.sum() * (1 / free))
+    jitter = np.where(jitter < _STEADY, 0.0, jitter)
     total = max(degree, warp.order)
     sum_of = _padded(warp.correction, total) + _padded(terms, total)
     return Fit(warp.corrected(total, sum_of), rms, jitter, used, float(np.abs(change).max()))

@@ -32,6 +32,13 @@ _MANY, EXCUSED = 300, 1.4
 #: alone puts less than one there; a supernova of S/N 20 puts fifty, but all of one sign.
 BLANK, SOURCES, BEYOND = (0.95, 1.05), (0.85, 1.3), 60.0
 
+#: What a noise may be wrong by, and what bright stars may leave of their flux, before a difference is not to be trusted
+#: even though S_corr was made right for both.
+NOISE, PSF_ERROR = (0.7, 1.4), 0.01
+
+#: Pixels beyond 5 sigma that one bad place makes.
+_SOME = 20
+
 #: How far from zero the median of S_corr may be on blank sky.
 OFFSET = 0.3
 
@@ -43,7 +50,8 @@ class SelfTest:
     Parameters
     ----------
     blank, sources : Spread
-        Of S_corr far from every source, and within one FWHM of bright ones.
+        Of S_corr far from every source, and within one FWHM of bright stars: what is new at the heart of a galaxy is
+        no fault of the subtraction.
     pixels : int
         Pixels that could be used.
     """
@@ -58,14 +66,15 @@ class SelfTest:
 
     @property
     def excess(self) -> float:
-        """Pixels of blank sky a million beyond 5 sigma, of the sign that has fewer."""
-        return 1e6 * min(self.blank.beyond) / max(self.blank.size, 1)
+        """Pixels of blank sky a million beyond 5 sigma, of the sign that has fewer; 0 where they are but a few."""
+        fewer = min(self.blank.beyond)
+        return 1e6 * fewer / max(self.blank.size, 1) if fewer >= _SOME else 0.0
 
     @property
     def fails(self) -> bool:
         """Whether blank sky is not spread by one around zero, or sources, if there are any, not by about one."""
         blank = not BLANK[0] <= self.blank.std <= BLANK[1] or abs(self.blank.median) > OFFSET
-        return blank or (self.sources.size > 500 and not SOURCES[0] <= self.sources.std <= SOURCES[1])
+        return blank or (self.sources.size > 200 and not SOURCES[0] <= self.sources.std <= SOURCES[1])
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON has it."""
@@ -132,6 +141,11 @@ class Zero:
     offset: float
     psf_error: float
 
+    @property
+    def fails(self) -> bool:
+        """Whether so much had to be made right that what it says now proves nothing."""
+        return not NOISE[0] <= self.noise <= NOISE[1] or self.psf_error > PSF_ERROR
+
 
 def calibrated(band: Band, sources: pd.DataFrame, fwhm: float, mesh: int = 128) -> tuple[Band, Zero]:
     """Return a band with S_corr of blank sky around zero and spread by one, and what it was before.
@@ -154,7 +168,7 @@ def calibrated(band: Band, sources: pd.DataFrame, fwhm: float, mesh: int = 128) 
         Pixels a side of the boxes in which the zero is measured.
     """
     good = (band.mask & int(UNUSABLE)) == 0
-    blank = quiet(good, sources, fwhm, band.top)
+    blank = quiet(good, sources, fwhm, band.top, band.tiles.shape[0])
     if blank.sum() < _ENOUGH:
         return band, Zero(1.0, 0.0, 0.0)
     zero = level(band.significance, blank, mesh)
@@ -221,13 +235,13 @@ def examine(band: Band, sources: pd.DataFrame, fwhm: float) -> SelfTest:
     rows = slice(band.y0 - band.top, band.y1 - band.top)
     good = (band.mask[rows] & int(UNUSABLE)) == 0
     s = band.significance[rows]
-    blank = quiet(good, sources, fwhm, band.y0)
-    cores = _cores(good, sources, fwhm, band.y0)
+    blank = quiet(good, sources, fwhm, band.y0, band.tiles.shape[0])
+    cores = _cores(good, sources[sources["star"]], fwhm, band.y0)
     return SelfTest(Spread.of(s[blank]), Spread.of(s[cores & good]), int(good.sum()))
 
 
-def quiet(good: NDArray[np.bool_], sources: pd.DataFrame, fwhm: float, y0: int) -> NDArray[np.bool_]:
-    """Return which pixels of rows from `y0` on are blank sky: far from sources and from pixels that are no good."""
+def quiet(good: NDArray[np.bool_], sources: pd.DataFrame, fwhm: float, y0: int, ny: int) -> NDArray[np.bool_]:
+    """Return which pixels of rows from `y0` on, of `ny`, are blank sky: far from sources and from what is no good."""
     near = np.zeros(good.shape, bool)
     brightness = np.log10(np.maximum(sources["snr"].to_numpy(), 5.0) / 5.0)
     _disks(near, sources["x"].to_numpy(), sources["y"].to_numpy() - y0, fwhm * (1.5 + 1.2 * brightness))
@@ -235,6 +249,8 @@ def quiet(good: NDArray[np.bool_], sources: pd.DataFrame, fwhm: float, y0: int) 
     away = ~binary_dilation(uniform_filter((~good).astype(np.float32), 7) > 0.3, iterations=round(2 * fwhm)) & good
     # The image's own edges: beyond them there is nothing to compare with.
     away[:, :12] = away[:, -12:] = False
+    rows = np.arange(y0, y0 + len(good))
+    away[(rows < 12) | (rows >= ny - 12)] = False
     return np.asarray(away & ~near)
 
 

@@ -13,12 +13,9 @@ from pipeline.images.background import level, sky
 from pipeline.images.frame import UNUSABLE, Bit, Frame, Pixels
 from pipeline.images.match import Match
 from pipeline.images.view import Image, transfer
-from pipeline.images.zogy import Filters, divide
+from pipeline.images.zogy import MARGIN, Filters, divide
 
 __all__ = ["PAD", "Band", "subtract"]
-
-#: Rows and columns beyond a tile's core: what of it the FFT spoils.
-MARGIN = 32
 
 #: Rows beyond a band that are subtracted too, so that cutouts at its edge are whole.
 PAD = 32
@@ -170,9 +167,8 @@ def subtract(
     r = ref.data - sky(ref.data, ~good, mesh)[0]
     # Sources are in both: what is left of them where PSFs differ adds up to nothing.
     n = sci.data - level(sci.data - r / np.float32(match.flux_ratio), good & ~_light(r, ref.variance), mesh)
-    for image, frame in ((n, sci), (r, ref)):
-        outside = (frame.mask & int(Bit.EDGE)) != 0
-        image[outside] = 0.0
+    outside = (mask & int(Bit.EDGE)) != 0
+    n[outside] = r[outside] = 0.0
     top, bottom = max(0, y0 - pad), min(ny, y1 + pad)
     planes = _Planes(n, r, sci.variance, ref.variance, low)
     excess = _excess(tiles, planes, top, bottom)
@@ -184,6 +180,7 @@ def subtract(
     for plane in out:
         plane /= share
     inner = slice(top - low, bottom - low)
+    out[1][outside[inner]] = 0.0  # where only one of them has looked nothing has changed that could be known
     difference, significance, error = out
     return Band(y0, y1, top, n[inner], r[inner], difference, significance, error, mask[inner], tiles)
 
@@ -283,7 +280,8 @@ def _tile(
              slice(columns.start - x + MARGIN, columns.stop - x + MARGIN))  # fmt: skip
     noise = excess[rows.start + MARGIN : rows.stop + MARGIN, columns.start + MARGIN : columns.stop + MARGIN]
     s, difference = s[inner], difference[inner]
-    s_n = s_n[inner] if len(s_n) > 1 else s_n
+    around = tuple(slice(part.start - 1, part.stop + 1) for part in inner)
+    s_n = s_n[around] if len(s_n) > 1 else s_n
     error = np.empty_like(s)
     divide(s, s_n, noise, filters.sky_variance, jitter, filters.flux_scale, error)
     ramp = np.minimum(1.0, (np.minimum(np.arange(side), np.arange(side)[::-1]) + 0.5) / (2 * fade)).astype(np.float32)

@@ -15,7 +15,10 @@ from numpy.typing import NDArray
 
 from pipeline.images.frame import Pixels
 
-__all__ = ["Filters", "Subtraction", "divide"]
+__all__ = ["MARGIN", "Filters", "Subtraction", "divide"]
+
+#: Rows and columns that a tile needs beyond what is used of it: what its edges spoil. No PSF reaches farther.
+MARGIN = 32
 
 #: From this ratio of variances on, as beside a saturated star, their transform needs double precision.
 _RANGE = 3e3
@@ -157,6 +160,7 @@ class Filters:
         s, s_n, difference = self.subtract(science, reference, jitter != (0.0, 0.0))
         v = self.variance(science_variance, reference_variance)
         error = np.empty_like(s)
+        s_n = np.pad(s_n, 1, "wrap") if len(s_n) > 1 else s_n
         divide(s, s_n, v / self.sky_variance, self.sky_variance, jitter, self.flux_scale, error)
         return Subtraction(difference, s, error)
 
@@ -266,8 +270,10 @@ def divide(s, s_n, excess, sky, jitter, flux_scale, error):  # type: ignore[no-u
 
     Parameters
     ----------
-    s, s_n : (ny, nx) float32
-        S and S_N; the latter (1, 1) where there is no jitter.
+    s : (ny, nx) float32
+        S.
+    s_n : (ny + 2, nx + 2) float32
+        S_N, with the pixels around; (1, 1) where there is no jitter.
     excess : (ny, nx) float32
         V over that of blank sky. It cannot be far below one: rounding beside a bright source can.
     sky : float
@@ -282,12 +288,11 @@ def divide(s, s_n, excess, sky, jitter, flux_scale, error):  # type: ignore[no-u
     ny, nx = s.shape
     shaky = s_n.shape[0] > 1
     for y in range(ny):
-        up, down = (y + 1) % ny, y - 1
         for x in range(nx):
             noise = sky * max(excess[y, x], 0.5)
             if shaky:
-                dx = 0.5 * (s_n[y, (x + 1) % nx] - s_n[y, x - 1])
-                dy = 0.5 * (s_n[up, x] - s_n[down, x])
+                dx = 0.5 * (s_n[y + 1, x + 2] - s_n[y + 1, x])
+                dy = 0.5 * (s_n[y + 2, x + 1] - s_n[y, x + 1])
                 noise += jitter[0] ** 2 * dx * dx + jitter[1] ** 2 * dy * dy
             noise = np.sqrt(noise)
             s[y, x] /= noise

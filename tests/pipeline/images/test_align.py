@@ -50,14 +50,12 @@ def test_it_is_as_reproject(sky):
     warp = Warp(here, there, SHAPE)
     ours = resample(frame(data, there), warp, 0, SHAPE[1], 0, SHAPE[0])
     theirs, covered = reproject_interp((data, there), here, SHAPE, order=5)
-    area = abs(np.linalg.det(warp.jacobian(np.array(160.0), np.array(150.0))))
+    area = abs(np.linalg.det(warp.jacobian(*np.meshgrid(np.arange(SHAPE[1]) * 1.0, np.arange(SHAPE[0]) * 1.0))))
     inner = (covered > 0) & (ours.mask == 0)
     inner &= np.roll(inner, 12, 0) & np.roll(inner, -12, 0) & np.roll(inner, 12, 1) & np.roll(inner, -12, 1)
     assert inner.mean() > 0.4
     off = np.abs(ours.data - area * theirs)[inner]
-    # Distortions change the area over the field; what is asked is the place of the light.
-    allowed = 0.01 * NOISE + (0.0 if "distortion" not in sky else 0.002 * theirs[inner])
-    assert (off < allowed).all(), off.max() / NOISE
+    assert off.max() < 0.01 * NOISE, off.max() / NOISE
 
 
 def test_the_way_between_pixels_is_that_of_the_wcs():
@@ -79,7 +77,8 @@ def test_counts_are_conserved(zoom):
     there = wcs(zoom=zoom, rotation=20.0)
     made = resample(frame(data, there), Warp(wcs(), there, SHAPE), 0, SHAPE[1], 0, SHAPE[0])
     assert made.data.sum() == pytest.approx(data.sum(), rel=1e-3)
-    np.testing.assert_allclose(np.median(made.variance[made.mask == 0]), NOISE**2 / zoom**4, rtol=1e-3)
+    area = zoom**-2  # science pixels a reference pixel
+    np.testing.assert_allclose(np.median(made.variance[made.mask == 0]), NOISE**2 * area * max(area, 1), rtol=1e-3)
 
 
 def test_the_noise_that_a_psf_sees_stays():
