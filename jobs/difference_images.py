@@ -19,15 +19,15 @@ from pipeline.settings import DifferenceSettings, ImageSettings, PairSettings
 
 @options.job
 @options.workspace
-@click.option("--pairs", "listed", help="CSV of science,reference (ids or file names): these pairs and no others.")
+@click.option("--pairs", "listed", help="CSV of science,reference (ids or file names): add these, of any dates.")
 @click.option("--science", help="One pair: FITS file, or file.fits[1], file.fits[SCI,2].")
 @click.option("--reference", help="One pair: what is subtracted from it.")
 @click.option("--out", type=options.FOLDER, help="One pair: folder of its results.")
-@click.option("--science-psf", help="One pair: FITS stamp of the PSF, odd.  [default: measured on the stars]")
+@click.option("--science-psf", help="One pair: square FITS stamp of its PSF.  [default: measured on the stars]")
 @click.option("--reference-psf", help="One pair: the same of the reference.")
 @click.option("--mask", help="One pair: image that is not 0 where a pixel of the science image is bad.")
 @click.option("--keep", is_flag=True, help="One pair: leave the temporary workspace OUT/.work.")
-@click.option("--known", multiple=True, help="List of known transients, to name candidates by; may be repeated.")
+@click.option("--known", multiple=True, help="Known transients (name, ra, dec) to name candidates by; repeatable.")
 @click.option("--threshold", type=float, help="|S_corr| of a candidate.  [default: 5]")
 @options.overwrite
 @options.dry_run
@@ -40,6 +40,8 @@ def main(
     dask_address: str | None,
 ) -> None:  # fmt: skip
     """Pair the images of WORKSPACE, subtract each pair, and list candidates in WORKSPACE/catalogs/candidates.parquet.
+
+    A pair is of one mission and filter; why an image has none: status --outcomes pairs. Next: select_supernovae.
 
     \b
     One pair of files needs no workspace; whatever their dates, OUT receives difference.fits, significance.fits,
