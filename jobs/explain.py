@@ -27,6 +27,7 @@ def main(workspace: Folder, identifier: str) -> None:
     made of the star: segments, and their scores with the runtime.
 
     Anything else is a candidate of image differencing: its row, pair, match, difference, and the files of both images.
+    The candidates of an object: query --catalog candidates --id OBJECT_ID.
     """
     found = lineage.explain(workspace, int(identifier)) if identifier.isdigit() else None
     click.echo(json.dumps(found or detections.explain(workspace, identifier), indent=2, default=str))

@@ -21,10 +21,10 @@ from pipeline.settings import ImageSettings
 @click.option("--archive", type=options.FOLDER, required=True, help="Top of the FITS files, local or s3://.")
 @options.workspace
 @click.option("--pattern", help="Globs below the archive, by commas.  [default: every ending FITS files have]")
-@click.option("--bias", help="Bias frame, for images whose header does not say that it was subtracted.")
-@click.option("--dark", help="Dark frame; scaled by exposure.")
-@click.option("--flat", help="Flat field.")
-@click.option("--bad-pixels", help="Image that is not 0 where a pixel is bad.")
+@click.option("--bias", help="Bias frame (local), for images whose header does not say that it was subtracted.")
+@click.option("--dark", help="Dark frame, the same; scaled by exposure.")
+@click.option("--flat", help="Flat field, the same.")
+@click.option("--bad-pixels", help="Image that is not 0 where a pixel is bad, for all images.")
 @click.option("--cosmic-rays/--no-cosmic-rays", default=None, help="Look for cosmic rays.  [default: yes]")
 @options.overwrite
 @options.dry_run
@@ -38,8 +38,9 @@ def main(
     """Read FITS images into WORKSPACE/images/SURVEY/ID.zarr and list them in WORKSPACE/catalogs/images.parquet.
 
     ZTF, Pan-STARRS, Swift UVOT, HST, DECam and GOTO are known by their headers, any other image with a WCS is read by
-    common words; .gz and .fz too. Every image ends in the outcome table, a bad one with its reason. Killed or run
-    again, the job goes on where it was.
+    common words; .gz and .fz too; fields, filters and surveys may lie in one folder. Every image ends in the outcome
+    table, a bad one with its reason (status --outcomes ingest_images). Killed or run again, the job goes on where it
+    was. Then: difference_images.
     """
     settings = ImageSettings.load(config, "images", pattern=pattern, cosmic_rays=cosmic_rays)
     if archive.is_local and not Path(archive.root).is_dir():

@@ -29,13 +29,12 @@ _BRIEF = {
     "--catalog",
     default="eclipsing_binaries",
     show_default=True,
-    help="""Or eclipsing_binary_scores,
-supernova_candidates, forced_photometry, candidates.""",
+    help="Or eclipsing_binary_scores, candidates, supernova_candidates, supernova_detections, forced_photometry.",
 )
-@click.option("--id", "ids", multiple=True, help="TIC number, or name of an object or candidate; may be repeated.")
+@click.option("--id", "ids", multiple=True, help="TIC number, or name of object, candidate or transient; repeatable.")
 @click.option("--cone", type=(float, float, float), help="RA, Dec and radius in degrees; nearest first.")
 @click.option("--min-score", type=float, help="Lowest p_eb (of segments: score; of images: p_real).")
-@click.option("--clean", is_flag=True, help="Only rows that nothing speaks against: tier high, or selected.")
+@click.option("--clean", is_flag=True, help="Only rows that nothing speaks against: tier high; selected; no bad flag.")
 @click.option("--where", help="""SQL condition, such as "tmag < 12 and n_segments > 2".""")
 @click.option("--as-of", help="Snapshot number, release, or ISO date or time (UTC).")
 @click.option("--model", help="Model id.  [default: the published one]")
@@ -49,7 +48,8 @@ def main(
 ) -> None:  # fmt: skip
     """Print the rows of a catalogue by identifier, cone, score or any condition, now or as it was.
 
-    In Python, `pandas.read_parquet("WORKSPACE/catalogs/eclipsing_binaries.parquet")` opens the same table.
+    In Python, `pandas.read_parquet("WORKSPACE/catalogs/CATALOG.parquet")` opens the same table; object_id and
+    selection of candidates are filled in by query only.
     """
     wanted = columns.split(",") if columns else None
     found = query(

@@ -34,9 +34,9 @@ def main(
 ) -> None:  # fmt: skip
     """Write WORKSPACE/reports/eclipsing_binaries.html, and a vetting page for each of the best candidates.
 
-    The report counts every outcome, draws scores and light curves folded at their period, and lists the best
-    candidates; from it links lead to reports/candidates/. With labels of stars that the model has not seen
-    (--truth and --held-out), it says how right the catalogue is.
+    (Pages of supernova candidates are made by select_supernovae.) The report counts every outcome, draws scores and
+    light curves folded at their period, and lists the best candidates; from it links lead to reports/candidates/.
+    With labels of stars that the model has not seen (--truth and --held-out), it says how right the catalogue is.
     """
     if (truth is None) != (held_out is None):
         raise UsageError("--truth and --held-out go together: a star that the model was trained on proves nothing")

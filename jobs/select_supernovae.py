@@ -22,7 +22,7 @@ from pipeline.settings import AssociateSettings, SelectSettings
 @options.job
 @options.workspace
 @click.option("--variables", help="Known variables and active nuclei: name, ra, dec; CSV, Parquet or JSON.")
-@click.option("--movers", help="Where bodies of the solar system were: name, mjd, ra, dec.")
+@click.option("--movers", help="Where bodies of the solar system were: name, mjd (or jd), ra, dec.")
 @click.option("--known", multiple=True, help="Known transients, by which objects are named; may be repeated.")
 @click.option("--p-real", type=click.FloatRange(0, 1), help="Least p_real of a detection that counts.  [default: 0.5]")
 @click.option("--pages", type=click.IntRange(0), default=200, show_default=True, help="Pages drawn, by p_real and S/N.")
