@@ -235,6 +235,20 @@ class DifferenceSettings(Settings):
     triplet: int = Field(63, ge=15, le=255, description="side of the triplets, px, odd")
     compression: int = Field(1, ge=1, le=9, description="zstd level of the stores")
 
+    @field_validator("tile")
+    @classmethod
+    def _is_a_tile(cls, tile: int) -> int:
+        if 0 < tile < 128:
+            raise ValueError(f"{tile} px is too small for a PSF and its surroundings; give 128 to 512, or 0")
+        return tile
+
+    @field_validator("triplet")
+    @classmethod
+    def _is_odd(cls, triplet: int) -> int:
+        if triplet % 2 == 0:
+            raise ValueError(f"{triplet} px have no middle pixel; give {triplet - 1} or {triplet + 1}")
+        return triplet
+
 
 class AssociateSettings(Settings):
     """Candidates of all epochs → objects."""
