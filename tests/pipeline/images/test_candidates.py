@@ -85,6 +85,12 @@ def test_without_zero_point_dates_or_sky_all_that_is_null():
     assert len(none) == 0 and list(none.columns) == list(rows(Pair("a-b", image(), image(), 0.5))[0].columns)
 
 
+def test_a_reference_of_unknown_exposure_has_no_first_and_last_photon():
+    table, made = rows(Pair("a-b", image(), image(exptime_s=None, mjd_mid=58000.0), 0.5))
+    assert made["ref_mjd_min"].null_count == made["ref_mjd_max"].null_count == 2
+    assert not table["ref_after_event"].any()
+
+
 def test_errors_turn_with_the_image():
     x_err, y_err = np.array([0.2]), np.array([0.1])
     assert [e[0] for e in sky_errors(wcs(), x_err, y_err)] == pytest.approx([0.1, 0.05])
