@@ -61,7 +61,7 @@ _DETECTED = (
     Column("dec", FLOAT, "deg", "pos.eq.dec;meta.main", "Declination, ICRS, weighted mean", (-90, 90)),
     measured("ra_err", "arcsec", "stat.error;pos.eq.ra", "Standard error along right ascension, on the sky", 0),
     measured("dec_err", "arcsec", "stat.error;pos.eq.dec", "Standard error in declination", 0),
-    Column("n_det", INT, "", "meta.number;obs", "Differences in which it is detected", (1, None)),
+    Column("n_det", INT, "", "meta.number;obs", "Science images in which it is detected", (1, None)),
     Column("n_nondet", INT, "", "meta.number;obs", "Differences that cover it with good pixels, without detection",
            (0, None)),
     measured("mjd_first", "d", "time.start;obs", "First detection, MJD in time_scale"),

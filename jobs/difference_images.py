@@ -54,7 +54,8 @@ def main(
         pair = onepair.look(science, reference, out, images, settings, science_psf, reference_psf, mask)
         click.echo(str(pair))
         if not dry_run:
-            with options.dask_session(workers, dask_address, pair.workspace, small=pair.bands <= 2) as client:
+            session = options.dask_session(workers, dask_address, pair.workspace, small=pair.bands <= 2)
+            with pair.claimed(overwrite), session as client:
                 click.echo(recipes.difference_pair(client, pair, lists, overwrite, keep))
         return
     explicit = None if listed is None else pairing.read_list(listed)

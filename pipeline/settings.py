@@ -246,6 +246,20 @@ class DifferenceSettings(MatchSettings):
         """What a match depends on: another threshold needs no other match."""
         return MatchSettings(**{name: getattr(self, name) for name in MatchSettings.model_fields})
 
+    @field_validator("tile")
+    @classmethod
+    def _is_a_tile(cls, tile: int) -> int:
+        if 0 < tile < 128:
+            raise ValueError(f"{tile} px is too small for a PSF and its surroundings; give 128 to 512, or 0")
+        return tile
+
+    @field_validator("triplet")
+    @classmethod
+    def _is_odd(cls, triplet: int) -> int:
+        if triplet % 2 == 0:
+            raise ValueError(f"{triplet} px have no middle pixel; give {triplet - 1} or {triplet + 1}")
+        return triplet
+
 
 class AssociateSettings(Settings):
     """Candidates of all epochs → objects."""

@@ -170,9 +170,7 @@ def resample(frame: Frame, warp: Warp, x0: int, x1: int, y0: int, y1: int, left:
 
 def _conserve(data: Pixels, variance: Pixels, warp: Warp, x0: int, x1: int, y0: int, y1: int) -> None:
     """Multiply by the area of the reference's pixels in science pixels, in place; it varies with the distortions."""
-    xs, ys = (
-        np.linspace(low, high - 1, max(2, -(-(high - low) // STEP) + 1)) for low, high in ((x0, x1), (y0, y1))
-    )
+    xs, ys = (np.linspace(low, high - 1, max(2, -(-(high - low) // STEP) + 1)) for low, high in ((x0, x1), (y0, y1)))
     areas = np.abs(np.linalg.det(warp.jacobian(*np.meshgrid(xs, ys))))
     areas = np.where(
         np.isfinite(areas), areas, np.median(areas[np.isfinite(areas)]) if np.isfinite(areas).any() else 1.0

@@ -30,8 +30,8 @@ class Pair:
     pair_id : str
         The pair.
     science, reference : mapping
-        Rows of the index of images: file, sha256, survey, mission, instrument, ccd, filter, mjd_mid, time_scale,
-        exptime_s, zp_ab, fwhm (px), pixscale (arcsec).
+        Rows of the index of images: file, extension, sha256, survey, mission, instrument, ccd, filter, mjd_mid,
+        time_scale, exptime_s, zp_ab, fwhm (px), pixscale (arcsec).
     pixscale : float
         Arcsec a pixel of the difference.
     flux_ratio : float
@@ -92,16 +92,18 @@ def candidates(peaks: pd.DataFrame, pair: Pair, wcs: WCS | None) -> pd.DataFrame
 def _shared(pair: Pair) -> dict[str, Any]:
     science, reference = pair.science, pair.reference
     taken, middle = _known(science.get("mjd_mid")), _known(reference.get("mjd_mid"))
-    half = (_known(reference.get("exptime_s")) or 0.0) / 2 / 86400
+    exposure = _known(reference.get("exptime_s"))
+    half = None if exposure is None else exposure / 2 / 86400
     facts: dict[str, Any] = {name: str(science.get(name) or "") for name in _TEXTS}
     for side, image in (("science", science), ("reference", reference)):
-        facts |= {f"{side}_file": image["file"], f"{side}_sha256": image["sha256"]}
+        facts |= {f"{side}_{name}": image[name] for name in ("file", "sha256")}
+        facts[f"{side}_extension"] = image.get("extension")
     return facts | {
         "pair_id": pair.pair_id, "mjd_mid": taken, "time_scale": str(science.get("time_scale") or "utc"),
         "exptime_s": _known(science.get("exptime_s")), "zp_ab": _known(science.get("zp_ab")),
         # One reference image, from its first to its last photon.
-        "ref_mjd_min": None if middle is None else middle - half,
-        "ref_mjd_max": None if middle is None else middle + half,
+        "ref_mjd_min": None if middle is None or half is None else middle - half,
+        "ref_mjd_max": None if middle is None or half is None else middle + half,
         "ref_after_event": None if middle is None or taken is None else middle > taken,
         "seeing_arcsec": _seeing(science), "ref_seeing_arcsec": _seeing(reference), "pixscale": pair.pixscale,
         "scorr_std_blank": pair.scorr_std_blank, "scorr_std_src": pair.scorr_std_src,

@@ -36,6 +36,8 @@ __all__ = ["FILES", "Result", "deliver", "picture", "survey"]
 #: What is written, in the order in which it is put in place.
 FILES = ("significance.fits", "footprint.fits", "candidates.parquet", "triplets.zarr", "panel.png", "difference.fits")
 
+_STORE = "triplets.zarr"
+
 #: Pixels from the middle of P_D to the edge of its extension, at most.
 _HALF = 64
 
@@ -168,7 +170,8 @@ def deliver(result: Result, out: Path, work: Path) -> None:
     (work / "panel.png").write_bytes(picture(result, *survey(result)).png)
     for name in FILES:
         target = out / name
-        if target.is_dir():
+        # A store is a folder, which nothing can be put over: `OnePair.claimed` has seen that it is ours.
+        if name == _STORE and target.is_dir():
             shutil.rmtree(target)
         os.replace(work / name, target)
     shutil.rmtree(work)

@@ -168,7 +168,9 @@ def _shape(
     what moments are left when the best point source is taken off: they are linear in D, so that their errors follow.
     """
     models = shifted(psf_d, half, point.offsets)[point.best]
-    model = models * (point.height / np.sqrt((models**2 * weight).sum((1, 2))))[:, None, None]
+    norm = (models**2 * weight).sum((1, 2))
+    # Where all pixels are masked there is no shape: no light follows, and every moment of none is unknown.
+    model = models * np.divide(point.height, np.sqrt(norm), out=np.zeros_like(norm), where=norm > 0)[:, None, None]
     grid = np.arange(-half, half + 1)
     dx = grid[None, None, :] - point.offsets[point.best, 0][:, None, None]
     dy = grid[None, :, None] - point.offsets[point.best, 1][:, None, None]
@@ -184,7 +186,7 @@ def _shape(
     noise = np.abs(point.height) / np.maximum(np.abs(snr), 1e-6)
     error = noise[:, None] * np.sqrt(np.einsum("nkyx,nyx->nk", kernels**2, weight))
     scale = sigma2 * np.maximum(np.abs((window * model).sum((1, 2))), 1e-30)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         chi2 = ((left / error) ** 2).sum(1)
         sharpness = _over((whole * core).sum((1, 2)), (whole * window).sum((1, 2)))
         sharpness = sharpness / _over((model * core).sum((1, 2)), (model * window).sum((1, 2)))

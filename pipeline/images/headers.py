@@ -208,8 +208,10 @@ def _zero_point(survey: Survey, words: _Words, exptime: float | None, scale: flo
         return -2.5 * math.log10(flam) - 5 * math.log10(float(pivot)) - 2.408 + 2.5 * math.log10(exptime)  # type: ignore[arg-type]
     value = words.number("zero_point", 5, 45)
     if survey.zero_point == "per second, 25":
-        # Waters et al. 2020, ApJS 251, 4: stacks are scaled to 25 mag for one count a second.
-        return None if exptime is None else (value or 25.0) + 2.5 * math.log10(exptime)
+        # Waters et al. 2020, ApJS 251, 4: stacks are scaled to 25 mag for one count a second; single exposures are not.
+        if value is None and ("STK_TYPE" in words.cards or "STK_ID" in words.cards):
+            value = 25.0
+        return None if exptime is None or value is None else value + 2.5 * math.log10(exptime)
     said = {str(words.cards.get(key, "")).strip().upper() for key in ("MAGSYS", "PHOTSYS", "ZPSYS")}
     if value is None or not (survey.zero_point == "whole exposure" or "AB" in said):
         return None

@@ -98,7 +98,7 @@ def objects(table: pd.DataFrame, floor_fwhm: float) -> pd.DataFrame:
     whole = rows.groupby("object_id", sort=True)
     facts = {
         "object_id": names[starts],
-        "n_det": whole["pair_id"].nunique().to_numpy("int32"),
+        "n_det": rows.assign(exposure=_exposures(rows)).groupby("object_id")["exposure"].nunique().to_numpy("int32"),
         "time_scale": rows["time_scale"].to_numpy()[starts],
         "filters": [sorted(set(own)) for own in np.split(rows["filter"].to_numpy(), starts[1:])],
         "is_injected": whole["is_injected"].any().to_numpy(bool),
@@ -107,6 +107,14 @@ def objects(table: pd.DataFrame, floor_fwhm: float) -> pd.DataFrame:
     return pd.DataFrame(
         facts | _places(rows, starts, floor_fwhm) | _brightness(rows, starts) | _context(rows, starts)
     )[columns]  # fmt: skip
+
+
+def _exposures(rows: pd.DataFrame) -> list[str]:
+    """Return what tells the science images of detections apart: one may be in several pairs."""
+    if "science_sha256" not in rows:
+        return [str(name) for name in rows["pair_id"]]
+    number = np.nan_to_num(numbers(rows, "science_extension"), nan=-1).astype(int)
+    return [f"{sha}[{own}]" for sha, own in zip(rows["science_sha256"], number, strict=True)]
 
 
 def _places(rows: pd.DataFrame, starts: NDArray[np.int64], floor_fwhm: float) -> dict[str, _Values]:

@@ -2,16 +2,16 @@
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from astropy.io import fits
-
 from catalogs.folder import Folder
 from pipeline.errors import Mismatch, Refused, UsageError
-from pipeline.images import image, plan, roster
+from pipeline.images import image, occupation, plan, roster
+from pipeline.images.delivery import FILES
 from pipeline.images.difference import band_rows
 from pipeline.images.given import Given, Row, given
 from pipeline.images.ingest import IngestImages
@@ -82,21 +82,56 @@ class OnePair:
         one, other = (f"{row['survey']}/{row['image_id']}" for row in self._rows)
         return one, other
 
-    def begin(self, overwrite: bool = False) -> None:
-        """Make the temporary workspace, or take up the one that an earlier run of the same has left.
+    @contextmanager
+    def claimed(self, overwrite: bool = False) -> Iterator[None]:
+        """Keep the folder of the results to this run, and see that nothing in it is lost.
+
+        Parameters
+        ----------
+        overwrite : bool
+            Replace the results that are there, whoever has made them.
 
         Raises
         ------
         Mismatch
             If other results are there, and are not to be overwritten.
+        Refused
+            If another run is at work there, or files have the names of results and are none of ours.
         """
-        found = _identity(self.out / "difference.fits")
-        if found not in (None, self.identity) and not overwrite:
+        with occupation.occupied(self.out):
+            self._check(overwrite)
+            work = self.out / WORK
+            work.mkdir(exist_ok=True)
+            (work / occupation.MARK).touch()
+            yield
+
+    def _check(self, overwrite: bool) -> None:
+        found = occupation.foreign(self.out, FILES)
+        # A folder is never removed that we have not made: of what it holds nothing is known.
+        kept = [path for path in found if path.is_dir() or not overwrite]
+        if kept:
+            cure = "move it away" if kept[0].is_dir() else "--overwrite replaces it"
+            raise Refused(f"{kept[0]}: not made by skysift; {cure}, or give another --out")
+        work = self.out / WORK
+        if work.is_symlink() or (work.exists() and not (work / occupation.MARK).is_file()):
+            raise Refused(f"{work}: not made by skysift; move it away, or give another --out")
+        if occupation.identity(self.out) not in (None, self.identity) and not overwrite:
             cure = "--overwrite replaces it, or give another --out"
             raise Mismatch(f"{self.out}: holds a difference of other images or made with other settings; {cure}")
-        for other in sorted((self.out / WORK).glob("*")):
-            if other.name != self.identity or overwrite:
-                shutil.rmtree(other)
+
+    def begin(self, overwrite: bool = False) -> None:
+        """Make the temporary workspace, or take up the one that an earlier run of the same has left.
+
+        Parameters
+        ----------
+        overwrite : bool
+            Take up nothing.
+        """
+        work = self.out / WORK
+        if (work / occupation.MARK).is_file():
+            for other in sorted(work.iterdir()):
+                if other.is_dir() and (other.name != self.identity or overwrite):
+                    shutil.rmtree(other)
         workspace = self.workspace
         workspace.sweep()
         for survey, change in plan.changes(workspace, list(self._rows)).items():
@@ -151,7 +186,8 @@ class OnePair:
 
     def end(self) -> None:
         """Remove the temporary workspace, and the folder of the results if there are none."""
-        shutil.rmtree(self.out / WORK, ignore_errors=True)
+        if (self.out / WORK / occupation.MARK).is_file():
+            shutil.rmtree(self.out / WORK, ignore_errors=True)
         if self.out.is_dir() and not any(self.out.iterdir()):
             self.out.rmdir()
 
@@ -183,11 +219,3 @@ def look(
     if (barrier := refusal(pair.science, pair.reference)) is not None:
         raise Refused(f"{barrier.reason}: {barrier.message}")
     return OnePair(pair, Path(out.root), images, settings)
-
-
-def _identity(path: Path) -> str | None:
-    """Return what an earlier difference was made from; None if there is none that says."""
-    try:
-        return str(fits.getheader(path)["SKYSIFT"])
-    except (OSError, KeyError):
-        return None

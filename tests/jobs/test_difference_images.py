@@ -17,6 +17,7 @@ from jobs.difference_images import main
 from pipeline.errors import UsageError
 from pipeline.images.delivery import FILES
 from pipeline.images.given import stamp
+from pipeline.images.occupation import occupied
 from tests.pipeline.images import archives
 
 
@@ -123,6 +124,25 @@ def test_the_same_again_gives_the_same_bytes_and_another_needs_overwrite(made, f
     refused = one_pair(*inputs, "--threshold", 6)
     assert refused.exit_code == 3 and "--overwrite" in refused.output
     assert one_pair(*inputs, "--threshold", 6, "--dry-run").exit_code == 0
+
+
+def test_files_of_others_are_left_alone(files, tmp_path):
+    inputs = files / "science.fits", files / "reference.fits"
+    for name, options in (
+        ("candidates.parquet", ()), ("difference.fits", ()), ("triplets.zarr/keep", ("--overwrite",)),
+        (".work/keep", ("--overwrite",)), ("panel.png/keep", ("--overwrite",)),
+    ):  # fmt: skip
+        out = tmp_path / name.replace("/", "-")
+        (out / name).parent.mkdir(parents=True)
+        (out / name).write_bytes(b"mine")
+        said = one_pair(*inputs, out, *options)
+        assert said.exit_code == 3 and f"{out / name.split('/')[0]}: not made by skysift; " in said.output, said.output
+        cure = "move it away, or" if options else "--overwrite replaces it, or"
+        assert cure in said.output and (out / name).read_bytes() == b"mine"
+        assert [path for path in out.rglob("*") if path.is_file()] == [out / name]
+    with occupied(tmp_path / "busy"):
+        said = one_pair(*inputs, tmp_path / "busy")
+    assert said.exit_code == 3 and "another run is at work there" in said.output
 
 
 def test_psfs_and_a_mask_are_used_and_packed_files_read(files, tmp_path):

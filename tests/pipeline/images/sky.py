@@ -56,7 +56,7 @@ def _candidate(name, pair, epoch, place, snr, triplet, flags):
         "settings_hash",
         "manifest_key",
     )
-    row = dict.fromkeys(texts, "sim") | {"filter": "r", "time_scale": "utc", "science_sha256": "0" * 64}
+    row = dict.fromkeys(texts, "sim") | {"filter": "r", "time_scale": "utc", "science_sha256": f"{epoch:064d}"}
     row |= {"candidate_id": f"{name}-{epoch}", "pair_id": pair, "mjd_mid": 60000.0 + 5 * epoch, "ra": ra, "dec": dec}
     row |= {"ra_err": 0.05, "dec_err": 0.05, "x": place[0], "y": place[1], "snr": snr, "is_positive": True}
     row |= {"flux": snr * ERROR, "flux_err": ERROR, "flux_unit": "uJy", "mag_ab": 21.0, "zp_ab": 23.9}

@@ -54,6 +54,15 @@ def test_objects_are_what_was_put_in_and_do_not_depend_on_order():
     assert (objects["motion_sigma"] < 5).all() and objects["ra_err"].between(0.02, 0.06).all()
 
 
+def test_an_exposure_in_two_pairs_is_one_detection_and_two_detectors_are_two():
+    rows = [
+        detection(f"c{k}", 10.0, 20.0, 59000.0, f"p{k}", science_sha256=sha, science_extension=number)
+        for k, (sha, number) in enumerate([("0", 1), ("0", 1), ("0", 2), ("1", 1)])
+    ]
+    for names, count in (([], 3), (["science_extension"], 2), (["science_extension", "science_sha256"], 4)):
+        assert associate(pd.DataFrame(rows).drop(columns=names))[1]["n_det"].tolist() == [count]
+
+
 def test_links_are_half_a_fwhm_or_three_sigma_and_chains_are_cut():
     def count(*offsets, **facts):
         rows = [detection(f"c{k}", 10.0, o / 3600, 59000.0 + k % 2, **facts) for k, o in enumerate(offsets)]

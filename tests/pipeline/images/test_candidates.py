@@ -23,9 +23,9 @@ def wcs(turn=0.0):
 
 
 def image(**facts):
-    return {"file": "a.fits", "sha256": "0" * 64, "survey": "ztf", "mission": "ZTF", "instrument": "I", "ccd": "1",
-            "filter": "r", "mjd_mid": 59000.0, "time_scale": "utc", "exptime_s": 86.4, "zp_ab": None, "fwhm": 4.0,
-            "pixscale": 0.5} | facts  # fmt: skip
+    return {"file": "a.fits", "extension": 0, "sha256": "0" * 64, "survey": "ztf", "mission": "ZTF", "instrument": "I",
+            "ccd": "1", "filter": "r", "mjd_mid": 59000.0, "time_scale": "utc", "exptime_s": 86.4, "zp_ab": None,
+            "fwhm": 4.0, "pixscale": 0.5} | facts  # fmt: skip
 
 
 def peaks():
@@ -49,7 +49,7 @@ def rows(pair, sky=True):
 
 
 def test_with_a_zero_point_fluxes_are_microjansky_and_places_are_on_the_sky():
-    reference = image(file="b.fits", mjd_mid=59400.0, sha256="1" * 64)
+    reference = image(file="b.fits", mjd_mid=59400.0, sha256="1" * 64, extension=4)
     table, made = rows(Pair("a-b", image(zp_ab=26.4), reference, 0.5, flux_ratio=0.5, overlap=1.0))
     assert table["flux"].tolist() == pytest.approx([10, -4]) and table["flux_err"].tolist() == pytest.approx([0.5] * 2)
     assert table["mag_ab"][0] == pytest.approx(26.4 - 2.5 * np.log10(100)) and np.isnan(table["mag_ab"][1])
@@ -62,6 +62,7 @@ def test_with_a_zero_point_fluxes_are_microjansky_and_places_are_on_the_sky():
     ]
     assert table["ref_after_event"].all() and table["seeing_arcsec"].eq(2.0).all()
     assert table["ref_mjd_max"][0] - table["ref_mjd_min"][0] == pytest.approx(86.4 / 86400)
+    assert made["science_extension"].to_pylist() == [0, 0] and made["reference_extension"].to_pylist() == [4, 4]
     assert made["model_id"].null_count == 2 and made["scorr_std_blank"].null_count == 2
 
 
@@ -83,6 +84,12 @@ def test_without_zero_point_dates_or_sky_all_that_is_null():
     assert table["candidate_id"].str.startswith("X").all() and len(set(table["candidate_id"])) == 2
     none = candidates(peaks().iloc[:0], Pair("a-b", image(), image(), 0.5), wcs())
     assert len(none) == 0 and list(none.columns) == list(rows(Pair("a-b", image(), image(), 0.5))[0].columns)
+
+
+def test_a_reference_of_unknown_exposure_has_no_first_and_last_photon():
+    table, made = rows(Pair("a-b", image(), image(exptime_s=None, mjd_mid=58000.0), 0.5))
+    assert made["ref_mjd_min"].null_count == made["ref_mjd_max"].null_count == 2
+    assert not table["ref_after_event"].any()
 
 
 def test_errors_turn_with_the_image():

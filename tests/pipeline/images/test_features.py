@@ -150,6 +150,20 @@ def test_edges_lobes_and_neighbours():
     assert len(nothing) == 0 and list(nothing.columns) == list(table.columns)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_candidate_whose_pixels_are_all_masked_has_no_shape():
+    psf = moffat(3.0, 21).astype(np.float32)
+    image = np.zeros((64, 64), np.float32)
+    image[20:41, 20:41] = 400 * psf
+    mask = np.zeros(image.shape, np.uint16)
+    mask[:, 40:] = Bit.BAD
+    peaks = pd.DataFrame({"x": [55.0, 30.0], "y": [50.0, 30.0], "snr": [9.0, 40.0]})
+    table = measure(peaks, image, image, mask, psf, delta_n=psf, delta_r=psf)
+    shape = table[["sharpness", "roundness", "fwhm", "ellipticity", "delta_ratio"]]
+    assert shape.iloc[0].isna().all() and shape[["sharpness", "fwhm"]].iloc[1].notna().all()
+    assert table["flags"].tolist() == [int(Flag.BAD), 0]
+
+
 def test_places_and_heights_of_templates_are_exact_and_errors_hold():
     psf = moffat(3.0, M)
     moved = shifted(psf, 8, np.array([[0.3, -0.4], [0.0, 0.0]]))

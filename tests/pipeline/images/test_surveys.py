@@ -49,6 +49,13 @@ def test_ps1_is_calibrated_to_25_mag_a_second() -> None:
     assert facts.zp_ab == pytest.approx(25 + 2.5 * np.log10(731.0))
 
 
+def test_only_stacks_of_ps1_have_a_zero_point_that_the_header_does_not_tell() -> None:
+    untold = {key: value for key, value in PS1.items() if key != "FPA.ZP"}
+    assert headers.read(untold).facts.zp_ab is None
+    assert headers.read(untold | {"STK_TYPE": "DEEP_STACK"}).facts.zp_ab == headers.read(PS1).facts.zp_ab
+    assert headers.read(PS1 | {"FPA.ZP": 24.6}).facts.zp_ab == pytest.approx(24.6 + 2.5 * np.log10(731.0))
+
+
 def test_uvot_counts_photons() -> None:
     told = headers.read(UVOT)
     assert (told.facts.survey, told.facts.filter, told.facts.unit) == ("uvot", "UVW1", "photon")
