@@ -229,7 +229,7 @@ class _Planes:
             if part.shape == (side, side):
                 out.append(part)
                 continue
-            value = np.median(part) if variance and part.size else 0.0
+            value = np.median(part[::4, ::4]) if variance and part.size else 0.0
             square = np.full((side, side), value, np.float32)
             square[rows.start - y : rows.stop - y, columns.start - x : columns.stop - x] = part
             out.append(square)
@@ -241,23 +241,16 @@ _COARSE = 256
 
 
 def _excess(tiles: Tiles, planes: _Planes, top: int, bottom: int) -> Pixels:
-    """Return V(S) over that of blank sky, on `MARGIN` pixels more than the band has on every side."""
-    nx = planes.n.shape[1]
-    excess = np.ones((bottom - top + 2 * MARGIN, nx + 2 * MARGIN), np.float32)
-    side = _COARSE + 2 * MARGIN
-    for tile_top in range((top - MARGIN) // _COARSE * _COARSE, bottom + MARGIN, _COARSE):
-        for tile_left in range(-_COARSE, nx + MARGIN, _COARSE):
-            y, x = tile_top - top + MARGIN, tile_left + MARGIN
-            rows = slice(max(0, y), min(excess.shape[0], y + _COARSE))
-            columns = slice(max(0, x), min(excess.shape[1], x + _COARSE))
-            if rows.start >= rows.stop or columns.start >= columns.stop:
-                continue
-            v_n, v_r = planes.cut(tile_left - MARGIN, tile_top - MARGIN, side)[2:]
-            filters = tiles.square(tile_left, tile_top, _COARSE)
-            v = filters.variance(v_n, v_r)
-            inner = (slice(rows.start - y + MARGIN, rows.stop - y + MARGIN),
-                     slice(columns.start - x + MARGIN, columns.stop - x + MARGIN))  # fmt: skip
-            excess[rows, columns] = v[inner] / filters.sky_variance
+    """Return V(S) over that of blank sky."""
+    nx, size = planes.n.shape[1], tiles.size if tiles.constant else _COARSE
+    excess = np.empty((bottom - top, nx), np.float32)
+    for above in range(top // size * size, bottom, size):
+        for left in range(0, nx, size):
+            v_n, v_r = planes.cut(left - MARGIN, above - MARGIN, size + 2 * MARGIN)[2:]
+            filters = tiles.square(left, above, size)
+            v = filters.variance(v_n, v_r)[MARGIN:-MARGIN, MARGIN:-MARGIN] / filters.sky_variance
+            first, last = max(above, top), min(above + size, bottom)
+            excess[first - top : last - top, left : left + size] = v[first - above : last - above, : nx - left]
     return excess
 
 
@@ -278,7 +271,7 @@ def _tile(
     s, s_n, difference = filters.subtract(n, r, jitter != (0.0, 0.0))
     inner = (slice(rows.start - y + MARGIN, rows.stop - y + MARGIN),
              slice(columns.start - x + MARGIN, columns.stop - x + MARGIN))  # fmt: skip
-    noise = excess[rows.start + MARGIN : rows.stop + MARGIN, columns.start + MARGIN : columns.stop + MARGIN]
+    noise = excess[rows, columns]
     s, difference = s[inner], difference[inner]
     around = tuple(slice(part.start - 1, part.stop + 1) for part in inner)
     s_n = s_n[around] if len(s_n) > 1 else s_n
