@@ -76,6 +76,10 @@ class References:
                 flat = self.flat.counts(*rows)
                 data /= np.where(flat > 0, flat, np.nan)
 
+    def changes(self, told: Told) -> bool:
+        """Return whether `apply` does anything to an image."""
+        return any(getattr(self, step) is not None and step not in told.applied for step in ("bias", "dark", "flat"))
+
     def bad(self, rows: tuple[int, int]) -> NDArray[np.bool_] | None:
         """Return the bad pixels of rows, if there is a list."""
         return None if self.bad_pixels is None else self.bad_pixels.rows(*rows) != 0
@@ -96,9 +100,12 @@ def quality(plane: NDArray[np.integer], survey: Survey) -> Mask:
     mask = np.zeros(plane.shape, np.uint16)
     marked = plane != 0
     if marked.any():
-        values, places = plane[marked], np.zeros(int(marked.sum()), np.uint16)
-        for bit, ours in survey.bits.items():
-            places[(values == bit) if survey.codes else (values & bit) != 0] |= np.uint16(ours)
+        # 64 bits: the sign of a narrower type is a bit as good as others.
+        values, places = plane[marked].astype(np.int64), np.zeros(int(marked.sum()), np.uint16)
+        for ours in dict.fromkeys(survey.bits.values()):
+            own = [bit for bit, meaning in survey.bits.items() if meaning == ours]
+            there = np.isin(values, own) if survey.codes else (values & sum(own)) != 0
+            places[there] |= np.uint16(ours)
         mask[marked] = places
     return mask
 

@@ -27,7 +27,11 @@ class Census:
     top : (n,) float32
         The brightest pixels, 20,000 at most.
     levels, noises, values : list of arrays
-        Samples of sky level, sky noise and pixels.
+        Samples of sky level, sky noise and pixels as they are in the file.
+    lowest : float
+        Of the pixels as they are in the file.
+    corrected : bool
+        Those are not the ones whose sky was measured: bias, dark or flat were applied in between.
     """
 
     finite: int = 0
@@ -38,16 +42,23 @@ class Census:
     levels: list[NDArray[np.float32]] = field(default_factory=list)
     noises: list[NDArray[np.float32]] = field(default_factory=list)
     values: list[NDArray[np.float32]] = field(default_factory=list)
+    lowest: float = np.inf
+    corrected: bool = False
 
-    def count(self, data: NDArray[np.float32], good: NDArray[np.bool_]) -> None:
-        """Count a band's pixels in."""
+    def count(
+        self, data: NDArray[np.float32], good: NDArray[np.bool_], stored: NDArray[np.float32] | None = None
+    ) -> None:
+        """Count a band's pixels in; `stored` are the same as they are in the file, where that is something else."""
         self.pixels += data.size
         self.finite += int(good.sum())
         numbers = data[good]
         if not numbers.size:
             return
         self.low, self.high = min(self.low, float(numbers.min())), max(self.high, float(numbers.max()))
-        self.values.append(numbers[:: max(1, numbers.size // 50_000)])
+        raw = numbers if stored is None else stored[good]
+        self.corrected |= stored is not None
+        self.lowest = min(self.lowest, float(raw.min()))
+        self.values.append(raw[:: max(1, raw.size // 50_000)])
         if numbers.size > _TOP:
             numbers = np.partition(numbers, numbers.size - _TOP)[-_TOP:]
         both = np.concatenate([self.top, numbers])
@@ -69,19 +80,29 @@ class Census:
         return float(np.median(np.concatenate(self.noises)))
 
     def empty_value(self) -> float | None:
-        """Return the one value that pixels outside the covered area have, if there is such a value.
+        """Return the one value that pixels outside the covered area have in the file, if there is such a value.
 
         It is the lowest value or zero, many pixels have exactly it, and it is not the sky: no noise leaves so many
         numbers equal, save where counts are few.
         """
         sample = np.concatenate(self.values)
         integers = bool((sample == np.round(sample)).all())
-        for value in (0.0, self.low):
+        for value in (0.0, self.lowest):
             share = float((sample == np.float32(value)).mean())
-            apart = abs(value - self.level) > 6 * self.rms
+            level, rms = self._sky_without(sample, value) if self.corrected else (self.level, self.rms)
+            apart = abs(value - level) > 6 * rms
             if share > 2e-3 and (apart or not integers):
                 return value
         return None
+
+    @staticmethod
+    def _sky_without(sample: NDArray[np.float32], value: float) -> tuple[float, float]:
+        """Return median and robust scatter of the pixels in a file that have another value."""
+        others = sample[sample != np.float32(value)]
+        if not others.size:
+            return value, 0.0
+        level = float(np.median(others))
+        return level, 1.4826 * float(np.median(np.abs(others - np.float32(level))))
 
 
 def is_subtracted(level: float, rms: float, known_gain: float | None, noise: float = 0.0) -> bool:

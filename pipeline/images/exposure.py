@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import Reason, Rejected
-from pipeline.images import calibrate, coordinates, estimates, headers
+from pipeline.images import calibrate, coordinates, estimates, headers, quality
 from pipeline.images.background import poisson_sky, sky
 from pipeline.images.calibrate import References
 from pipeline.images.cosmics import cosmic_rays
@@ -98,6 +98,15 @@ class Exposure:
         survey = self.told.survey
         self._error = self.file.companion(self.number, survey.error)
         self._quality = self.file.companion(self.number, survey.quality)
+        self._marks = survey
+        if self._quality is not None:
+            self._marks = quality.named(survey, self._quality.header)
+            if (share := quality.share(self._quality, self._marks)) > quality.TRUSTED:
+                name = self._quality.hdu.name
+                self.notes.append(
+                    f"{name} is left out: it marks {share:.0%} of the pixels, with bits of unknown meaning"
+                )
+                self._quality = None
         self.references.check(self.shape)
 
     @property
@@ -105,16 +114,23 @@ class Exposure:
         """Rows and columns."""
         return self.plane.shape
 
-    def _raw(self, y0: int, y1: int) -> tuple[Pixels, NDArray[np.uint16]]:
-        """Return calibrated counts and what is known to be wrong with them; what is no number is 0."""
+    def _stored(self, y0: int, y1: int) -> Pixels:
+        """Return counts as they are in the file."""
         data = self.plane.counts(y0, y1)
         if self.told.scale != 1:
             data *= np.float32(self.told.scale)
+        return data
+
+    def _raw(self, data: Pixels, y0: int, y1: int) -> tuple[Pixels, NDArray[np.uint16]]:
+        """Return calibrated counts and what is known to be wrong with them; what is no number is 0.
+
+        `data` are the counts as stored; they are overwritten.
+        """
         empty = None if self.empty is None else data == np.float32(self.empty)
         self.references.apply(data, (y0, y1), self.told)
         mask = np.zeros(data.shape, np.uint16)
         if self._quality is not None:
-            mask |= calibrate.quality(self._quality.rows(y0, y1), self.told.survey)
+            mask |= calibrate.quality(self._quality.rows(y0, y1), self._marks)
         finite = np.abs(data) < 1e30  # not NaN either
         if not finite.all():
             calibrate.mark(mask, ~finite, Bit.BAD)
@@ -149,9 +165,12 @@ class Exposure:
         ny, _ = self.shape
         for y0 in range(0, ny, band):
             y1 = min(y0 + band, ny)
-            data, mask = self._raw(y0, y1)
+            stored = self._stored(y0, y1)
+            # What pixels without light hold is looked for before anything is subtracted from it.
+            before = stored.copy() if self.references.changes(self.told) else None
+            data, mask = self._raw(stored, y0, y1)
             good = (mask & np.uint16(Bit.BAD | Bit.EDGE)) == 0
-            census.count(data, good)
+            census.count(data, good, before)
             self.rays_marked |= bool((mask & np.uint16(Bit.COSMIC_RAY)).any())
             if good.mean() > 0.02:
                 level, rms = self._sky(data, mask)
@@ -204,7 +223,8 @@ class Exposure:
     def _width_within(self, side: int) -> float | None:
         ny, nx = self.shape
         y0, x0 = max(0, (ny - side) // 2), max(0, (nx - side) // 2)
-        data, mask = self._raw(y0, min(ny, y0 + side))
+        y1 = min(ny, y0 + side)
+        data, mask = self._raw(self._stored(y0, y1), y0, y1)
         data, mask = data[:, x0 : x0 + side].copy(), mask[:, x0 : x0 + side].copy()
         level, rms = self._sky(data, mask)
         if self.facts.saturation is not None:
@@ -215,7 +235,7 @@ class Exposure:
 
     def band(self, y0: int, y1: int) -> Band:
         """Return rows `y0` to `y1`, masked and filled; `survey` comes first."""
-        data, mask = self._raw(y0, y1)
+        data, mask = self._raw(self._stored(y0, y1), y0, y1)
         level, rms = self._sky(data, mask)
         noisy = calibrate.edges(data, level, rms)
         if noisy.any():

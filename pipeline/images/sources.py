@@ -1,5 +1,6 @@
 """Sources of an image: where, how bright, how wide, and which are stars."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -44,8 +45,7 @@ def detect(frame: Frame, level: Pixels, rms: Pixels, threshold: float = 5.0) -> 
     data = np.ascontiguousarray(frame.data - level)
     noise = np.ascontiguousarray(rms)
     bad = (frame.mask & np.uint16(Bit.BAD | Bit.EDGE)) != 0
-    # The smoothed image has less noise: sep scales the threshold itself where it is given the noise.
-    found = sep.extract(data, threshold, err=noise, mask=bad, filter_kernel=_KERNEL, minarea=3, deblend_cont=0.005)
+    found = _extracted(data, noise, bad, threshold)
     if not len(found):
         return pd.DataFrame({name: [] for name in COLUMNS}).astype(_TYPES)
     x, y = found["x"], found["y"]
@@ -74,6 +74,29 @@ def detect(frame: Frame, level: Pixels, rms: Pixels, threshold: float = 5.0) -> 
         )
     good = np.isfinite(table[["x", "y", "flux", "flux_err", "snr", "ellipticity", "theta"]]).all(axis=1)
     return table[good].sort_values(["y", "x"], ignore_index=True).astype(_TYPES)
+
+
+#: Pixels above the threshold that sep has room for at first (it fills all of it), and parts of one source.
+_PIXELS, _PARTS = 300_000, 8192
+
+
+def _extracted(data: Pixels, noise: Pixels, bad: NDArray[np.bool_], threshold: float) -> NDArray[np.void]:
+    """Return what sep finds; sources that have too many parts to be taken apart are left whole."""
+    sep.set_sub_object_limit(_PARTS)
+    most = max(2 * data.size, _PIXELS)
+    for pixels, levels in ((_PIXELS, 32), (most, 32), (most, 1)):
+        sep.set_extract_pixstack(pixels)
+        try:
+            # The smoothed image has less noise: sep scales the threshold itself where it is given the noise.
+            return np.asarray(
+                sep.extract(data, threshold, err=noise, mask=bad, filter_kernel=_KERNEL, minarea=3, deblend_cont=0.005,
+                            deblend_nthresh=levels)
+            )  # fmt: skip
+        except Exception as error:
+            # sep has no class of errors for it.
+            if levels == 1 or not re.search("pixel buffer full|overflow", str(error)):
+                raise
+    raise AssertionError
 
 
 _TYPES = dict.fromkeys(COLUMNS, "float64") | {"mask": "int32", "is_star": "bool"}

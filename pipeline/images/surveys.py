@@ -254,7 +254,7 @@ GOTO = Survey(
     },
 )
 
-GENERIC = Survey(name="generic", bits={1 << bit: Bit.BAD for bit in range(16)}, zero_point="")
+GENERIC = Survey(name="generic", bits={1 << bit: Bit.BAD for bit in range(32)}, zero_point="")
 
 #: In the order they are tried.
 SURVEYS = (HST, ZTF, PS1, UVOT, DECAM, GOTO)

@@ -209,6 +209,39 @@ def test_planes_of_quality_and_error_go_with_their_image(archive: Folder, worksp
         assert frame.variance[100, 100] == 49 and frame.variance[10 * (number + 1), 20] >= 490
 
 
+def with_plane(path: Path, data: np.ndarray, plane: np.ndarray, **cards: int) -> None:
+    made = fits.HDUList(
+        [fits.PrimaryHDU(), fits.ImageHDU(data, fields.header(data.shape, GAIN=1.6, RDNOISE=6.0), "SCI"),
+         fits.ImageHDU(plane, fits.Header(cards), "MASK")]
+    )  # fmt: skip
+    made.writeto(path)
+
+
+def test_planes_of_unknown_surveys_are_read_by_their_names_or_with_doubt(archive: Folder, workspace: Folder) -> None:
+    top, data = Path(archive.root), sky()
+    plane = np.zeros(data.shape, np.int32)
+    plane[40, 50], plane[60, 70], plane[80, 90] = 1 << 20, -(1 << 31), 1
+    with_plane(top / "any.fits", data, plane)
+    many = plane.copy()
+    many[: int(0.35 * len(many))] |= 32
+    with_plane(top / "sources.fits", data + 1, many)
+    names = {"MP_BAD": 0, "MP_CR": 20, "MP_SAT": 31, "HIERARCH MP_DETECTED": 5, "MP_INTRP": 2}
+    many[90, 100] = 4
+    with_plane(top / "named.fits", data + 2, many, **names)
+    run(workspace, archive)
+    index = ingest.index(workspace).set_index("file")
+    found = {}
+    for file, row in index.iterrows():
+        mask = ingest.load(workspace, f"generic/{row['image_id']}").read(0, len(data)).mask
+        found[file] = [int(mask[y, x]) & ~int(Bit.HOT) for y, x in ((40, 50), (60, 70), (80, 90), (90, 100))]
+        assert ((mask & np.uint16(Bit.BAD)) != 0).mean() < 0.01
+    assert found["any.fits"] == [Bit.BAD, Bit.BAD, Bit.BAD, 0] and found["sources.fits"] == [0, 0, 0, 0]
+    assert found["named.fits"][0] & Bit.COSMIC_RAY and found["named.fits"][1] & Bit.SATURATED
+    assert found["named.fits"][2:] == [Bit.BAD, Bit.WEAK]
+    assert "MASK is left out: it marks 35% of the pixels" in index.loc["sources.fits", "notes"]
+    assert not any("left out" in index.loc[name, "notes"] for name in ("any.fits", "named.fits"))
+
+
 def test_uvot_has_an_image_a_snapshot(archive: Folder, workspace: Folder) -> None:
     rng = np.random.default_rng(0)
     hdus = [fits.PrimaryHDU(header=fits.Header({"TELESCOP": "SWIFT", "INSTRUME": "UVOTA", "FILTER": "UVW1"}))]
@@ -238,7 +271,14 @@ def test_ps1_and_ztf(archive: Folder, workspace: Folder) -> None:
     flux = sky(0)
     stored = 2.5 * np.log10(np.e) * np.arcsinh((flux - 3.0) / 200.0)
     cards = {"PSCAMERA": "GPC1", "FPA__FILTERID": "g.00000", "CELL__GAIN": 1.0, "BSOFTEN": 100.0, "BOFFSET": 3.0}
-    fields.write(Path(archive.root) / "rings.v3.skycell.stk.r.unconv.fits", stored, **cards, TELESCOP=None, FILTER=None)
+    fields.write(
+        Path(archive.root) / "rings.v3.skycell.stk.r.unconv.fits",
+        stored,
+        **cards,
+        TELESCOP=None,
+        FILTER=None,
+        STK_TYPE="DEEP_STACK",
+    )
     ztf = {"INSTRUME": "ZTF/MOSAIC", "FILTER": "ZTF_r", "MAGZP": 26.3, "GAIN": 6.2, "READNOI": 10.0, "SATURATE": 5e4}
     fields.write(Path(archive.root) / "ztf_g_sciimg.fits", sky(1, gain=6.2), **ztf)
     run(workspace, archive)
@@ -271,6 +311,22 @@ def test_calibration_frames_are_applied_and_are_part_of_what_is_compared(
     fields.write(tmp_path / "bias.fits", np.full(raw.shape, 301, np.float32))
     with pytest.raises(Refused, match="calibration/bias"):
         run(workspace, archive, **given)
+
+
+def test_what_is_not_covered_is_found_before_a_bias_is_subtracted(
+    archive: Folder, workspace: Folder, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(1)
+    bias = (300 + rng.normal(0, 3, (256, 288))).astype(np.float32)
+    raw = (sky(0) + bias).astype(np.float32)
+    raw[:, :60] = 0
+    fields.write(Path(archive.root) / "raw.fits", raw, GAIN=1.6)
+    run(workspace, archive, bias=str(fields.write(tmp_path / "bias.fits", bias)))
+    row = ingest.index(workspace).iloc[0]
+    mask = ingest.load(workspace, f"generic/{row['image_id']}").read(0, 256).mask
+    edge = (mask & np.uint16(Bit.EDGE)) != 0
+    assert edge[:, :60].all() and edge[:, 60:].mean() < 0.08
+    assert row["sky"] == pytest.approx(500, rel=0.05)
 
 
 def test_the_recipe_on_dask(archive: Folder, workspace: Folder, dask_client: object) -> None:

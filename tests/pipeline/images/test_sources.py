@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import sep
 from scipy.spatial import cKDTree
 
 from pipeline.images import background, sources, variance
@@ -69,3 +70,31 @@ def test_masked_pixels_are_told() -> None:
     table = sources.detect(frame, level, rms)
     near = table[np.hypot(table["x"] - x, table["y"] - y) < 2]
     assert (near["mask"] & int(Bit.HOT)).all() and not (table.drop(near.index)["mask"] & int(Bit.HOT)).any()
+
+
+def galaxy() -> tuple[Frame, np.ndarray, np.ndarray]:
+    """Return an image that one galaxy fills, with stars all over it; sky and noise are given."""
+    field = fields.field(5, (700, 700), number=120)
+    y, x = np.mgrid[:700, :700]
+    data = field.data + (20000 * np.exp(-np.hypot(x - 350, y - 350) / 200)).astype(np.float32)
+    level, rms = np.full_like(data, 500), np.full_like(data, 18)
+    return Frame(data, rms**2, np.zeros(data.shape, np.uint16), None, Facts()), level, rms
+
+
+def test_a_galaxy_that_fills_the_image_is_no_error() -> None:
+    frame, level, rms = galaxy()
+    assert (frame.data - level > 5 * rms).sum() > 300_000
+    table = sources.detect(frame, level, rms)
+    assert np.hypot(table["x"] - 350, table["y"] - 350).min() < 1 and np.isfinite(table["flux"]).all()
+
+
+def test_a_source_of_more_parts_than_can_be_told_is_left_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame, level, rms = galaxy()
+    for x, y in np.random.default_rng(3).integers(60, 640, (300, 2)):
+        frame.data[y - 1 : y + 2, x - 1 : x + 2] += 5000
+    levels, extract = [], sep.extract
+    monkeypatch.setattr(sources, "_PARTS", 4)
+    monkeypatch.setattr(sep, "extract", lambda *a, **k: levels.append(k["deblend_nthresh"]) or extract(*a, **k))
+    assert len(sources.detect(frame, level, rms)) == 1 and levels == [32, 32, 1]
+    with pytest.raises(Exception, match="array must match data"):  # other errors are not swallowed
+        sources.detect(frame, level, rms[:10])
