@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from catalogs import write
 from catalogs.candidates import CANDIDATES, Flag, is_good
 from catalogs.folder import Folder
+from catalogs.recovery import IMAGE_INJECTIONS
 from jobs.difference_images import main
 from pipeline.errors import UsageError
 from pipeline.images.delivery import FILES
@@ -123,6 +124,18 @@ def test_the_same_again_gives_the_same_bytes_and_another_needs_overwrite(made, f
     refused = one_pair(*inputs, "--threshold", 6)
     assert refused.exit_code == 3 and "--overwrite" in refused.output
     assert one_pair(*inputs, "--threshold", 6, "--dry-run").exit_code == 0
+
+
+def test_injections_are_counted_beside_the_result(made, files, tmp_path):
+    inputs = (files / "science.fits", files / "reference.fits", tmp_path)
+    said = one_pair(*inputs, "--injections", 24)
+    assert said.exit_code == 0 and "24 of 24 transients" in said.output, said.output
+    table = write.read(Folder(tmp_path), "injections.parquet", IMAGE_INJECTIONS).to_pandas()
+    assert len(table) == 24 and table["environment"].value_counts().tolist() == [8, 8, 8] and table["found"].any()
+    for name in ("candidates.parquet", "difference.fits"):
+        assert (tmp_path / name).read_bytes() == (made[0] / name).read_bytes(), name
+    assert one_pair(*inputs).exit_code == 0 and not (tmp_path / "injections.parquet").exists()
+    assert one_pair(*inputs, "--injections", -1).exit_code == 2
 
 
 def test_psfs_and_a_mask_are_used_and_packed_files_read(files, tmp_path):
