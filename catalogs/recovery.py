@@ -1,7 +1,8 @@
 """How much of what is there the catalogue has, and how much of what it has is there: tables measured by trials.
 
 A trial is a light curve whose truth is known, put through everything that makes the catalogue. `INJECTIONS` has a row
-a trial, `COMPLETENESS` and `RELIABILITY` what follows from them by place.
+a trial, `COMPLETENESS` and `RELIABILITY` what follows from them by place. `IMAGE_INJECTIONS` are trials of image
+differencing: transients put into real images.
 """
 
 import pyarrow as pa
@@ -9,7 +10,7 @@ import pyarrow as pa
 from catalogs.columns import FLOAT, INT, LONG, TEXT, TIC, TMAG
 from catalogs.table import Column, Table
 
-__all__ = ["COMPLETENESS", "INJECTIONS", "KLASSES", "RELIABILITY", "SORTS"]
+__all__ = ["COMPLETENESS", "IMAGE_INJECTIONS", "INJECTIONS", "KLASSES", "PLACES", "RELIABILITY", "SORTS"]
 
 #: Value → meaning of ``sort``.
 SORTS = {
@@ -25,6 +26,13 @@ KLASSES = {
     "EB": "p_beta is",
     "EW": "p_ew is",
     "E": "the model gives no class",
+}
+
+#: Value → meaning of ``environment``.
+PLACES = {
+    "blank": "off all sources",
+    "disk": "about the half-light radius of a galaxy away from its middle",
+    "core": "within a third of a pixel of a galaxy's middle",
 }
 
 _MADE_BY = "python -m jobs.completeness"
@@ -47,6 +55,14 @@ def _edges(name: str, unit: str, ucd: str, what: str, nullable: bool = False) ->
         Column(f"{name}_low", FLOAT, unit, f"{ucd};stat.min", f"Lower edge of the bin in {what}", nullable=nullable),
         Column(f"{name}_high", FLOAT, unit, f"{ucd};stat.max", f"Upper edge of the bin in {what}", nullable=nullable),
     )
+
+
+def _place(name: str, unit: str, ucd: str, meaning: str) -> Column:
+    return Column(name, FLOAT, unit, ucd, meaning)
+
+
+def _measured(name: str, unit: str, ucd: str, meaning: str, low: float | None = None) -> Column:
+    return Column(name, FLOAT, unit, ucd, meaning, (low, None), True)
 
 
 _BORROWED = Column("borrowed", INT, "", "meta.code", "0: own bin alone; else steps of neighbours added", (0, None))
@@ -125,4 +141,34 @@ RELIABILITY = Table(
     ),
     key=("tier", "klass", "place"),
     made_by=_MADE_BY,
+)
+
+IMAGE_INJECTIONS = Table(
+    name="image_injections",
+    meaning="One transient put into a science image by its own PSF, and what differencing found of it. No detection.",
+    columns=(
+        Column("pair_id", TEXT, "", "meta.id;obs.image", "Identifiers of the science and of the reference image"),
+        Column("number", INT, "", "meta.id;meta.main", "Number of the transient in its pair", (0, None)),
+        Column(
+            "round", INT, "", "meta.id.part", "Number of the image that it was put into together with others", (0, None)
+        ),
+        _place("x", "pixel", "pos.cartesian.x;instr.det", "Column in the difference image; 0: middle of the first"),
+        _place("y", "pixel", "pos.cartesian.y;instr.det", "Row in the difference image; 0: middle of the first"),
+        _place("ra", "deg", "pos.eq.ra;meta.main", "Right ascension, ICRS, by the reference image's WCS"),
+        _place("dec", "deg", "pos.eq.dec;meta.main", "Declination, ICRS, by the reference image's WCS"),
+        Column("environment", TEXT, "", "meta.code.class", _words(PLACES), pattern="|".join(PLACES)),
+        _measured("host_sep_arcsec", "arcsec", "pos.angDistance", "Distance from the middle of the likely host", 0),
+        _measured("host_dlr", "", "pos.angDistance", "The same over the host's light radius in that direction", 0),
+        Column("flux", FLOAT, "count", "phot.count", "What was put in, counts of the science image", (0, None)),
+        _measured("snr_opt", "", "stat.snr", "Flux over the error of a flux there, its own photons included"),
+        Column("usable", pa.bool_(), "", "meta.code.qual", "The pixel that it is on is not masked"),
+        Column("found", pa.bool_(), "", "meta.code", "A positive candidate lies within max(1 px, 0.5 FWHM) of it"),
+        _measured("snr", "", "stat.snr", "S_corr of that candidate"),
+        _measured("sep_px", "pixel", "pos.angDistance", "How far it is from the true place", 0),
+        Column("flags", INT, "", "meta.code.qual", "Its flags, as in the table candidates", (0, None), True),
+        _measured("flux_forced", "count", "phot.count", "Flux measured at the true place, found or not"),
+        _measured("flux_err", "count", "stat.error;phot.count", "Its error", 0),
+    ),
+    key=("pair_id", "number"),
+    made_by="python -m jobs.difference_images --injections N",
 )

@@ -14,7 +14,7 @@ from catalogs.folder import Folder
 from jobs import options
 from pipeline import recipes
 from pipeline.images import onepair, pairing, roster
-from pipeline.settings import DifferenceSettings, ImageSettings, PairSettings
+from pipeline.settings import DifferenceSettings, ImageSettings, InjectionSettings, PairSettings
 
 
 @options.job
@@ -29,6 +29,7 @@ from pipeline.settings import DifferenceSettings, ImageSettings, PairSettings
 @click.option("--keep", is_flag=True, help="One pair: leave the temporary workspace OUT/.work.")
 @click.option("--known", multiple=True, help="List of known transients, to name candidates by; may be repeated.")
 @click.option("--threshold", type=float, help="|S_corr| of a candidate.  [default: 5]")
+@click.option("--injections", type=click.IntRange(0), help="Transients to put into each pair, to count those found.")
 @options.overwrite
 @options.dry_run
 @options.settings_file
@@ -36,8 +37,8 @@ from pipeline.settings import DifferenceSettings, ImageSettings, PairSettings
 def main(
     workspace: Folder, listed: str | None, science: str | None, reference: str | None, out: Folder | None,
     science_psf: str | None, reference_psf: str | None, mask: str | None, keep: bool, known: tuple[str, ...],
-    threshold: float | None, overwrite: bool, dry_run: bool, config: Path | None, workers: int | None,
-    dask_address: str | None,
+    threshold: float | None, injections: int | None, overwrite: bool, dry_run: bool, config: Path | None,
+    workers: int | None, dask_address: str | None,
 ) -> None:  # fmt: skip
     """Pair the images of WORKSPACE, subtract each pair, and list candidates in WORKSPACE/catalogs/candidates.parquet.
 
@@ -48,6 +49,7 @@ def main(
     A pair that cannot be subtracted (two missions or filters, no star or sky in common) is refused: exit status 3.
     """
     settings = DifferenceSettings.load(config, "difference", threshold=threshold)
+    injected = InjectionSettings.load(config, "injections", count=injections)
     lists = [transients.read(path) for path in known]
     if science or reference or out:
         images = ImageSettings.load(config, "images")
@@ -56,14 +58,13 @@ def main(
         if not dry_run:
             session = options.dask_session(workers, dask_address, pair.workspace, small=pair.bands <= 2)
             with pair.claimed(overwrite), session as client:
-                click.echo(recipes.difference_pair(client, pair, lists, overwrite, keep))
+                click.echo(recipes.difference_pair(client, pair, lists, overwrite, keep, injected))
         return
-    explicit = None if listed is None else pairing.read_list(listed)
-    pairs = PairSettings.load(config, "pairs")
+    pairs, given = PairSettings.load(config, "pairs"), None if listed is None else pairing.read_list(listed)
     if dry_run:
-        options.finish([roster.change(workspace, pairs, explicit, overwrite).report])
+        options.finish([roster.change(workspace, pairs, given, overwrite).report])
     with options.dask_session(workers, dask_address, workspace) as client:
-        options.finish(recipes.difference_images(client, workspace, pairs, settings, explicit, lists, overwrite))
+        options.finish(recipes.difference_images(client, workspace, pairs, settings, given, lists, overwrite, injected))
 
 
 if __name__ == "__main__":

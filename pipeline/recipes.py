@@ -7,7 +7,6 @@
                          → select_supernovae
 """
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,7 @@ from catalogs.folder import Folder
 from catalogs.transients import Transients
 from pipeline import manifest
 from pipeline.errors import Missing, Refused, SkysiftError
-from pipeline.images import combine, roster
+from pipeline.images import combine, roster, trials
 from pipeline.images import ingest as images
 from pipeline.images import plan as inventory
 from pipeline.images.delivery import Result, deliver
@@ -27,15 +26,23 @@ from pipeline.images.difference import DIFFERENCE, MATCH, DifferenceImages, Matc
 from pipeline.images.image import STAGE
 from pipeline.images.onepair import OnePair
 from pipeline.images.status import outcomes
-from pipeline.lightcurves import atlas, ingest, plan, preprocess, status
+from pipeline.lightcurves import ingest, plan, preprocess, status
 from pipeline.lightcurves.ingest import Ingest
 from pipeline.lightcurves.preprocess import Preprocess
 from pipeline.partition import where_sector
 from pipeline.report import Report
 from pipeline.run import map_batches, run
 from pipeline.selection import select_supernovae
-from pipeline.settings import DifferenceSettings, ImageSettings, IngestSettings, PairSettings, PreprocessSettings
+from pipeline.settings import (
+    DifferenceSettings,
+    ImageSettings,
+    IngestSettings,
+    InjectionSettings,
+    PairSettings,
+    PreprocessSettings,
+)
 from pipeline.stage import State
+from pipeline.vetting import draw_candidates
 
 __all__ = [
     "difference_images",
@@ -57,9 +64,6 @@ _FILES = 8
 
 #: Inputs that a report names, at most.
 _TOLD = 20
-
-#: Vetting pages that one task draws.
-_PAGES = 5
 
 
 def plan_sectors(
@@ -192,38 +196,6 @@ def preprocess_sectors(
         yield report
 
 
-def draw_candidates(
-    client: Client, workspace: Folder, tasks: Sequence[atlas.Task]
-) -> tuple[Report, dict[tuple[int, int], str]]:
-    """Draw the vetting pages of candidates, and their index.
-
-    Parameters
-    ----------
-    client : distributed.Client
-        Where to work.
-    workspace : Folder
-        Holds light curves, receives ``reports/candidates/``.
-    tasks : sequence of atlas.Task
-        From `pipeline.lightcurves.atlas.tasks`.
-
-    Returns
-    -------
-    report : Report
-        What became of them; pages that could not be drawn are named.
-    pages : dict
-        Star and system → page, as `pipeline.lightcurves.page.write_report` takes them.
-    """
-    started = time.monotonic()
-    done, killers = map_batches(client, partial(atlas.draw, workspace), tasks, _PAGES, "pages")
-    done += [atlas.spoil(workspace, task, "drawing it kills the worker") for task in killers]
-    pages = atlas.complete(workspace, tasks)
-    report = Report("pages", workspace.url(atlas.PATH), partitions=len(tasks), rows=len(done))
-    report.failures = {name: error for name, error in sorted(done) if error}
-    report.counts.update(done=len(done) - len(report.failures), failed=len(report.failures))
-    report.seconds = time.monotonic() - started
-    return report, pages
-
-
 def _discard(workspace: Folder, stage: str, product: str, paths: Sequence[str]) -> None:
     """Undo the commits of a product, manifests first, then what lies at `paths`."""
     for key in manifest.committed(workspace, stage, product):
@@ -306,6 +278,7 @@ def difference_images(
     explicit: Sequence[tuple[str, str]] | None = None,
     known: Sequence[Transients] = (),
     overwrite: bool = False,
+    injections: InjectionSettings | None = None,
 ) -> Iterator[Report]:
     """Pair the images, subtract the pairs, and put the catalogue of candidates together; a report a step.
 
@@ -325,6 +298,8 @@ def difference_images(
         Lists that candidates are looked up in.
     overwrite : bool
         Replace what was made with other settings or inputs, the plan of pairs included.
+    injections : InjectionSettings, optional
+        Transients to put into the images of all pairs, for the completeness of what is found.
 
     Yields
     ------
@@ -339,6 +314,7 @@ def difference_images(
     workspace.sweep()
     made = roster.change(workspace, pairing, explicit, overwrite)
     if overwrite:
+        _discard(workspace, trials.INJECT, "injections", [])
         _discard(workspace, DIFFERENCE, "differences", ["differences", "triplets"])
         _discard(workspace, MATCH, "matches", [])
         workspace.remove(roster.PATH)
@@ -357,11 +333,22 @@ def difference_images(
     snapshot, report = combine.combine(difference, known)
     combine.publish(workspace, snapshot)
     yield report
+    if injections is not None and injections.count:
+        yield _recover(client, difference, injections)
+
+
+def _recover(client: Client | None, difference: DifferenceImages, settings: InjectionSettings) -> Report:
+    """Put transients into pairs that are subtracted, and say what is found of them."""
+    stage = trials.InjectImages(difference, settings)
+    report = run(stage, client)
+    report.notes += stage.told()
+    return report
 
 
 def difference_pair(
-    client: Client | None, pair: OnePair, known: Sequence[Transients] = (), overwrite: bool = False, keep: bool = False
-) -> str:
+    client: Client | None, pair: OnePair, known: Sequence[Transients] = (), overwrite: bool = False, keep: bool = False,
+    injections: InjectionSettings | None = None,
+) -> str:  # fmt: skip
     """Subtract one pair of files, write its results, and return what there is to say.
 
     Parameters
@@ -376,6 +363,8 @@ def difference_pair(
         Replace the results of other images or settings.
     keep : bool
         Leave the temporary workspace.
+    injections : InjectionSettings, optional
+        Transients to put into the science image.
 
     Raises
     ------
@@ -393,12 +382,16 @@ def difference_pair(
     workspace = pair.workspace
     snapshot, _ = combine.combine(difference, known)
     combine.publish(workspace, snapshot)
+    text = list[str]()
+    if injections is not None and injections.count:
+        text = _recover(client, difference, injections).notes
     result = Result(workspace, difference, pair.identity)
+    trials.deliver(workspace, result.pair_id, pair.out)
     deliver(result, pair.out, Path(workspace.root) / "results")
-    text = result.summary(pair.out)
+    text = [result.summary(pair.out), *(f"  {line}" for line in text)]
     if not keep:
         pair.end()
-    return text
+    return "\n".join(text)
 
 
 def _stages_of(client: Client | None, pair: OnePair) -> DifferenceImages:

@@ -22,6 +22,7 @@ __all__ = [
     "DifferenceSettings",
     "ImageSettings",
     "IngestSettings",
+    "InjectionSettings",
     "MatchSettings",
     "PairSettings",
     "PreprocessSettings",
@@ -38,7 +39,7 @@ __all__ = [
 
 #: Tables of a settings file, one a step.
 SECTIONS = ("ingest", "preprocess", "training", "rehearsal", "train", "calibration", "score", "systems", "completeness",
-            "report", "images", "pairs", "difference", "associate", "select")  # fmt: skip
+            "report", "images", "pairs", "difference", "injections", "associate", "select")  # fmt: skip
 
 
 def digest(value: Any) -> str:
@@ -259,6 +260,23 @@ class DifferenceSettings(MatchSettings):
         if triplet % 2 == 0:
             raise ValueError(f"{triplet} px have no middle pixel; give {triplet - 1} or {triplet + 1}")
         return triplet
+
+
+class InjectionSettings(Settings):
+    """Pairs → transients put into the science image, and how many of them are found."""
+
+    count: int = Field(0, ge=0, description="transients put into each pair's science image; 0: none")
+    min_snr: float = Field(3.0, gt=0, description="least significance; uniform in the logarithm")
+    max_snr: float = Field(12.0, gt=0, description="largest significance")
+    rounds: int = Field(8, ge=1, description="images that they are spread over, at most, where one has no room for all")
+    seed: int = Field(1, ge=0, description="of places, fluxes and photons")
+
+    @field_validator("max_snr")
+    @classmethod
+    def _is_larger(cls, value: float, info: ValidationInfo) -> float:
+        if value < info.data.get("min_snr", value):
+            raise ValueError("is below min_snr")
+        return value
 
 
 class AssociateSettings(Settings):

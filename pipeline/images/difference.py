@@ -20,6 +20,7 @@ from pipeline.images.harvest import Pair, harvest
 from pipeline.images.match import Match, match
 from pipeline.images.selftest import SelfTest, Zero, both, calibrated, examine
 from pipeline.images.subtract import Band, subtract
+from pipeline.images.view import Image
 from pipeline.manifest import Object
 from pipeline.partition import Key
 from pipeline.settings import DifferenceSettings, MatchSettings, digest
@@ -108,7 +109,8 @@ class _OfPairs(Stage):
         self.pairs = dict(pairs)
         self.psfs = dict(psfs or {})
 
-    def _images(self, pair_id: str) -> tuple[image.Image, image.Image]:
+    def images(self, pair_id: str) -> tuple[image.Image, image.Image]:
+        """Return science image and reference of a pair."""
         row = self.pairs[pair_id]
         return image.load(self.workspace, row["science"]), image.load(self.workspace, row["reference"])
 
@@ -171,7 +173,7 @@ class MatchImages(_OfPairs):
         self._match(key.where)
 
     def _match(self, pair_id: str) -> Match:
-        science, reference = self._images(pair_id)
+        science, reference = self.images(pair_id)
         found = match(
             science, reference, science.sources(), reference.sources(), self.psfs.get("science"),
             self.psfs.get("reference"), self.settings.reach, self.settings.max_stars,
@@ -214,9 +216,13 @@ class DifferenceImages(_OfPairs):
         found = []
         for pair_id in sorted(self.pairs):
             if self.workspace.exists(match_path(pair_id)):
-                shape = self._images(pair_id)[1].shape
-                found += [Key("differences", pair_id, band) for band in range(-(-shape[0] // band_rows(shape)))]
+                found += self.bands(pair_id)
         return found
+
+    def bands(self, pair_id: str) -> list[Key]:
+        """Return the keys of the bands of a pair, whether it is matched or not."""
+        shape = self.images(pair_id)[1].shape
+        return [Key("differences", pair_id, band) for band in range(-(-shape[0] // band_rows(shape)))]
 
     def inputs(self, key: Key) -> list[str]:
         """Return the band."""
@@ -229,7 +235,7 @@ class DifferenceImages(_OfPairs):
     def prepare(self) -> None:
         """Create the stores of all pairs."""
         for pair_id in dict.fromkeys(key.where for key in self.keys()):
-            _, reference = self._images(pair_id)
+            _, reference = self.images(pair_id)
             ny, nx = reference.shape
             rows = band_rows((ny, nx))
             layout = _template(pair_id, (ny, nx), rows, reference.details["wcs"], self.settings.compression)
@@ -239,14 +245,14 @@ class DifferenceImages(_OfPairs):
 
     def probe(self, key: Key, name: str) -> None:
         """Subtract a band and forget it."""
-        self._subtract(key)
+        self.subtracted(key)
 
     def run(self, key: Key, skip: dict[str, InputOutcome]) -> Product:
         """Subtract one band."""
         name = self.inputs(key)[0]
         if name in skip:
             return Product([], 0, [skip[name]])
-        band, pair, tested, zero = self._subtract(key)
+        band, pair, tested, zero = self.subtracted(key)
         table = harvest(band, pair, self.settings.threshold)
         table = triplets.assign(table, key.part)
         kept = table[table["triplet_row"].notna()]
@@ -275,8 +281,31 @@ class DifferenceImages(_OfPairs):
     def _object(self, path: str) -> Object:
         return Object.of(path, self.workspace.read(path))
 
-    def _subtract(self, key: Key) -> tuple[Band, Pair, SelfTest, Zero]:
-        science, reference = self._images(key.where)
+    def subtracted(
+        self, key: Key, shown: Image | None = None, new: pd.DataFrame | None = None
+    ) -> tuple[Band, Pair, SelfTest, Zero]:
+        """Subtract a band, and write nothing.
+
+        Parameters
+        ----------
+        key : Key
+            The band.
+        shown : Image, optional
+            What stands for the science image, with something put into it.
+        new : pandas.DataFrame, optional
+            x, y (px of the reference) and snr of what was put there: no blank sky.
+
+        Returns
+        -------
+        tuple
+            The band, calibrated; its pair; its self-test; what was made right.
+
+        Raises
+        ------
+        Missing
+            If the pair is not matched.
+        """
+        science, reference = self.images(key.where)
         found = matched(self.workspace, key.where)
         if found is None:
             raise Missing(f"{key.where}: not matched; run difference_images")
@@ -284,9 +313,11 @@ class DifferenceImages(_OfPairs):
         rows = band_rows((ny, nx))
         y0, y1 = key.part * rows, min(ny, (key.part + 1) * rows)
         pad = self.settings.triplet // 2 + 1
-        band = subtract(science, reference, found, y0, y1, self.settings.tile, self.settings.mesh, pad)
+        band = subtract(shown or science, reference, found, y0, y1, self.settings.tile, self.settings.mesh, pad)
         theirs = reference.sources()
         sources = both(science, reference, found, science.sources(), theirs)
+        if new is not None:
+            sources = pd.concat([sources, new.assign(bright=False, star=False)], ignore_index=True)
         fwhm = max(psf.fwhm(nx / 2, ny / 2) for psf in (found.science_psf, found.reference_psf))
         band, zero = calibrated(band, sources, fwhm, self.settings.mesh)
         row = self.pairs[key.where]

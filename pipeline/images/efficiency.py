@@ -15,7 +15,7 @@ from pipeline.images.frame import UNUSABLE, Pixels
 from pipeline.images.spread import Spread
 from pipeline.metrics import wilson
 
-__all__ = ["BINS", "Efficiency", "compared", "counted", "poisson", "score"]
+__all__ = ["BINS", "Efficiency", "compared", "counted", "own", "poisson", "score"]
 
 #: Lower edges of the bins of S/N_opt, and their names.
 BINS = {3.0: "3-5", 5.0: "5-7", 7.0: "7-10", 10.0: ">10"}
@@ -202,11 +202,11 @@ def score(
         usable &= (mask & np.uint16(UNUSABLE)) == 0
     candidates = candidates[candidates["snr"].abs() >= threshold].reset_index(drop=True)
     false = _false(truth, candidates, max(1.0, 0.5 * fwhm), known)
-    own = _own(truth, candidates, max(1.0, 0.5 * fwhm))
-    flux = np.append(candidates["flux"].to_numpy(), 0)[own]
+    near = own(truth, candidates, max(1.0, 0.5 * fwhm))
+    flux = np.append(candidates["flux"].to_numpy(), 0)[near]
     on = _at(usable, truth)
     with np.errstate(invalid="ignore"):
-        measured = np.where(own >= 0, flux, np.nan) if forced_flux is None else np.asarray(forced_flux, float)
+        measured = np.where(near >= 0, flux, np.nan) if forced_flux is None else np.asarray(forced_flux, float)
     sure = on & (truth["snr_opt"].abs() > _CERTAIN).to_numpy() & np.isfinite(measured)
     ratio = measured / (truth["sign"] * truth["flux"]).to_numpy(float)
     environment = truth["environment"].to_numpy()
@@ -239,17 +239,32 @@ def _false(
     return false
 
 
-def _own(truth: pd.DataFrame, candidates: pd.DataFrame, radius: float) -> NDArray[np.intp]:
-    """Return the nearest candidate of each transient's own sign, -1 without."""
-    own = np.full(len(truth), -1)
+def own(truth: pd.DataFrame, candidates: pd.DataFrame, radius: float) -> NDArray[np.intp]:
+    """Return the nearest candidate of each transient's own sign, -1 without.
+
+    Parameters
+    ----------
+    truth : pandas.DataFrame
+        x, y (px of the difference image), sign.
+    candidates : pandas.DataFrame
+        x, y, snr (signed).
+    radius : float
+        How far it may be, px.
+
+    Returns
+    -------
+    (n,) int
+        Rows of the candidates, counted.
+    """
+    found = np.full(len(truth), -1)
     for sign in (-1, 1):
         rows = np.flatnonzero(truth["sign"] == sign)
         there = np.flatnonzero(np.sign(candidates["snr"]) == sign)
         if len(rows) and len(there):
             tree = cKDTree(candidates[["x", "y"]].to_numpy(float)[there])
             distance, nearest = tree.query(truth[["x", "y"]].to_numpy(float)[rows])
-            own[rows] = np.where(distance <= radius, there[nearest], -1)
-    return own
+            found[rows] = np.where(distance <= radius, there[nearest], -1)
+    return found
 
 
 def _at(usable: NDArray[np.bool_], truth: pd.DataFrame) -> NDArray[np.bool_]:
@@ -279,8 +294,8 @@ def counted(
         As `Efficiency.transients`.
     """
     candidates = candidates[candidates["snr"].abs() >= threshold]
-    own = _own(truth, candidates, max(1.0, 0.5 * fwhm))
-    recovered, flags = own >= 0, np.append(candidates["flags"].to_numpy(), 0)[own]
+    near = own(truth, candidates, max(1.0, 0.5 * fwhm))
+    recovered, flags = near >= 0, np.append(candidates["flags"].to_numpy(), 0)[near]
     strength = truth["snr_opt"].abs().to_numpy(float)
     number = np.searchsorted(list(BINS), strength, side="right") - 1
     table = pd.DataFrame(

@@ -1,7 +1,7 @@
 """Transients put into a real image by its own PSF, to measure how many of a significance are found.
 
     truth = places.draw(…)                             where: on blank sky, on disks and cores of galaxies
-    truth["flux"] = fluxes(truth, band, …)             how bright, by the noise of the plain subtraction
+    truth["flux"] = fluxes(error, …)                   how bright, by the noise of the plain subtraction
     science = inject(science, reference, match, …)     the image with them in it; subtracted and searched as any
     truth = seen(truth, band)                          what they are worth in that subtraction
     completeness(truth, candidates, fwhm)
@@ -180,16 +180,14 @@ def _stamp(psf: Pixels, inverse: NDArray[np.float64], xs: float, ys: float) -> t
 
 
 def fluxes(
-    truth: pd.DataFrame, band: Band, gain: float, rng: np.random.Generator, snr: tuple[float, float] = (3.0, 20.0)
+    error: NDArray[np.floating], gain: float, rng: np.random.Generator, snr: tuple[float, float] = (3.0, 20.0)
 ) -> NDArray[np.float64]:
     """Return fluxes that make transients about as significant as wanted, uniformly in the logarithm.
 
     Parameters
     ----------
-    truth : pandas.DataFrame
-        x, y (px of the reference).
-    band : Band
-        The plain subtraction of the rows that they are in.
+    error : (n,) ndarray
+        Of a flux at each place in the plain subtraction, science counts.
     gain : float
         Of the science image, electrons a count.
     rng : numpy.random.Generator
@@ -200,10 +198,9 @@ def fluxes(
     Returns
     -------
     (n,) float64
-        Science counts; NaN outside the band.
+        Science counts.
     """
-    strength = snr[0] * (snr[1] / snr[0]) ** rng.random(len(truth))
-    error = interpolate(band.flux_err, truth["x"].to_numpy(), truth["y"].to_numpy() - band.top)
+    strength = snr[0] * (snr[1] / snr[0]) ** rng.random(len(error))
     # Its own photons: s² = f² / (e² + c f) with c the share of its light's noise that the filter passes, about 1 / gain
     # of half of it.
     own = strength**2 / (2 * gain)

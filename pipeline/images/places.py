@@ -1,5 +1,7 @@
 """Places for transients that are put into real images: on blank sky, and on the galaxies that the reference shows."""
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -23,12 +25,13 @@ _WIDE = 0.5
 def draw(
     sources: pd.DataFrame,
     shape: tuple[int, int],
-    count: int,
+    count: int | Mapping[str, int],
     fwhm: float,
     rng: np.random.Generator,
     avoid: pd.DataFrame | None = None,
+    covered: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.bool_]] | None = None,
 ) -> pd.DataFrame:
-    """Draw places, equally many in every environment.
+    """Draw places.
 
     Parameters
     ----------
@@ -36,14 +39,17 @@ def draw(
         Of the reference: x, y, fwhm, ellipticity, theta, snr, mask, is_star.
     shape : tuple of int
         Rows and columns of the reference.
-    count : int
-        Wanted in all; fewer where hosts or room run out.
+    count : int or mapping
+        Wanted in all, equally many in every environment; or in each, those first that come first. Fewer where hosts or
+        room run out.
     fwhm : float
         The larger of the two images' PSFs, px of the reference.
     rng : numpy.random.Generator
         Source of chance.
     avoid : pandas.DataFrame, optional
         x, y of what the image itself shows: candidates of the plain subtraction.
+    covered : callable, optional
+        x, y → whether the other image covers a place; everywhere by default.
 
     Returns
     -------
@@ -57,8 +63,9 @@ def draw(
     off = [] if avoid is None else [(avoid, 2 * fwhm)]
     own = {"disk": sources[wide].assign(radius=radius[wide]), "core": sources[sure].assign(radius=radius[sure])}
     taken: list[tuple[float, float, str]] = []
-    share = -(-count // len(ENVIRONMENTS))
-    for environment in ("disk", "core", "blank"):
+    if isinstance(count, int):
+        count = dict.fromkeys(("disk", "core", "blank"), -(-count // len(ENVIRONMENTS)))
+    for environment, share in count.items():
         if environment == "blank":
             x, y = rng.uniform(0, shape[1], 60 * share), rng.uniform(0, shape[0], 60 * share)
             good = _clear(x, y, [(sources, 3 * fwhm + sources["fwhm"].to_numpy()), *off])
@@ -68,6 +75,8 @@ def draw(
             good = _clear(x, y, [(sources[star], _STAR * fwhm), *off])
         edge = _EDGE * fwhm
         good &= (x > edge) & (y > edge) & (x < shape[1] - 1 - edge) & (y < shape[0] - 1 - edge)
+        if covered is not None:
+            good[good] = covered(x[good], y[good])
         taken += _apart(x[good], y[good], environment, share, taken, _APART * fwhm)
     table = pd.DataFrame(taken, columns=["x", "y", "environment"]).astype({"x": float, "y": float})
     return table.sort_values(["y", "x"], ignore_index=True).assign(sign=1)
@@ -110,10 +119,15 @@ def _apart(
     x: NDArray[np.float64], y: NDArray[np.float64], environment: str, count: int, others: list, distance: float
 ) -> list[tuple[float, float, str]]:
     """Take places in turn that keep apart from those taken before."""
-    taken: list[tuple[float, float, str]] = []
+    start = len(others)
+    there = np.full((start + count, 2), np.inf)
+    if start:
+        there[:start] = [one[:2] for one in others]
+    n = start
     for px, py in zip(x, y, strict=True):
-        if len(taken) == count:
+        if n == len(there):
             break
-        if all(np.hypot(px - one[0], py - one[1]) > distance for one in [*others, *taken]):
-            taken.append((float(px), float(py), environment))
-    return taken
+        if (np.hypot(*(there[:n] - (px, py)).T) > distance).all():
+            there[n] = px, py
+            n += 1
+    return [(float(px), float(py), environment) for px, py in there[start:n]]

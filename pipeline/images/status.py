@@ -13,13 +13,14 @@ from pipeline import manifest
 from pipeline.commits import Log, each
 from pipeline.images import image, plan, roster
 from pipeline.images.difference import DIFFERENCE, MATCH
+from pipeline.images.trials import INJECT
 from pipeline.partition import Key
 from pipeline.stage import State, outcome_path
 
 __all__ = ["STAGES", "outcomes", "status"]
 
 #: Steps whose inputs have outcomes; pairs: of every image, whether it has its reference.
-STAGES = (image.STAGE, "pairs", MATCH, DIFFERENCE)
+STAGES = (image.STAGE, "pairs", MATCH, DIFFERENCE, INJECT)
 
 
 def status(workspace: Folder) -> pd.DataFrame:
@@ -41,6 +42,8 @@ def status(workspace: Folder) -> pd.DataFrame:
     lines.append(_line(log, image.STAGE, len(images) - refused, refused))
     if pairs is not None:
         lines += [_line(log, MATCH, len(pairs)), _line(log, DIFFERENCE, None)]
+        if log.commits(INJECT, ""):
+            lines.append(_line(log, INJECT, len(pairs)))
     return pd.DataFrame(lines).astype({"planned": "Int64"})
 
 

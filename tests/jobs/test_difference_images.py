@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from catalogs import write
 from catalogs.candidates import CANDIDATES, Flag, is_good
 from catalogs.folder import Folder
+from catalogs.recovery import IMAGE_INJECTIONS
 from jobs.difference_images import main
 from pipeline.errors import UsageError
 from pipeline.images.delivery import FILES
@@ -143,6 +144,18 @@ def test_files_of_others_are_left_alone(files, tmp_path):
     with occupied(tmp_path / "busy"):
         said = one_pair(*inputs, tmp_path / "busy")
     assert said.exit_code == 3 and "another run is at work there" in said.output
+
+
+def test_injections_are_counted_beside_the_result(made, files, tmp_path):
+    inputs = (files / "science.fits", files / "reference.fits", tmp_path)
+    said = one_pair(*inputs, "--injections", 24)
+    assert said.exit_code == 0 and "24 of 24 transients" in said.output, said.output
+    table = write.read(Folder(tmp_path), "injections.parquet", IMAGE_INJECTIONS).to_pandas()
+    assert len(table) == 24 and table["environment"].value_counts().tolist() == [8, 8, 8] and table["found"].any()
+    for name in ("candidates.parquet", "difference.fits"):
+        assert (tmp_path / name).read_bytes() == (made[0] / name).read_bytes(), name
+    assert one_pair(*inputs).exit_code == 0 and not (tmp_path / "injections.parquet").exists()
+    assert one_pair(*inputs, "--injections", -1).exit_code == 2
 
 
 def test_psfs_and_a_mask_are_used_and_packed_files_read(files, tmp_path):

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.images import inject, places
 from pipeline.images.detect import detect
+from pipeline.images.forced import interpolate
 from pipeline.images.frame import Bit
 from pipeline.images.subtract import subtract
 from pipeline.simulate.conditions import FieldSettings
@@ -86,9 +87,10 @@ def test_they_are_found_as_their_significance_says(pair, plain):
     _, science, reference, found = pair
     rng = np.random.default_rng(4)
     truth = places.draw(reference.sources, reference.shape, 36, 4.0, rng, detect(plain))
+    error = interpolate(plain.flux_err, truth["x"].to_numpy(), truth["y"].to_numpy())
     tables, candidates, values = [], [], []
     for turn, limits in enumerate([(3.0, 12.0)] * 2 + [(20.0, 60.0)]):
-        truth["flux"] = inject.fluxes(truth, plain, science.facts.gain, rng, limits)
+        truth["flux"] = inject.fluxes(error, science.facts.gain, rng, limits)
         places_, flux = truth[["x", "y"]].to_numpy(), truth["flux"].to_numpy()
         band = subtract(inject.inject(science, reference, found, places_, flux, rng), reference, found, 0, 400)
         seen, peaks = inject.seen(truth, band), detect(band).assign(flags=0)
