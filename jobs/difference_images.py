@@ -46,7 +46,6 @@ def main(
     One pair of files needs no workspace; whatever their dates, OUT receives difference.fits, significance.fits,
     footprint.fits, candidates.parquet, triplets.zarr and panel.png:
       python -m jobs.difference_images --science new.fits --reference old.fits --out diff
-    A pair that cannot be subtracted (two missions or filters, no star or sky in common) is refused: exit status 3.
     """
     settings = DifferenceSettings.load(config, "difference", threshold=threshold)
     injected = InjectionSettings.load(config, "injections", count=injections)
