@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import spline_filter1d
 
 from pipeline.images.align import DEGREE, b_spline
-from pipeline.images.frame import UNUSABLE, Bit, Pixels
+from pipeline.images.frame import UNUSABLE, Pixels, bits_around
 
 __all__ = ["LIMIT_SIGMA", "calibrated", "interpolate", "magnitude", "microjansky", "photometry"]
 
@@ -95,7 +95,7 @@ def photometry(
     """
     x, y = np.atleast_1d(np.asarray(x, float)), np.atleast_1d(np.asarray(y, float))
     snr, error = interpolate(significance, x, y), interpolate(flux_err, x, y)
-    flags = _bits(mask, x, y, radius)
+    flags = bits_around(mask, x, y, radius)
     ny, nx = mask.shape
     row, column = (np.rint(np.nan_to_num(axis)).astype(int).clip(0, n - 1) for axis, n in ((y, ny), (x, nx)))
     good = np.isfinite(snr) & (error > 0) & ((mask[row, column] & int(UNUSABLE)) == 0)
@@ -103,18 +103,6 @@ def photometry(
     snr, error = np.where(good, snr, np.nan), np.where(good, error, np.nan)
     limit = np.where(snr < LIMIT_SIGMA, (np.maximum(snr, 0) + LIMIT_SIGMA) * error, np.nan)
     return pd.DataFrame({"flux": snr * error, "flux_err": error, "snr": snr, "flux_limit": limit, "flags": flags})
-
-
-def _bits(mask: NDArray[np.uint16], x: NDArray[np.float64], y: NDArray[np.float64], radius: float) -> NDArray[np.int32]:
-    reach = int(np.ceil(radius)) + 1
-    dy, dx = np.mgrid[-reach : reach + 1, -reach : reach + 1].reshape(2, -1)
-    x, y = np.nan_to_num(x, nan=-1e6), np.nan_to_num(y, nan=-1e6)
-    columns, rows = np.rint(x).astype(int)[:, None] + dx, np.rint(y).astype(int)[:, None] + dy
-    near = np.hypot(columns - x[:, None], rows - y[:, None]) <= max(radius, 0.75)
-    ny, nx = mask.shape
-    inside = (columns >= 0) & (columns < nx) & (rows >= 0) & (rows < ny)
-    values = np.where(inside, mask[rows.clip(0, ny - 1), columns.clip(0, nx - 1)], int(Bit.EDGE))
-    return np.bitwise_or.reduce(np.where(near, values, 0), axis=1, initial=0).astype(np.int32)
 
 
 def calibrated(table: pd.DataFrame, zp_ab: float | None) -> pd.DataFrame:
