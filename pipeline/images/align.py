@@ -11,7 +11,7 @@ from scipy.ndimage import spline_filter
 
 from pipeline.images.frame import Bit, Frame, Pixels
 
-__all__ = ["Coordinates", "Warp", "b_spline", "design", "resample", "sample"]
+__all__ = ["Coordinates", "Warp", "b_spline", "design", "resample", "sample", "to_pixels"]
 
 Coordinates = NDArray[np.float64]
 
@@ -57,7 +57,7 @@ class Warp:
         """Return science pixels of reference pixels, at any places; NaN where a WCS has no answer."""
         x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
         ra, dec = self.reference.all_pix2world(x, y, 0)
-        xs, ys = _to_pixels(self.science, np.asarray(ra), np.asarray(dec))
+        xs, ys = to_pixels(self.science, np.asarray(ra), np.asarray(dec))
         dx, dy = self.shift(x, y)
         return xs + dx, ys + dy
 
@@ -65,7 +65,7 @@ class Warp:
         """Return reference pixels of science pixels, right to 1e-6 px."""
         xs, ys = np.asarray(xs, np.float64), np.asarray(ys, np.float64)
         ra, dec = self.science.all_pix2world(xs, ys, 0)
-        x, y = _to_pixels(self.reference, np.asarray(ra), np.asarray(dec))
+        x, y = to_pixels(self.reference, np.asarray(ra), np.asarray(dec))
         for _ in range(3 if self.order >= 0 else 0):
             there_x, there_y = self(x, y)
             rest = np.stack([xs - there_x, ys - there_y], axis=-1)[..., None]
@@ -104,8 +104,21 @@ class Warp:
         return terms @ self.correction[0], terms @ self.correction[1]
 
 
-def _to_pixels(wcs: WCS, ra: Coordinates, dec: Coordinates) -> tuple[Coordinates, Coordinates]:
-    """Return pixels of the sky; where the inverse of the distortions does not converge, NaN."""
+def to_pixels(wcs: WCS, ra: Coordinates, dec: Coordinates) -> tuple[Coordinates, Coordinates]:
+    """Return pixels of the sky; where the inverse of the distortions does not converge, NaN.
+
+    Parameters
+    ----------
+    wcs : WCS
+        0-based pixel → ICRS.
+    ra, dec : array
+        Degrees, of one shape.
+
+    Returns
+    -------
+    x, y : array
+        Pixels, right to 1e-3 px.
+    """
     shape = ra.shape
     # `quiet` returns what it reached; far outside the image, where that is wrong, the way back shows it.
     x, y = wcs.all_world2pix(ra.ravel(), dec.ravel(), 0, quiet=True, tolerance=1e-6, maxiter=30)

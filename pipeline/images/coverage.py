@@ -1,6 +1,7 @@
 """What differences there are, and what each says of given places: read from the stores, a window of rows at a time."""
 
 from collections.abc import Mapping, Sequence
+from itertools import permutations
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from pipeline import manifest, stores
 from pipeline.commits import Log
 from pipeline.errors import Stale
 from pipeline.images import image
+from pipeline.images.align import to_pixels
 from pipeline.images.coordinates import wcs_from
 from pipeline.images.difference import DIFFERENCE, MATCH, difference_path
 from pipeline.images.epochs import light_curves
@@ -94,7 +96,7 @@ def _frame(
 ) -> dict[str, Any]:
     top = manifest.path(image.STAGE, "images/")[: -len(".json")]
     used = [path.removeprefix(top).split("/")[-2] for path in records[0].upstream if path.startswith(top)]
-    science = next(images[name] for name in used if pair_id.startswith(f"{name}-"))
+    science = images[_science(pair_id, used)]
     matched = manifest.read(workspace, MATCH, Key("matches", pair_id, 0))
     widths = [] if matched is None else [matched.details[f"{name}_fwhm_px"] for name in ("science", "reference")]
     zp_ab = science["zp_ab"]
@@ -104,6 +106,11 @@ def _frame(
         "zp_ab": None if zp_ab is None or not np.isfinite(zp_ab) else float(zp_ab), "radius": max(widths, default=2.0),
         "rows": [record.details["rows"] for record in records],
     }  # fmt: skip
+
+
+def _science(pair_id: str, used: Sequence[str]) -> str:
+    """Return the science image of a pair: both names make up the pair's, where one may begin with the other."""
+    return next(one for one, other in permutations(used, 2) if pair_id == f"{one}-{other}")
 
 
 def tasks(frames: pd.DataFrame, objects: pd.DataFrame, detections: pd.DataFrame) -> list[Task]:
@@ -172,7 +179,7 @@ def measure(
     """
     path = difference_path(frame["pair_id"])
     attrs = stores.shape(workspace, path)
-    x, y = wcs_from(attrs["wcs"]).all_world2pix(ra, dec, 0, quiet=True, maxiter=30)
+    x, y = to_pixels(wcs_from(attrs["wcs"]), np.asarray(ra, float), np.asarray(dec, float))
     ny, nx = int(attrs["ny"]), int(attrs["nx"])
     on_frame = (x > -0.5) & (x < nx - 0.5) & (y > -0.5) & (y < ny - 0.5)
     window = np.where(on_frame, np.rint(np.nan_to_num(y)) // _ROWS, 0).astype(int)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from catalogs.candidates import Flag
-from pipeline.images.frame import Bit
+from pipeline.images.frame import bits_around
 from pipeline.images.templates import Amplitudes, amplitudes, cutouts, fwhm, shifted
 
 __all__ = ["Limits", "measure", "position_error"]
@@ -124,7 +124,7 @@ def measure(
     frame["delta_ratio"] = ratio
     frame["x_err"], frame["y_err"] = position_error(psf_d, snr)
     counts, is_lobe = _neighbours(peaks, peaks if others is None else others, width, limits)
-    flags |= np.where(is_lobe, Flag.SIDELOBE, 0) | _bits(mask, x, y, limits.mask_fwhm * width)
+    flags |= np.where(is_lobe, Flag.SIDELOBE, 0) | bits_around(mask, x, y, limits.mask_fwhm * width)
     return pd.DataFrame(frame, index=peaks.index).assign(n_neighbours=counts, flags=flags.astype(np.int32))
 
 
@@ -245,15 +245,6 @@ def _within(image: NDArray[np.generic], x: _Values, y: _Values, radius: float) -
     near &= (columns >= 0) & (columns < nx) & (rows >= 0) & (rows < ny)
     values = image[rows.clip(0, ny - 1), columns.clip(0, nx - 1)].astype(float)
     return np.where(near, values, np.nan)
-
-
-def _bits(mask: NDArray[np.uint16], x: _Values, y: _Values, radius: float) -> NDArray[np.int64]:
-    """Return the bits of all pixels within a radius; a part of the circle off the frame is an edge."""
-    values = np.nan_to_num(_within(mask, x, y, radius)).astype(np.int64)
-    ny, nx = mask.shape
-    off = (np.minimum(x, y) < radius - 0.5) | (x > nx - 0.5 - radius) | (y > ny - 0.5 - radius)
-    known = sum(int(bit) for bit in Bit)
-    return np.bitwise_or.reduce(values, axis=1, initial=0) & known | np.where(off, int(Flag.EDGE), 0)
 
 
 def _neighbours(

@@ -1,26 +1,25 @@
 """Forced photometry: the flux of a point source at a given place of a difference, whether it is detected or not.
 
 A difference's flux as a point source is S_corr times its error at that place (Zackay, Ofek & Gal-Yam 2016, eq. 40-42);
-both are smooth, and a spline of fifth order reads them between pixels: of a
-PSF of two pixels a cubic one loses a hundredth.
+both are smooth, and a spline of fifth order reads them between pixels: of a PSF of two pixels a cubic one loses a
+hundredth.
 """
-
-from math import comb, factorial
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.ndimage import spline_filter1d
 
-from pipeline.images.frame import UNUSABLE, Bit, Pixels
+from pipeline.images.align import DEGREE, b_spline
+from pipeline.images.frame import UNUSABLE, Pixels, bits_around
 
 __all__ = ["LIMIT_SIGMA", "calibrated", "interpolate", "magnitude", "microjansky", "photometry"]
 
 #: Sigmas of an upper limit, and from which a measurement is none.
 LIMIT_SIGMA = 3.0
 
-#: Order of the spline, and pixels on each side that it needs to be as if it had the whole image: its poles are 0.43.
-_ORDER, _REACH = 5, 14
+#: Pixels on each side that the spline needs to be as if it had the whole image: its poles are 0.43.
+_REACH = 14
 
 _MICROJANSKY = 23.9  # AB magnitude of 1 µJy
 
@@ -49,7 +48,7 @@ def interpolate(image: Pixels, x: NDArray[np.float64], y: NDArray[np.float64]) -
     columns, rows = _mirrored(left[:, None] + span, nx), _mirrored(low[:, None] + span, ny)
     stamps = np.nan_to_num(image[rows[:, :, None], columns[:, None, :]].astype(float), posinf=0, neginf=0)
     for axis in (1, 2):
-        stamps = spline_filter1d(stamps, _ORDER, axis=axis, mode="mirror")
+        stamps = spline_filter1d(stamps, DEGREE, axis=axis, mode="mirror")
     near = stamps[:, _REACH - 2 : _REACH + 4, _REACH - 2 : _REACH + 4]
     value = np.einsum(
         "nyx,ny,nx->n", near, _weights(np.where(inside, y, 0) - low), _weights(np.where(inside, x, 0) - left)
@@ -65,10 +64,10 @@ def _mirrored(index: NDArray[np.int64], size: int) -> NDArray[np.int64]:
 
 
 def _weights(t: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the six weights of the B-spline at fractions of a pixel, as sums of truncated powers."""
-    distance = t[:, None] - np.arange(-2, 4) + 3
-    terms = [(-1) ** j * comb(6, j) * np.maximum(distance - j, 0) ** _ORDER for j in range(7)]
-    return np.asarray(sum(terms) / factorial(_ORDER))
+    """Return the six weights of the B-spline at fractions of a pixel."""
+    weights = np.empty((6, len(t)))
+    b_spline(t, weights)
+    return weights.T
 
 
 def photometry(
@@ -96,7 +95,7 @@ def photometry(
     """
     x, y = np.atleast_1d(np.asarray(x, float)), np.atleast_1d(np.asarray(y, float))
     snr, error = interpolate(significance, x, y), interpolate(flux_err, x, y)
-    flags = _bits(mask, x, y, radius)
+    flags = bits_around(mask, x, y, radius)
     ny, nx = mask.shape
     row, column = (np.rint(np.nan_to_num(axis)).astype(int).clip(0, n - 1) for axis, n in ((y, ny), (x, nx)))
     good = np.isfinite(snr) & (error > 0) & ((mask[row, column] & int(UNUSABLE)) == 0)
@@ -104,18 +103,6 @@ def photometry(
     snr, error = np.where(good, snr, np.nan), np.where(good, error, np.nan)
     limit = np.where(snr < LIMIT_SIGMA, (np.maximum(snr, 0) + LIMIT_SIGMA) * error, np.nan)
     return pd.DataFrame({"flux": snr * error, "flux_err": error, "snr": snr, "flux_limit": limit, "flags": flags})
-
-
-def _bits(mask: NDArray[np.uint16], x: NDArray[np.float64], y: NDArray[np.float64], radius: float) -> NDArray[np.int32]:
-    reach = int(np.ceil(radius)) + 1
-    dy, dx = np.mgrid[-reach : reach + 1, -reach : reach + 1].reshape(2, -1)
-    x, y = np.nan_to_num(x, nan=-1e6), np.nan_to_num(y, nan=-1e6)
-    columns, rows = np.rint(x).astype(int)[:, None] + dx, np.rint(y).astype(int)[:, None] + dy
-    near = np.hypot(columns - x[:, None], rows - y[:, None]) <= max(radius, 0.75)
-    ny, nx = mask.shape
-    inside = (columns >= 0) & (columns < nx) & (rows >= 0) & (rows < ny)
-    values = np.where(inside, mask[rows.clip(0, ny - 1), columns.clip(0, nx - 1)], int(Bit.EDGE))
-    return np.bitwise_or.reduce(np.where(near, values, 0), axis=1, initial=0).astype(np.int32)
 
 
 def calibrated(table: pd.DataFrame, zp_ab: float | None) -> pd.DataFrame:

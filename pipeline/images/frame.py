@@ -7,7 +7,7 @@ import numpy as np
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-__all__ = ["UNUSABLE", "Bit", "Facts", "Frame", "Pixels"]
+__all__ = ["UNUSABLE", "Bit", "Facts", "Frame", "Pixels", "bits_around"]
 
 #: Pixels of an image: (ny, nx) float32.
 Pixels = NDArray[np.float32]
@@ -107,3 +107,29 @@ class Frame:
         """Rows and columns."""
         ny, nx = self.data.shape
         return ny, nx
+
+
+def bits_around(
+    mask: NDArray[np.uint16], x: NDArray[np.float64], y: NDArray[np.float64], radius: float
+) -> NDArray[np.int32]:
+    """Return the bits of all pixels within a radius of places, the nearest one at least; off the frame is an edge.
+
+    Parameters
+    ----------
+    mask : (ny, nx) uint16
+        `Bit`.
+    x, y : (n,) float64
+        Places, px; what is no number is off the frame.
+    radius : float
+        Pixels.
+    """
+    reach = int(np.ceil(radius)) + 1
+    dy, dx = np.mgrid[-reach : reach + 1, -reach : reach + 1].reshape(2, -1)
+    x, y = np.nan_to_num(x, nan=-1e6), np.nan_to_num(y, nan=-1e6)
+    columns, rows = np.rint(x).astype(int)[:, None] + dx, np.rint(y).astype(int)[:, None] + dy
+    near = np.hypot(columns - x[:, None], rows - y[:, None]) <= max(radius, 0.75)
+    ny, nx = mask.shape
+    inside = (columns >= 0) & (columns < nx) & (rows >= 0) & (rows < ny)
+    values = np.where(inside, mask[rows.clip(0, ny - 1), columns.clip(0, nx - 1)], int(Bit.EDGE))
+    known = sum(int(bit) for bit in Bit)
+    return np.bitwise_or.reduce(np.where(near, values, 0), axis=1, initial=0).astype(np.int32) & np.int32(known)

@@ -5,6 +5,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from pipeline.images.frame import Bit
+
 __all__ = ["DLR_LIMIT", "directional_radius", "surroundings"]
 
 #: Directional light radii beyond which a galaxy is no host: as Sullivan et al. 2006 (ApJ 648, 868); Gupta et al. 2016
@@ -15,6 +17,9 @@ DLR_LIMIT = 5.0
 _SMALLEST = 0.5
 
 _FWHM = 2.3548200450309493
+
+#: Bits of sources of which nobody can say whether they are stars: a bright star that is cut off, a hit of a particle.
+_UNTOLD = int(Bit.SATURATED | Bit.COSMIC_RAY)
 
 
 def directional_radius(
@@ -48,8 +53,8 @@ def surroundings(
     x, y : (n,) float64
         Places in the reference image, px.
     sources : pandas.DataFrame
-        Sources of the reference image: x, y (px), flux, is_star, theta (rad), and a, b (half axes, px) or fwhm (px)
-        and ellipticity, of which a = FWHM/2.355 / √(1 − e) and b = a (1 − e) follow.
+        Sources of the reference image: x, y (px), flux, is_star, mask (`Bit`; 0 if left out), theta (rad), and a, b
+        (half axes, px) or fwhm (px) and ellipticity, of which a = FWHM/2.355 / √(1 − e) and b = a (1 − e) follow.
     pixscale : float
         Arcsec a pixel.
     limit : float
@@ -59,7 +64,7 @@ def surroundings(
     -------
     pandas.DataFrame
         ref_sep_arcsec, ref_is_star (boolean), ref_flux (as in `sources`), host_sep_arcsec, host_dlr; missing where
-        there is none.
+        there is none. What is saturated or was hit by a particle is no host, and is_star of it is missing.
     """
     n = len(x)
     result = pd.DataFrame(
@@ -72,11 +77,20 @@ def surroundings(
     there = sources[["x", "y"]].to_numpy(float)
     separation, nearest = cKDTree(there).query(place)
     result["ref_sep_arcsec"] = separation * pixscale
-    result["ref_is_star"] = pd.array(sources["is_star"].to_numpy(bool)[nearest], dtype="boolean")
+    untold = _untold(sources)
+    is_star = pd.array(sources["is_star"].to_numpy(bool), dtype="boolean")
+    is_star[untold] = pd.NA
+    result["ref_is_star"] = is_star[nearest]
     result["ref_flux"] = sources["flux"].to_numpy(float)[nearest]
-    separation, radii = _host(place, sources, limit)
+    separation, radii = _host(place, sources[~untold], limit)
     result["host_sep_arcsec"], result["host_dlr"] = separation * pixscale, radii
     return result
+
+
+def _untold(sources: pd.DataFrame) -> NDArray[np.bool_]:
+    if "mask" not in sources:
+        return np.zeros(len(sources), bool)
+    return np.asarray((sources["mask"].to_numpy(np.int64) & _UNTOLD) != 0)
 
 
 def _host(

@@ -20,7 +20,7 @@ _LOCK = ".skysift.lock"
 
 @contextmanager
 def occupied(folder: Path) -> Iterator[None]:
-    """Keep a folder to this run; it is made if it is not there.
+    """Keep a folder to this run; it is made if it is not there, and goes again if nothing comes to lie in it.
 
     The lock is the kernel's, on a file: it ends with the process, however that ends, so that no lock is ever stale.
 
@@ -34,6 +34,7 @@ def occupied(folder: Path) -> Iterator[None]:
     Refused
         If another run is at work there.
     """
+    new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / _LOCK
     descriptor = _locked(path)
@@ -44,6 +45,8 @@ def occupied(folder: Path) -> Iterator[None]:
     finally:
         path.unlink(missing_ok=True)
         os.close(descriptor)
+        if new and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def _locked(path: Path) -> int:

@@ -185,11 +185,9 @@ class OnePair:
             raise Refused("; ".join(f"{row.input}: {row.reason}: {row.message}" for row in bad.itertuples()))
 
     def end(self) -> None:
-        """Remove the temporary workspace, and the folder of the results if there are none."""
+        """Remove the temporary workspace."""
         if (self.out / WORK / occupation.MARK).is_file():
             shutil.rmtree(self.out / WORK, ignore_errors=True)
-        if self.out.is_dir() and not any(self.out.iterdir()):
-            self.out.rmdir()
 
 
 def look(

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation, gaussian_filter, uniform_filter
+from scipy.ndimage import binary_dilation, gaussian_filter, maximum_filter, uniform_filter
 from scipy.spatial import cKDTree
 
 from pipeline.images.background import level
@@ -191,7 +191,9 @@ def _light(band: Band, fwhm: float) -> Pixels:
     sigma = fwhm / 2.3548
     # A Gaussian of unit sum is matched to the PSF: 4πσ² is one over the sum of its squares.
     light: Pixels = gaussian_filter(band.science, sigma, truncate=3) * np.float32(4 * np.pi * sigma**2)
-    return np.maximum(light, 0)
+    # Flat over a PSF: an error that fell off as the light does would move the peaks of S to where it is small.
+    flat: Pixels = maximum_filter(np.maximum(light, 0), 2 * round(fwhm) + 1)
+    return flat
 
 
 def _cores(good: NDArray[np.bool_], sources: pd.DataFrame, fwhm: float, y0: int) -> NDArray[np.bool_]:

@@ -1,7 +1,6 @@
 """A band of rows of a pair, subtracted: aligned, sky taken off, cut into tiles, each with its own PSFs."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numba
 import numpy as np
@@ -22,6 +21,9 @@ PAD = 32
 
 #: Over how many pixels neighbouring tiles of one PSF fade into each other, on either side of their border.
 FADE = 8
+
+#: Filters that are kept at a time.
+_KEPT = 16
 
 #: Where PSFs vary by less than this, relative, over the field, large tiles do.
 CONSTANT = 0.004
@@ -81,7 +83,7 @@ class Tiles:
         self.size = size or (512 if self.constant else 128)
         self.fade = FADE if self.constant else self.size // 2
         self.match, self.shape = match, shape
-        self._filters = lru_cache(maxsize=32)(self._make)
+        self._kept: dict[tuple[int, int, int], Filters] = {}
 
     @property
     def side(self) -> int:
@@ -99,7 +101,7 @@ class Tiles:
 
     def filters(self, left: int, top: int) -> Filters:
         """Return the filters of the tile that begins there."""
-        return self._filters(*((0, 0) if self.constant else (left, top)), self.side)
+        return self._cached(*((0, 0) if self.constant else (left, top)), self.side)
 
     def near(self, x: float, y: float) -> Filters:
         """Return the filters of the tile whose centre is nearest to a pixel."""
@@ -109,9 +111,18 @@ class Tiles:
     def square(self, left: int, top: int, size: int) -> Filters:
         """Return the filters of a square of another size, by the PSFs in its middle."""
         if self.constant:
-            return self._filters(0, 0, size + 2 * MARGIN)
+            return self._cached(0, 0, size + 2 * MARGIN)
         x, y = (float(np.clip(v + size / 2, 0, n)) for v, n in ((left, self.shape[1]), (top, self.shape[0])))
         return self._at(x, y, size + 2 * MARGIN)
+
+    def _cached(self, left: int, top: int, side: int) -> Filters:
+        """Return filters, kept for the tiles that come next; not all of an image's, which would be gigabytes."""
+        key = (left, top, side)
+        if key not in self._kept:
+            if len(self._kept) >= _KEPT:
+                del self._kept[next(iter(self._kept))]
+            self._kept[key] = self._make(*key)
+        return self._kept[key]
 
     def _make(self, left: int, top: int, side: int) -> Filters:
         if self.constant:

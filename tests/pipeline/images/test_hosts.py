@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.images.frame import Bit
 from pipeline.images.hosts import directional_radius, surroundings
 
 
@@ -46,3 +47,16 @@ def test_axes_follow_from_fwhm_and_ellipticity_and_nothing_is_near_nothing():
     assert empty.isna().all(axis=None) and len(empty) == 1 and len(surroundings(x[:0], y[:0], sources(), 1.0)) == 0
     stars = surroundings(x, y, sources(is_star=[True] * 3), 1.0)
     assert stars["host_dlr"].isna().all() and stars["ref_sep_arcsec"].notna().all()
+
+
+@pytest.mark.parametrize("bit", [Bit.SATURATED, Bit.COSMIC_RAY])
+def test_what_is_cut_off_or_hit_is_neither_host_nor_star(bit):
+    x, y = np.array([56.0, 10.5, 52.0]), np.array([50.0, 10.0, 50.0])
+    table = surroundings(x, y, sources(mask=[0, 0, int(bit | Bit.WEAK)]), 0.5)
+    # The small galaxy is nearest still, but nobody says what it is, and the large one is the host.
+    assert table["ref_sep_arcsec"][0] == pytest.approx(2.0) and table["ref_is_star"].isna().tolist() == [1, 0, 0]
+    assert table["ref_is_star"].tolist()[1:] == [True, False] and table["host_sep_arcsec"][0] == pytest.approx(3.0)
+    none = surroundings(x, y, sources(mask=[int(bit)] * 3), 0.5)
+    assert none[["host_dlr", "ref_is_star"]].isna().all(axis=None) and none["ref_sep_arcsec"].notna().all()
+    kept = surroundings(x, y, sources(mask=[int(Bit.WEAK)] * 3), 0.5)
+    pd.testing.assert_frame_equal(kept, surroundings(x, y, sources(), 0.5))

@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
+from astropy.wcs import Sip
 
 from catalogs.query import QueryError, query
 from catalogs.supernovae import Selection, tally
@@ -105,6 +106,28 @@ def test_bands_that_are_not_committed_say_nothing(tmp_path):
     assert coverage.measure(workspace, frames.iloc[0], *place)["snr"][0] == pytest.approx(20, abs=0.02)
     off = coverage.measure(workspace, frames.iloc[0], np.array([151.0]), np.array([2.2]))
     assert np.isnan(off["flux"][0]) and off["flags"][0] == 0
+
+
+def test_the_science_image_of_a_pair_is_the_one_that_its_name_says():
+    for science, reference in (("a-0-ff", "b-0-ee"), ("a-0-ff-1-ee", "a-0-ff"), ("a-0-ff", "a-0-ff-1-ee")):
+        for used in ([science, reference], [reference, science]):
+            assert coverage._science(f"{science}-{reference}", used) == science
+
+
+def test_places_far_off_a_distorted_image_are_nowhere(tmp_path, monkeypatch):
+    workspace = sky.build(sky.empty(tmp_path), (1,))
+    frame = coverage.coverage(workspace).frames.iloc[0]
+    distorted = sky.WCS.deepcopy()
+    distorted.wcs.ctype = ["RA---TAN-SIP", "DEC--TAN-SIP"]
+    terms = np.zeros((4, 4))
+    terms[3, 0] = terms[1, 2] = -4e-6
+    distorted.sip = Sip(terms, np.zeros((4, 4)), None, None, distorted.wcs.crpix)
+    monkeypatch.setattr(coverage, "wcs_from", lambda text: distorted)
+    x, y = np.array([90.0, 5.0]), np.array([500.2, 20.0])
+    ra, dec = (np.r_[place, off] for place, off in zip(distorted.all_pix2world(x, y, 0), (149.8, 2.2), strict=True))
+    found = coverage.measure(workspace, frame, ra, dec)
+    assert found["snr"][0] == pytest.approx(30, abs=0.05) and found["snr"][1] == pytest.approx(0, abs=0.05)
+    assert np.isnan(found["flux"][2]) and found["flags"][2] == 0
 
 
 def test_what_is_missing_or_has_changed_is_refused(tmp_path):
