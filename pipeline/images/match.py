@@ -140,9 +140,8 @@ def match(
     fwhm_n = width(cut_aligned(science, found, stars, b, 10), first_fwhm(a) / scale(found)) or first_fwhm(a) / scale(
         found
     )
-    smoothing = 0.0
-    if min(fwhm_r, fwhm_n) < UNDERSAMPLED:
-        smoothing = float(np.sqrt(SAMPLED**2 - min(fwhm_r, fwhm_n) ** 2) / 2.3548)
+    smoothing = _smoothing(min(fwhm_r, fwhm_n))
+    if smoothing:
         science = Buffered(Smoothed(science, smoothing * scale(found)))
         reference = Buffered(Smoothed(reference, smoothing))
         fwhm_r, fwhm_n = (float(np.hypot(fwhm, 2.3548 * smoothing)) for fwhm in (fwhm_r, fwhm_n))
@@ -171,9 +170,7 @@ def match(
         found, rms, jitter, used = fit.warp, fit.rms, fit.jitter, int(fit.used.sum())
         if fit.moved < 0.02:
             break
-    ratio, ratio_err = _flux_ratio(on_n, on_r)
-    if not np.isfinite(ratio_err):
-        ratio, ratio_err = _by_zero_points(science, reference)
+    ratio, ratio_err = _flux_ratio(on_n, on_r) or _by_zero_points(science, reference)
     x, y = middle(found)
     area = scale(found) ** 2
     return Match(
@@ -202,6 +199,11 @@ def _ranked(sources: pd.DataFrame) -> pd.DataFrame:
     return good.sort_values(["snr", "x", "y"], ascending=[False, True, True], kind="stable").reset_index(drop=True)
 
 
+def _smoothing(fwhm: float) -> float:
+    """Return σ of the Gaussian that brings a PSF to `SAMPLED`, px; 0 if it need not."""
+    return 0.0 if fwhm >= UNDERSAMPLED else float(np.sqrt(SAMPLED**2 - fwhm**2) / 2.3548)
+
+
 def _half(fwhm: float) -> int:
     """Return half of the side of a PSF's stamp: a Moffat profile of β = 3 has 99.7% of its light inside."""
     return int(np.clip(np.ceil(5.5 * fwhm), 10, MARGIN))
@@ -216,13 +218,13 @@ def _centres(stars: Stars, stamps: Stamps) -> NDArray[np.float64]:
     return np.stack([stars.x - stamps.x[stars.index], stars.y - stamps.y[stars.index]], -1)
 
 
-def _flux_ratio(science: Stars, reference: Stars) -> tuple[float, float]:
-    """Return reference over science counts of the same stars: weighted mean in the logarithm, clipped."""
+def _flux_ratio(science: Stars, reference: Stars) -> tuple[float, float] | None:
+    """Return reference over science counts of the same stars: weighted mean in the logarithm, clipped; or None."""
     _, p, q = np.intersect1d(science.index, reference.index, return_indices=True)
     ratio = reference.flux[q] / np.maximum(science.flux[p], 1e-9)
     good = (ratio > 0) & (science.flux[p] > 0)
     if not good.any():
-        return 1.0, np.inf
+        return None
     log = np.log(ratio[good])
     error = np.hypot(reference.flux_err[q] / reference.flux[q], science.flux_err[p] / science.flux[p])[good]
     error = np.hypot(error, 0.003)
