@@ -137,7 +137,7 @@ class Result:
             "PSF (FWHM)": f"{widths}, of {m.science_psf.n_stars} and {m.reference_psf.n_stars} stars"
             + (f"; both smoothed by sigma {m.smoothing:.2f} px first" if m.smoothing else ""),
             "flux ratio": f"{m.flux_ratio:.5g} ± {m.flux_ratio_err:.2g} reference counts a science count",
-            "noise": f"{noise} times what pixels scatter by: what S_corr was set right by",
+            "noise": f"{noise} times what pixels scatter by: their correlation, and sources in them",
             "self-test": str(found),
             "remarks": "; ".join(flag.text for flag in FrameFlag if flag in self.flags & ~found.flags) or "none",
             "candidates": f"{len(table)}: {int((good & positive).sum())} good positive, "

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation, uniform_filter
+from scipy.ndimage import binary_dilation, maximum_filter, uniform_filter
 
 from pipeline.images.align import resample
 from pipeline.images.background import level, sky
@@ -180,6 +180,8 @@ def subtract(
     n = sci.data - level(sci.data - r / np.float32(match.flux_ratio), good & ~_light(r, ref.variance), mesh)
     outside = (mask & int(Bit.EDGE)) != 0
     n[outside] = r[outside] = 0.0
+    outside = _cut_off(outside, match, low, ny)
+    mask[outside] |= int(Bit.EDGE)
     top, bottom = max(0, y0 - pad), min(ny, y1 + pad)
     planes = _Planes(n, r, sci.variance, ref.variance, low)
     excess = _excess(tiles, planes, top, bottom)
@@ -213,6 +215,20 @@ def _aligned(science: Image, reference: Image, match: Match, low: int, high: int
     part = science.read(first, last, left, right)
     fill(part)
     return resample(part, warp, 0, nx, low, high, left, first)
+
+
+def _cut_off(outside: NDArray[np.bool_], match: Match, low: int, ny: int) -> NDArray[np.bool_]:
+    """Return which pixels, of rows from `low` on, lack a part of the PSF: those off either image and those beside them.
+
+    Half a star at the border is half a star in both images, of two different PSFs.
+    """
+    middle = match.science_psf.shape[1] / 2, match.science_psf.shape[0] / 2
+    reach = int(np.ceil(1.25 * max(psf.fwhm(*middle) for psf in (match.science_psf, match.reference_psf))))
+    near = np.asarray(maximum_filter(outside.view(np.uint8), 2 * reach + 1) > 0)
+    near[:, :reach] = near[:, -reach:] = True
+    rows = np.arange(low, low + len(outside))
+    near[(rows < reach) | (rows >= ny - reach)] = True
+    return near
 
 
 def _light(image: Pixels, variance: Pixels) -> NDArray[np.bool_]:
