@@ -66,7 +66,7 @@ class FrameFlag(Worded):
 
     UNDERSAMPLED = 1, "FWHM below two pixels: images were smoothed to a sampled PSF first"
     LOW_COUNTS = 2, "fewer than 20 counts in the area of a PSF: noise is Poisson's, not Gaussian"
-    SELF_TEST = 4, "the significance of this difference is not one: robust spread of S_corr out of bounds"
+    SELF_TEST = 4, "the significance of this difference is not one, or had to be made so by too much"
     EXCESS = 8, "more pixels beyond 5 sigma than noise and a few transients make, of both signs"
     GAIN_ESTIMATED = 16, "gain or read noise are estimated from the pixels, not in the header"
     FEW_STARS = 32, "too few stars to measure PSF, flux ratio or alignment well"

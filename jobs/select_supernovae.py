@@ -53,8 +53,10 @@ def main(
     bits = supernovae.read(workspace).objects["selection"]
     for bit, count in tally(bits):
         click.echo(f"{count:8d}  {bit.text} ({int(bit)})")
-    click.echo(f"{int(is_selected(bits).sum()):8d}  selected of {len(bits)}; to see them:\n")
-    click.echo(f"python -m jobs.query --workspace {workspace} --catalog supernova_candidates --clean\n")
+    count = int(is_selected(bits).sum())
+    click.echo(f"{count:8d}  selected of {len(bits)}; to see {'them' if count else 'the others'}:\n")
+    clean = " --clean" if count else ""
+    click.echo(f"python -m jobs.query --workspace {workspace} --catalog supernova_candidates{clean}\n")
     options.finish(reports)
 
 

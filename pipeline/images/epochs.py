@@ -18,7 +18,7 @@ _MEASURED = ("flux", "flux_err", "flux_unit", "snr", "mag_ab", "mag_err", "flux_
 
 
 def light_curves(objects: pd.DataFrame, detections: pd.DataFrame, frames: pd.DataFrame, forced: Forced) -> pd.DataFrame:
-    """Measure all objects in all differences that cover them.
+    """Measure all objects in all differences that cover them, but for those they are detected in the other way round.
 
     Parameters
     ----------
@@ -44,6 +44,9 @@ def light_curves(objects: pd.DataFrame, detections: pd.DataFrame, frames: pd.Dat
         inside = contains(frame["footprint"], objects["ra"], objects["dec"])
         # A detection is proof that a difference covers an object, whatever its corners say.
         seen = best.loc[best["pair_id"] == frame["pair_id"], "object_id"]
+        # The same two images the other way round tell nothing new: that it is gone there is how it was detected.
+        known = best.loc[best["pair_id"].isin(_mirrored(frame["pair_id"])), "object_id"]
+        inside &= ~objects["object_id"].isin(known).to_numpy()
         own = objects[inside | objects["object_id"].isin(seen).to_numpy()]
         if not len(own):
             continue
@@ -56,6 +59,11 @@ def light_curves(objects: pd.DataFrame, detections: pd.DataFrame, frames: pd.Dat
     table = pd.concat(parts, ignore_index=True).merge(best, on=["object_id", "pair_id"], how="left")
     table = table[np.isfinite(table["flux"].to_numpy(float)) | table["candidate_id"].notna() | (table["flags"] != 0)]
     return table.reindex(columns=columns).sort_values(["object_id", "pair_id"], ignore_index=True)
+
+
+def _mirrored(pair_id: str) -> list[str]:
+    """Return what the pair of the same images the other way round may be called; names of images may hold dashes."""
+    return [f"{pair_id[k + 1 :]}-{pair_id[:k]}" for k, letter in enumerate(pair_id) if letter == "-"]
 
 
 def _told(frame: dict[str, object]) -> dict[str, object]:

@@ -136,6 +136,24 @@ def test_light_curves_have_detections_limits_and_nothing_where_nothing_was_seen(
     assert len(light_curves(objects, found, frames.iloc[:0], forced)) == 0
 
 
+def test_the_same_images_the_other_way_round_are_no_other_look():
+    sky = [9.9, -0.1, 10.1, -0.1, 10.1, 0.1, 9.9, 0.1]
+    pairs = {"new-1-old-2": 59300.0, "old-2-new-1": 59000.0, "old-2-other": 59000.0}
+    frames = pd.DataFrame(
+        [
+            {"pair_id": pair, "filter": "r", "mjd_mid": mjd, "time_scale": "utc", "footprint": sky}
+            for pair, mjd in pairs.items()
+        ]
+    )
+    objects = pd.DataFrame({"object_id": ["o"], "ra": [10.0], "dec": [0.0]})
+    seen = pd.DataFrame({"object_id": ["o"], "pair_id": ["new-1-old-2"], "candidate_id": ["c"], "snr": [9.0]})
+
+    def forced(pair_id, ra, dec):
+        return pd.DataFrame({"flux": [1.0], "flux_err": [1.0], "snr": [1.0], "flux_unit": ["count"], "flags": [0]})
+
+    assert light_curves(objects, seen, frames, forced)["pair_id"].tolist() == ["new-1-old-2", "old-2-other"]
+
+
 def chosen(*rows, **options):
     """Return the selection bits of the one object that detections make."""
     found, objects = associate(pd.DataFrame(rows))
