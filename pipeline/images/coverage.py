@@ -16,7 +16,7 @@ from pipeline.images import image
 from pipeline.images.align import to_pixels
 from pipeline.images.coordinates import wcs_from
 from pipeline.images.difference import DIFFERENCE, MATCH, difference_path
-from pipeline.images.epochs import light_curves
+from pipeline.images.epochs import light_curves, mirrored
 from pipeline.images.footprints import contains
 from pipeline.images.forced import calibrated, photometry
 from pipeline.partition import Key
@@ -130,6 +130,8 @@ def tasks(frames: pd.DataFrame, objects: pd.DataFrame, detections: pd.DataFrame)
     for frame in frames.to_dict("records"):
         seen = by_pair.get(frame["pair_id"], told.iloc[:0])
         near = contains(frame["footprint"], places["ra"], places["dec"]) if len(places) else np.zeros(0, bool)
+        for pair_id in mirrored(frame["pair_id"]):
+            near &= ~places["object_id"].isin(by_pair[pair_id]["object_id"]).to_numpy() if pair_id in by_pair else True
         own = places[near | places["object_id"].isin(seen["object_id"]).to_numpy()]
         if len(own):
             found.append(Task({str(name): value for name, value in frame.items()}, own, seen))

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pipeline.images.footprints import contains
 
-__all__ = ["Forced", "light_curves", "with_nondetections"]
+__all__ = ["Forced", "light_curves", "mirrored", "with_nondetections"]
 
 #: What measures places in a difference: (pair_id, ra, dec) → rows as `pipeline.images.forced.calibrated` gives them;
 #: flux is NaN where the difference says nothing.
@@ -45,7 +45,7 @@ def light_curves(objects: pd.DataFrame, detections: pd.DataFrame, frames: pd.Dat
         # A detection is proof that a difference covers an object, whatever its corners say.
         seen = best.loc[best["pair_id"] == frame["pair_id"], "object_id"]
         # The same two images the other way round tell nothing new: that it is gone there is how it was detected.
-        known = best.loc[best["pair_id"].isin(_mirrored(frame["pair_id"])), "object_id"]
+        known = best.loc[best["pair_id"].isin(mirrored(frame["pair_id"])), "object_id"]
         inside &= ~objects["object_id"].isin(known).to_numpy()
         own = objects[inside | objects["object_id"].isin(seen).to_numpy()]
         if not len(own):
@@ -61,7 +61,7 @@ def light_curves(objects: pd.DataFrame, detections: pd.DataFrame, frames: pd.Dat
     return table.reindex(columns=columns).sort_values(["object_id", "pair_id"], ignore_index=True)
 
 
-def _mirrored(pair_id: str) -> list[str]:
+def mirrored(pair_id: str) -> list[str]:
     """Return what the pair of the same images the other way round may be called; names of images may hold dashes."""
     return [f"{pair_id[k + 1 :]}-{pair_id[:k]}" for k, letter in enumerate(pair_id) if letter == "-"]
 
