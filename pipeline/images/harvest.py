@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from catalogs.candidates import CANDIDATES, Flag, FrameFlag
+from catalogs.candidates import CANDIDATES, FrameFlag
 from pipeline.images import candidates, hosts
 from pipeline.images.align import Warp
 from pipeline.images.detect import detect
@@ -102,7 +102,6 @@ def harvest(band: Band, pair: Pair, threshold: float) -> pd.DataFrame:
     """
     peaks = detect(band, threshold)
     table = pd.concat([peaks, _features(band, peaks)], axis=1)
-    table["flags"] |= _borders(band, table)
     return _described(table, pair)
 
 
@@ -143,15 +142,6 @@ def _corners(band: Band, peaks: pd.DataFrame) -> list[tuple[int, int]]:
     size = band.tiles.size
     columns, rows = (((peaks[name].to_numpy() + size // 2) // size).astype(int) for name in ("x", "y"))
     return list(zip(columns.tolist(), rows.tolist(), strict=True))
-
-
-def _borders(band: Band, table: pd.DataFrame) -> NDArray[np.int64]:
-    """Return the bit of candidates at the very edge of the image: nothing is known of what is beyond."""
-    ny, nx = band.tiles.shape
-    x, y = table["x"].to_numpy(), table["y"].to_numpy()
-    reach = 1.0 * band.tiles.match.science_psf.fwhm(nx / 2, ny / 2)
-    near = (x < reach) | (y < reach) | (x > nx - 1 - reach) | (y > ny - 1 - reach)
-    return np.where(near, int(Flag.EDGE), 0)
 
 
 def _described(table: pd.DataFrame, pair: Pair) -> pd.DataFrame:

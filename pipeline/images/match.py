@@ -1,7 +1,7 @@
 """A pair of images, matched: the way between them, their PSFs, how their counts compare, what noise is left."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ from pipeline.images.zogy import MARGIN
 
 __all__ = ["Match", "match"]
 
+#: Correction of the registration below which the science image's stars are not cut out anew, px.
+SETTLED = 0.005
 
 #: FWHM below which a PSF is too narrow for its pixels, and the one that it is brought to, px.
 UNDERSAMPLED, SAMPLED = 2.0, 2.5
@@ -51,8 +53,6 @@ class Match:
         σ of the Gaussian that both images are convolved with first, px; 0: none is needed.
     n_stars : int
         Stars in both images that the registration is from.
-    notes : tuple of str
-        What one should know.
     """
 
     order: int
@@ -69,7 +69,6 @@ class Match:
     reference_noise: float
     smoothing: float
     n_stars: int
-    notes: tuple[str, ...] = field(default=())
 
     def warp(self, science: Image, reference: Image) -> Warp:
         """Return the way from reference to science pixels."""
@@ -94,11 +93,9 @@ class Match:
         raw = json.loads(text)
         for name in ("correction", "offset", "rms", "jitter"):
             raw[name] = np.array(raw[name])
-        raw["science_psf"], raw["reference_psf"] = (
-            Psf.from_json(raw["science_psf"]),
-            Psf.from_json(raw["reference_psf"]),
-        )
-        return cls(**(raw | {"notes": tuple(raw["notes"])}))
+        for name in ("science_psf", "reference_psf"):
+            raw[name] = Psf.from_json(raw[name])
+        return cls(**raw)
 
 
 def match(
@@ -136,10 +133,9 @@ def match(
     i, j, found = pair_up(warp, a[["x", "y"]].to_numpy()[:3000], b[["x", "y"]].to_numpy()[:3000], reach)
     stars = choose(a.iloc[i], b.iloc[j], reference_sources, reference.shape, max_stars)
     science, reference = Buffered(science), Buffered(reference)
-    fwhm_r = width(cut(reference, stars, b, 10), first_fwhm(b)) or first_fwhm(b)
-    fwhm_n = width(cut_aligned(science, found, stars, b, 10), first_fwhm(a) / scale(found)) or first_fwhm(a) / scale(
-        found
-    )
+    fwhm_r, fwhm_n = first_fwhm(b), first_fwhm(a) / scale(found)
+    fwhm_r = width(cut(reference, stars, b, 10), fwhm_r) or fwhm_r
+    fwhm_n = width(cut_aligned(science, found, stars, b, 10), fwhm_n) or fwhm_n
     smoothing = _smoothing(min(fwhm_r, fwhm_n))
     if smoothing:
         science = Buffered(Smoothed(science, smoothing * scale(found)))
@@ -168,7 +164,7 @@ def match(
         error = np.hypot(_centroid_error(on_n, fwhm_n)[p], _centroid_error(on_r, fwhm_r)[q])
         fit = correct(found, places, offset, error)
         found, rms, jitter, used = fit.warp, fit.rms, fit.jitter, int(fit.used.sum())
-        if fit.moved < 0.02:
+        if fit.moved < SETTLED:
             break
     ratio, ratio_err = _flux_ratio(on_n, on_r) or _by_zero_points(science, reference)
     x, y = middle(found)

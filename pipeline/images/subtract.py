@@ -333,7 +333,6 @@ def fill(frame: Frame) -> None:
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _fill(data, variance, bad, lacking, saturated, sky, noise):  # type: ignore[no-untyped-def]
     ny, nx = data.shape
-    values, count = np.empty(0, np.float32), 0
     where = np.argwhere(bad)
     values = np.empty(len(where), np.float32)
     for k in range(len(where)):
@@ -357,4 +356,3 @@ def _fill(data, variance, bad, lacking, saturated, sky, noise):  # type: ignore[
             data[y, x] = values[k]
             # Nothing was seen there: the guess may be wrong by half of what stands above the sky.
             variance[y, x] = 2 * noise + (0.5 * (values[k] - sky)) ** 2
-    return count
