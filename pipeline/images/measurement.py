@@ -213,7 +213,9 @@ def _with_rest(psf: Psf, stamps: Stamps, stars: Stars, fwhm: float) -> Psf:
         rest = _regression(terms, left, weight)
         off = np.abs(left - np.tensordot(terms, rest, 1)) * np.sqrt(weight)
         weight[off > 4 * max(1.0, 1.4826 * float(np.median(off[::5])))] = 0.0
-    rest = np.stack([_quiet(term, radius, fwhm) for term in rest])
+    rest = np.stack(
+        [_centred(_quiet(term, radius, fwhm), bare.model(psf.shape[1] / 2, psf.shape[0] / 2)) for term in rest]
+    )
     return Psf(psf.shape, psf.half, psf.beta, psf.order, psf.terms, order, rest.astype(np.float32), n)
 
 
@@ -257,6 +259,13 @@ def _regression(terms: Array, left: Array, weight: Array) -> Array:
     right = (terms.T @ (w * left.reshape(n, -1))).T
     normal += (1e-6 * np.einsum("pii->p", normal) + 1e-20)[:, None, None] * np.eye(k)
     return np.asarray(np.linalg.solve(normal, right[..., None])[..., 0].T.reshape(k, m, m))
+
+
+def _centred(rest: Array, profile: Array) -> Array:
+    """Return the rest without what would move the profile: where a star is, is for the profile alone to say."""
+    slopes = np.stack([slope.ravel() for slope in np.gradient(profile)], axis=-1)
+    moved, *_ = np.linalg.lstsq(slopes, rest.ravel(), rcond=None)
+    return np.asarray(rest - (slopes @ moved).reshape(rest.shape))
 
 
 def _quiet(rest: Array, radius: Array, fwhm: float) -> Array:

@@ -121,7 +121,7 @@ def test_measured_the_other_way_round_it_is_the_other_sign():
     field, science, reference, found = matched(False, 4)
     back = match(reference, science, reference.sources, science.sources)
     assert back.flux_ratio == pytest.approx(1 / found.flux_ratio, rel=3e-3)
-    np.testing.assert_allclose(back.offset, -found.offset, atol=1e-2)
+    np.testing.assert_allclose(back.offset, -found.offset, atol=5e-3)
     one, two = subtracted(512, False, 4), subtract(reference, science, back, 0, 400, 512)
     truth = field.truth
     there = interpolate(one.significance, *truth[["x", "y"]].to_numpy().T)
