@@ -7,7 +7,7 @@ segments then have their star in training.
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -291,6 +291,8 @@ class Segments:
     memory : int
         Bytes of segments to hold. A share that fits is read once; else partitions come in shuffled order, as
         many at a time as fit, and are shuffled among each other.
+    prepare : callable, optional
+        Turns the array that is read into what the network sees.
     """
 
     workspace: Folder
@@ -300,6 +302,7 @@ class Segments:
     rank: int = 0
     world: int = 1
     memory: int = 2 << 30
+    prepare: Callable[[NDArray[np.floating]], NDArray[np.float32]] | None = None
     _kept: Batch | None = field(default=None, repr=False)
 
     @cached_property
@@ -367,4 +370,6 @@ class Segments:
         arrays = tuple(
             data[name][wanted].reshape(-1, *shape).astype(np.float32, copy=False) for name, shape in self.inputs.items()
         )
+        if self.prepare is not None:
+            arrays = (self.prepare(*arrays),)
         return Batch(positions, arrays, {name: rows[name].to_numpy() for name in self.targets})

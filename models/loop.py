@@ -98,7 +98,10 @@ class _Worker:
         self.spec = get_spec(run.model)
         folds = {name: rows.reset_index(drop=True) for name, rows in _read_index(run).groupby("fold")}
         inputs, targets = self.spec.inputs, ("label", "weight", *self.spec.targets)
-        self.data = {name: Segments(run.workspace, rows, inputs, targets, rank, world) for name, rows in folds.items()}
+        self.data = {
+            name: Segments(run.workspace, rows, inputs, targets, rank, world, prepare=self.spec.prepare)
+            for name, rows in folds.items()
+        }
         torch.manual_seed(self.settings.seed)
         self.network = self.spec.network()
         if self.settings.start_from is not None:

@@ -81,7 +81,7 @@ class Predictor:
             raise CorruptModel(f"these are no weights of {spec.name}: {error}") from error
         if threads is not None:
             torch.set_num_threads(threads)
-        shapes = [(batch_size, *shape) for shape in spec.inputs.values()]
+        shapes = [(batch_size, *shape) for shape in spec.shapes]
         if self.runtime == "torch":
             self._run: _Torch | _OpenVINO = _Torch(network, self.device)
         else:
@@ -96,7 +96,7 @@ class Predictor:
         ----------
         *inputs : ndarray
             The arrays that the model's spec names, in its order, all of N rows: CALNet's are curve (N, 4000)
-            and periodogram (N, 1000).
+            and periodogram (N, 1000). What the spec prepares may have rows of any shape that can be prepared.
 
         Returns
         -------
@@ -110,14 +110,16 @@ class Predictor:
         """
         rows = len(inputs[0])
         found = np.empty((rows, self.spec.outputs), np.float32)
-        arrays = [
+        prepare = self.spec.prepare
+        arrays = list(inputs) if prepare else [
             _shaped(array, name, (rows, *shape))
             for array, (name, shape) in zip(inputs, self.spec.inputs.items(), strict=True)
-        ]
+        ]  # fmt: skip
         for first in range(0, rows, self.batch_size):
             count = min(self.batch_size, rows - first)
             for buffer, array in zip(self._buffers, arrays, strict=True):
-                buffer[:count] = array[first : first + count]
+                some = array[first : first + count]
+                buffer[:count] = prepare(np.asarray(some, np.float32)) if prepare else some
                 buffer[count:] = 0
             found[first : first + count] = self._run(self._buffers)[:count]
         return found

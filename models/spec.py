@@ -11,9 +11,10 @@ from scipy.special import expit
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models import eb
+from models import braai, eb, realbogus
 from models.calnet import CALNet
 from models.calnet_lean import lean_calnet
+from models.planes import CHANNELS, PLANES, SIZE, planes
 from pipeline.errors import ModelNotFound
 
 __all__ = ["ModelSpec", "SPECS", "get_spec"]
@@ -33,7 +34,7 @@ class ModelSpec:
     network : callable
         Returns the network with fresh weights; it takes one tensor per input and returns (N, outputs).
     recipe : str
-        Recipe that the curves store must have been made with.
+        Recipe that the curves store must have been made with; empty for a model of something else than curves.
     inputs : dict
         Arrays of the store in the order of the network's arguments, with the shape of one row.
     outputs : int
@@ -46,7 +47,11 @@ class ModelSpec:
     targets : tuple of str
         Further columns of the table of segments that the loss looks at.
     augment : callable, optional
-        Inputs and a generator → other inputs with the same targets.
+        What the network sees, and a generator → other such tensors with the same targets.
+    prepare : callable, optional
+        Turns an array of the store into what the network sees of it; then `inputs` names one array.
+    seen : tuple of int, optional
+        Shape of a row after that.
     training, rehearsal : dict
         Settings of training that differ from the usual: of the training itself, and of the one on simulated stars
         alone that precedes it where real stars are given. Without the second there is none.
@@ -66,10 +71,17 @@ class ModelSpec:
     loss: Callable[[Tensor, Mapping[str, Tensor]], Tensor]
     targets: tuple[str, ...] = ()
     augment: Callable[[Sequence[Tensor], torch.Generator], list[Tensor]] | None = None
+    prepare: Callable[[NDArray[np.floating]], NDArray[np.float32]] | None = None
+    seen: tuple[int, ...] | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     rehearsal: Mapping[str, Any] = field(default_factory=dict)
     threshold: float = 0.5
     lean: Callable[[nn.Module, bool], list[nn.Module]] | None = None
+
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """Shape of a row of each tensor that the network takes."""
+        return list(self.inputs.values()) if self.seen is None else [self.seen]
 
 
 def _read_two(outputs: NDArray[np.floating]) -> Columns:
@@ -102,6 +114,21 @@ _CALNET = ModelSpec(
     lean=lean_calnet,
 )
 
+_REALBOGUS = ModelSpec(
+    name="realbogus",
+    network=braai.RealBogus,
+    recipe="",
+    inputs={"triplet": (CHANNELS, SIZE, SIZE)},
+    outputs=1 + braai.RealBogus.TYPES + braai.RealBogus.EMBEDDING,
+    read=realbogus.read,
+    loss=realbogus.loss,
+    targets=("type_code",),
+    augment=realbogus.augment,
+    prepare=planes,
+    seen=(PLANES, SIZE, SIZE),
+    training={"epochs": 16, "batch_size": 128, "learning_rate": 2e-3, "weight_decay": 1e-2},
+)
+
 SPECS = {
     spec.name: spec
     for spec in [
@@ -128,6 +155,8 @@ SPECS = {
         # Among few binaries this loss is stuck from the first epoch on, at a rate of 1e-3 as at 1e-4: its gradient
         # vanishes where the network is sure, and it is soon sure that nothing is one.
         replace(_CALNET, name="calnet_published", loss=_twice_softmax),
+        _REALBOGUS,
+        replace(_REALBOGUS, name="realbogus_baseline", network=braai.ThreeBlocks, outputs=1),
     ]
 }
 

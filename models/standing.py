@@ -1,0 +1,152 @@
+"""Where a real/bogus model stands, as its card tells: probabilities, operating point, and what is strange to it.
+
+All of it is learnt from triplets that the training held out to choose the best epoch; the test triplets only judge.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from scipy.optimize import minimize
+from scipy.special import expit, logit
+
+from pipeline.errors import CorruptModel
+
+__all__ = ["Standing", "learn", "operating_point", "probability"]
+
+Floats = NDArray[np.float64]
+
+_COMPONENTS = 16
+_QUANTILES = np.linspace(0, 1, 101)
+_STRANGE = 0.999  # rows farther out than this share of those held out are strange
+
+
+class Embedding(BaseModel):
+    """The cloud of a model's embeddings: its middle, axes and widths, and how far out rows are, by share."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    mean: list[float]
+    components: list[list[float]]
+    scale: list[float]
+    distances: list[float] = Field(min_length=len(_QUANTILES), max_length=len(_QUANTILES))
+
+
+class Standing(BaseModel):
+    """What turns a model's logits and embeddings into what a catalogue says.
+
+    p = expit(scale · logit + offset) holds where half of all candidates are real; at other shares odds change by as
+    much as the shares' do.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    scale: float = Field(gt=0)
+    offset: float
+    threshold: float = Field(ge=0, le=1, description="p_real from which a candidate counts as real")
+    prior: float = Field(gt=0, lt=1, description="share of real among a survey's candidates that p_prior is for")
+    embedding: Embedding | None = None
+
+    @staticmethod
+    def of(card: Mapping[str, Any], where: str) -> "Standing":
+        """Return what a card says.
+
+        Raises
+        ------
+        CorruptModel
+            If it does not say it.
+        """
+        try:
+            return Standing.model_validate(card["standing"])
+        except (KeyError, ValidationError) as error:
+            raise CorruptModel(f"{where}: standing: {error}; train the model again, or copy its card anew") from error
+
+    def p_real(self, logits: ArrayLike) -> Floats:
+        """Return the probability of real where half of all candidates are."""
+        return np.asarray(expit(self.scale * np.asarray(logits, float) + self.offset))
+
+    def p_prior(self, logits: ArrayLike, prior: float | None = None) -> Floats:
+        """Return the probability of real where a share `prior` of all candidates is; default the card's."""
+        odds = logit(self.prior if prior is None else prior)
+        return np.asarray(expit(self.scale * np.asarray(logits, float) + self.offset + odds))
+
+    def novelty(self, embeddings: Floats) -> Floats:
+        """Return the share of held-out rows that lie nearer the middle of the cloud than each row (n,)."""
+        if self.embedding is None:
+            return np.full(len(embeddings), np.nan)
+        return np.interp(self._distance(embeddings), self.embedding.distances, _QUANTILES)
+
+    def is_strange(self, embeddings: Floats) -> NDArray[np.bool_]:
+        """Return which rows lie farther out than nearly all held-out rows."""
+        if self.embedding is None:
+            return np.zeros(len(embeddings), bool)
+        limit = np.interp(_STRANGE, _QUANTILES, self.embedding.distances)
+        return self._distance(embeddings) > limit
+
+    def _distance(self, embeddings: Floats) -> Floats:
+        assert self.embedding is not None
+        return _distance(embeddings, self.embedding.mean, self.embedding.components, self.embedding.scale)
+
+
+def _distance(rows: ArrayLike, mean: ArrayLike, components: ArrayLike, scale: ArrayLike) -> Floats:
+    axes = (np.asarray(rows, float) - np.asarray(mean)) @ np.asarray(components).T / np.asarray(scale)
+    return np.asarray(np.sqrt((axes**2).sum(1)))
+
+
+def learn(held_out: pd.DataFrame, prior: float, missed: float) -> Standing:
+    """Return where a model stands.
+
+    Parameters
+    ----------
+    held_out : pandas.DataFrame
+        Columns label, weight, logit and, if the network has an embedding, e0, e1, …
+    prior : float
+        Share of real among a survey's candidates.
+    missed : float
+        Share of real ones that the operating point may miss.
+    """
+    label, logits, weight = (held_out[name].to_numpy(float) for name in ("label", "logit", "weight"))
+    counted = weight > 0
+    scale, offset = _platt(label[counted] > 0, logits[counted])
+    p = expit(scale * logits + offset)
+    threshold = operating_point(label[counted] > 0, p[counted], missed)
+    names = [name for name in held_out if name[:1] == "e" and name[1:].isdigit()]
+    cloud = _cloud(held_out[sorted(names, key=lambda name: int(name[1:]))].to_numpy(float)) if names else None
+    return Standing(scale=scale, offset=offset, threshold=threshold, prior=prior, embedding=cloud)
+
+
+def operating_point(label: NDArray[np.bool_], p: Floats, missed: float) -> float:
+    """Return the highest threshold at which no more than a share `missed` of the real ones falls below it."""
+    real = np.sort(p[label])
+    return float(real[int(np.floor(missed * len(real)))]) if len(real) else 0.5
+
+
+def probability(label: NDArray[np.bool_], logits: Floats) -> Floats:
+    """Return calibrated probabilities of the rows that the calibration itself is learnt from, at half real."""
+    scale, offset = _platt(label, logits)
+    return np.asarray(expit(scale * logits + offset))
+
+
+def _platt(label: NDArray[np.bool_], logits: Floats) -> tuple[float, float]:
+    """Return scale and offset of Platt (1999), both labels weighing the same."""
+    weight = np.where(label, 0.5 / max(label.sum(), 1), 0.5 / max((~label).sum(), 1))
+    sign = np.where(label, 1.0, -1.0)
+
+    def cost(values: Floats) -> float:
+        return float((weight * np.logaddexp(0, -sign * (np.exp(values[0]) * logits + values[1]))).sum())
+
+    found = minimize(cost, np.zeros(2), method="L-BFGS-B", bounds=[(-5, 5), (-20, 20)]).x
+    return float(np.exp(found[0])), float(found[1])
+
+
+def _cloud(rows: Floats) -> Embedding:
+    mean = rows.mean(0)
+    _, spread, axes = np.linalg.svd(rows - mean, full_matrices=False)
+    kept = min(_COMPONENTS, len(spread))
+    scale = np.maximum(spread[:kept] / np.sqrt(max(len(rows) - 1, 1)), 1e-9)
+    distances = np.quantile(_distance(rows, mean, axes[:kept], scale), _QUANTILES)
+    return Embedding(mean=mean.tolist(), components=axes[:kept].tolist(), scale=scale.tolist(),
+                     distances=distances.tolist())  # fmt: skip
