@@ -158,17 +158,17 @@ def _codes(segments: pd.DataFrame) -> pd.Series:
     return named.where(fits, otherwise).fillna(otherwise).astype("int64")
 
 
-def side(tic_id: int, settings: TrainSettings) -> str:
-    """Return the fold of a star: a hash of seed and identifier, taken as a number in [0, 1).
+def side(unit: int | str, settings: TrainSettings) -> str:
+    """Return the fold of a star or field: a hash of seed and identifier, taken as a number in [0, 1).
 
-    Of `folds` folds the `fold`-th is the test; together the folds test every star once. Validation is a share of the
+    Of `folds` folds the `fold`-th is the test; together the folds test every one once. Validation is a share of the
     others, by another hash.
     """
-    number = _chance(f"{settings.seed}:{tic_id}")
+    number = _chance(f"{settings.seed}:{unit}")
     if settings.folds is not None:
         if int(number * settings.folds) == settings.fold:
             return "test"
-        return "validation" if _chance(f"{settings.seed}:{tic_id}:validation") < settings.validation else "train"
+        return "validation" if _chance(f"{settings.seed}:{unit}:validation") < settings.validation else "train"
     held_out = settings.test + settings.validation
     return "test" if number < settings.test else "validation" if number < held_out else "train"
 
