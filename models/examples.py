@@ -15,7 +15,8 @@ from models.spec import get_spec
 from pipeline import manifest
 from pipeline.errors import UsageError
 from pipeline.images.training import CandidateSet, index_path, store_path
-from pipeline.settings import CandidateSetSettings, TrainSettings
+from pipeline.manifest import Record
+from pipeline.settings import TrainSettings
 
 __all__ = ["gather", "learn_triplets", "outline_triplets", "read_index"]
 
@@ -61,9 +62,9 @@ def learn_triplets(
 def outline_triplets(workspace: Folder, name: str, sets: Sequence[CandidateSet], settings: TrainSettings,
                      workers: int) -> str:  # fmt: skip
     """Return what `learn_triplets` would learn from and how long it may take on CPUs; nothing is written."""
-    absent = [stage for stage in sets if any(manifest.read(workspace, stage.name, key) is None for key in stage.keys())]
+    absent = [one.describe() for one in sets if None in _records(workspace, one)]
     if absent:
-        lines = [f"to be made first: {stage.describe()['fields']} fields, {store_path(stage.where)}" for stage in absent]
+        lines = [f"to be made first: {about['fields']} fields, {about['store']}" for about in absent]
         return "\n".join([*lines, f"{settings.epochs} epochs of their triplets"])
     examples, facts = gather(workspace, sets, settings)
     lines = [f"{fold}: {counts}" for fold, counts in facts["data"]["counts"].items()]
@@ -91,8 +92,7 @@ def gather(
         if set(examples.loc[examples["fold"] == fold, "label"]) != {0, 1}:
             raise UsageError(f"the {fold} fold lacks real or bogus triplets; give more fields, or another --seed")
     counts = {fold: _counts(examples[examples["fold"] == fold]) for fold in FOLDS}
-    keys = [(stage, key) for stage in sets for key in stage.keys()]
-    records = [manifest.read(workspace, stage.name, key) for stage, key in keys]
+    records = [record for stage in sets for record in _records(workspace, stage)]
     partitions = {manifest.path(one.stage, one.key): one.identity for one in records if one is not None}
     facts = {"partitions": partitions, "sets": [stage.describe() for stage in sets], "counts": counts}
     return examples, {"data": facts}
@@ -102,12 +102,18 @@ def read_index(workspace: Folder, sets: Sequence[CandidateSet]) -> pd.DataFrame:
     """Return one row a triplet of committed sets: their index, and path, part and type_code."""
     frames = []
     for stage in sets:
-        for key in stage.keys():
+        keys = stage.keys()
+        for key in keys:
             table = write.read(workspace, index_path(key), schema.TRIPLETS).to_pandas()
             frames.append(table.assign(path=store_path(stage.where), part=key.part))
     index = pd.concat(frames, ignore_index=True)
     index["type_code"] = index["kind"].map(type_code).astype("int64")
     return index.sort_values(["path", "row"], ignore_index=True)
+
+
+def _records(workspace: Folder, stage: CandidateSet) -> list[Record | None]:
+    keys = stage.keys()
+    return [manifest.read(workspace, stage.name, key) for key in keys]
 
 
 def _weighted(index: pd.DataFrame) -> pd.DataFrame:
@@ -126,8 +132,3 @@ def _counts(rows: pd.DataFrame) -> dict[str, Any]:
         "real": int(rows["label"].sum()),
         "kinds": {str(kind): int(count) for kind, count in rows["kind"].value_counts().sort_index().items()},
     }
-
-
-def training_set(workspace: Folder, config: Path | None, fields: int | None) -> CandidateSet:
-    """Return the simulated set that `realbogus` learns from by default."""
-    return CandidateSet(workspace, CandidateSetSettings.load(config, "candidates", fields=fields))

@@ -152,7 +152,8 @@ def make(stage: Stage, workers: int, overwrite: bool) -> None:
     report = tasks.run(stage, workers)
     print(report)
     if report.failures:
-        raise SkysiftError(f"training/{stage.keys()[0].where}.zarr: {len(report.failures)} partitions failed, nothing was trained; "
+        where = stage.keys()[0].where
+        raise SkysiftError(f"training/{where}.zarr: {len(report.failures)} partitions failed, nothing was trained; "
                            "what is wrong with them is told above, run it again to make them")  # fmt: skip
 
 
