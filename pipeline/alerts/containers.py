@@ -271,30 +271,34 @@ def _varint(data, at):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
+def _leaf(data, at, kind, width):  # type: ignore[no-untyped-def]
+    """Return where a value without parts that begins at `at` ends; -1 if not within the data."""
+    if kind == _VARINT:
+        return _varint(data, at)[1]
+    if kind == _PREFIXED:
+        width, at = _varint(data, at)
+        if at < 0:
+            return at
+    return at + width if 0 <= width <= len(data) - at else -1
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _skip(data, at, nodes, children, node):  # type: ignore[no-untyped-def]
     """Return where the value of a node that begins at `at` ends; -1 if not within the data."""
     kind, first, number = nodes[node, 0], nodes[node, 1], nodes[node, 2]
-    if kind == _NOTHING:
-        return at
-    if kind == _FIXED:
-        return at + first if first <= len(data) - at else -1
+    if kind < _RECORD:
+        return _leaf(data, at, kind, first)
     if kind == _RECORD:
         for child in range(first, first + number):
-            at = _skip(data, at, nodes, children, children[child])
-            if at < 0:
-                return -1
+            if at >= 0:
+                at = _skip(data, at, nodes, children, children[child])
         return at
     value, at = _varint(data, at)
-    if at < 0 or kind == _VARINT:
-        return at
-    if kind == _PREFIXED:
-        return at + value if 0 <= value <= len(data) - at else -1
     if kind == _UNION:
-        return _skip(data, at, nodes, children, children[first + value]) if 0 <= value < number else -1
-    while value != 0:  # an array: blocks of items, the last is empty
-        if value < 0:
-            value = -value
-            _, at = _varint(data, at)
+        return _skip(data, at, nodes, children, children[first + value]) if at >= 0 and 0 <= value < number else -1
+    while at >= 0 and value != 0:  # an array: blocks of items, the last is empty
+        if value < 0:  # then the size of the block follows
+            value, at = -value, _varint(data, at)[1]
         if at < 0 or value < 0 or value > len(data) - at:  # an item has a byte at least
             return -1
         for _ in range(value):
@@ -302,8 +306,6 @@ def _skip(data, at, nodes, children, node):  # type: ignore[no-untyped-def]
             if at < 0:
                 return -1
         value, at = _varint(data, at)
-        if at < 0:
-            return -1
     return at
 
 

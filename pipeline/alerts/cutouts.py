@@ -148,7 +148,7 @@ def _at_edge(packet: Packet, difference: Pixels, whole: int) -> tuple[int, int]:
     places that are possible: the difference of a negative candidate is sent with its sign changed.
     """
     middle = whole // 2
-    options = []
+    options: list[tuple[int, ...]] = []
     for length, key in zip(difference.shape, ("ypos", "xpos"), strict=True):
         lower, at = middle - (whole - length), number(packet.facts.get(key))
         if length == whole or at - 1 >= middle:

@@ -72,15 +72,13 @@ def read(path: str | Path) -> Iterator[Packet | Unread]:
     """
     name = printable(str(path))
     try:
-        # No more than a sniff is read of a device, and nothing waits for the writer of a pipe.
+        # Nothing is read of a device, and nothing waits for the writer of a pipe.
         if not Path(path).is_file():
             raise FileNotFoundError(2, "no such file, or not a regular one")
-        file = open(path, "rb")
-    except (OSError, ValueError) as error:
-        yield Unread(f"{name}#0", Reason.FILE, f"{error}; is it there, and may it be read?")
-        return
-    with file:
-        yield from _walk(file, name)
+        with open(path, "rb") as file:
+            yield from _walk(file, name)
+    except OSError as error:
+        yield Unread(f"{name}#0", Reason.FILE, f"{error.strerror}; is it there, and may it be read?")
 
 
 def parse(data: bytes, where: str) -> Iterator[Packet | Unread]:
@@ -145,13 +143,13 @@ def _of(record: Mapping[str, Any], where: str) -> Packet | Unread:
 def _facts(record: Mapping[str, Any]) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     for name, value in record.items():
-        if isinstance(value, Mapping) and name not in _SOURCES and not str(name).startswith("cutout"):
+        if isinstance(value, dict) and name not in _SOURCES and not str(name).startswith("cutout"):
             facts.update({f"{name}.{key}": item for key, item in value.items() if _is_fact(item)})
         elif _is_fact(value):
             facts[str(name)] = value
     for source in _SOURCES:
         fields = record.get(source)
-        if isinstance(fields, Mapping):
+        if isinstance(fields, dict):
             facts.update({str(key): item for key, item in fields.items() if _is_fact(item)})
     return facts
 
