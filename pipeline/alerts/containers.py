@@ -29,6 +29,7 @@ __all__ = ["MAX_BLOCK", "records"]
 MAX_BLOCK, MAX_HEADER = 64 << 20, 4 << 20
 
 _MAX_DEPTH, _MAX_NODES = 12, 20_000
+_LEAST = 64  # bytes of an alert, so that a small block cannot hold millions of records
 
 _NOTHING, _VARINT, _FIXED, _PREFIXED, _RECORD, _UNION, _ARRAY = range(7)
 _LEAVES = {
@@ -131,6 +132,8 @@ def _unpacked(block: bytes, codec: str) -> bytes:
 
 
 def _block(data: bytes, count: int, plan: _Plan) -> Iterator[Mapping[str, Any] | BadPacket]:
+    if count > 1 + len(data) // _LEAST:
+        raise BadPacket(Reason.MALFORMED, f"{count} records in {len(data)} bytes are no alerts")
     view, at = np.frombuffer(data, np.uint8), 0
     starts = np.empty(plan.nodes[-1, 2] + 1, np.int64)
     for _ in range(count):
@@ -161,6 +164,8 @@ def _plan(schema: bytes) -> _Plan:
         if not isinstance(tree, dict) or tree.get("type") != "record":
             raise BadPacket(Reason.SCHEMA, "records of an Avro file of alerts are not records")
         return _Compiler().plan(tree)
+    except BadPacket:
+        raise
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise BadPacket(Reason.SCHEMA, f"Avro schema: {str(error)[:200]}") from None
     except (SchemaParseException, UnknownType) as error:

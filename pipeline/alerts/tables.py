@@ -12,7 +12,8 @@ __all__ = ["records"]
 
 _ROWS = 64  # at once: some 3 MB of cutouts
 _MAX_COLUMNS, _MAX_THRIFT = 20_000, 64 << 20
-_MAX_CHUNK = 1 << 30  # of one column of one row group, unpacked
+# A column of a row group that is larger than this must not unpack to more than so many times its size.
+_MAX_CHUNK, _MAX_RATIO = 64 << 20, 100
 
 
 def records(file: BinaryIO) -> Iterator[Mapping[str, Any] | BadPacket]:
@@ -31,6 +32,8 @@ def records(file: BinaryIO) -> Iterator[Mapping[str, Any] | BadPacket]:
         names = _names(table)
         for batch in table.iter_batches(_ROWS, columns=names, use_threads=False):
             yield from batch.to_pylist()
+    except BadPacket:
+        raise
     except (pa.ArrowException, OSError, ValueError, TypeError, MemoryError, OverflowError, KeyError) as error:
         raise BadPacket(Reason.MALFORMED, f"Parquet: {str(error)[:300]}") from None
 
@@ -46,9 +49,9 @@ def _names(table: pq.ParquetFile) -> list[str]:
     for group in range(metadata.num_row_groups):
         for column in range(metadata.num_columns):
             chunk = metadata.row_group(group).column(column)
-            if chunk.total_uncompressed_size > _MAX_CHUNK and chunk.path_in_schema.split(".")[0] in wanted:
-                size = chunk.total_uncompressed_size
-                raise BadPacket(Reason.TOO_LARGE, f"{size} bytes in one row group; write groups of fewer rows")
+            size, stored = chunk.total_uncompressed_size, max(1, chunk.total_compressed_size)
+            if size > max(_MAX_CHUNK, _MAX_RATIO * stored) and chunk.path_in_schema.split(".")[0] in wanted:
+                raise BadPacket(Reason.TOO_LARGE, f"{stored} bytes of {chunk.path_in_schema} unpack to {size}")
     return names
 
 
