@@ -148,16 +148,18 @@ def _at_edge(packet: Packet, difference: Pixels, whole: int) -> tuple[int, int]:
     places that are possible: the difference of a negative candidate is sent with its sign changed.
     """
     middle = whole // 2
-    options = []
+    options: list[tuple[int, ...]] = []
     for length, key in zip(difference.shape, ("ypos", "xpos"), strict=True):
         lower, at = middle - (whole - length), number(packet.facts.get(key))
         if length == whole or at - 1 >= middle:
             options.append((middle,))
         else:
             options.append((lower, middle) if math.isnan(at) else (lower,))
-    places = [(row, column) for row in options[0] for column in options[1] if row >= 0 and column >= 0]
+    places = [(row, column) for row in options[0] for column in options[1]]
+    ny, nx = difference.shape
+    places = [(row, column) for row, column in places if 0 <= row < ny and 0 <= column < nx]
     if not places:
-        raise BadCutout(Reason.CUTOUT_SHAPE, f"{difference.shape[1]}x{difference.shape[0]} px hold no candidate")
+        raise BadCutout(Reason.CUTOUT_SHAPE, f"{nx}x{ny} px hold no candidate")
     return max(places, key=lambda place: _brightness(difference, *place))
 
 
