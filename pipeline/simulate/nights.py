@@ -56,9 +56,9 @@ class Description:
         Rows and columns of a field.
     most, most_of_a_kind : int
         Candidates, and bogus ones of one kind, that are kept of a field: a trail makes hundreds.
-    field, flaws, season : mapping
+    field, flaws, season : dict
         What is drawn, by name.
-    surveys : tuple of mapping
+    surveys : tuple of dict
         Each with name, share, and what of `field` and `flaws` is different there.
     sha256 : str
         Of the file.
@@ -71,10 +71,10 @@ class Description:
     shape: tuple[int, int]
     most: int
     most_of_a_kind: int
-    field: Mapping[str, Any]
-    flaws: Mapping[str, Any]
-    season: Mapping[str, float]
-    surveys: tuple[Mapping[str, Any], ...]
+    field: dict[str, Any]
+    flaws: dict[str, Any]
+    season: dict[str, float]
+    surveys: tuple[dict[str, Any], ...]
     sha256: str
 
 
