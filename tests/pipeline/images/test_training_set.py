@@ -195,6 +195,7 @@ def test_the_benchmark_is_as_it_was_frozen():
         ("shift = ", "shifts = ", "shift"),
         ('name = "simulated-A"', 'name = "simulated-A"\nfwmh = 3', "fwmh"),
         ("seed = 11", "seed = ", "small|toml"),
+        ('"small"', '"../small"', "name"),
     ],
 )
 def test_a_description_that_will_not_do_is_named(description, tmp_path, old, new, message):
