@@ -70,8 +70,8 @@ def subtracted(field: Field, night: Night) -> Subtracted:
     rng = np.random.default_rng([night.seed, 1])
     flaws, ny = night.flaws, field.settings.shape[0]
     science, reference = (_image(field, night, name, rng) for name in ("science", "reference"))
-    psfs = () if flaws.measured else tuple(_psf(field, flaws, number) for number in (0, 1))
-    found = match(science, reference, science.sources, reference.sources, *psfs)
+    psfs = [None if flaws.measured else _psf(field, flaws, number) for number in (0, 1)]
+    found = match(science, reference, science.sources, reference.sources, psfs[0], psfs[1])
     found = _off(found, field, flaws)
     band = subtract.subtract(science, reference, found, 0, ny)
     middle = field.settings.shape[1] / 2, ny / 2
@@ -79,8 +79,8 @@ def subtracted(field: Field, night: Night) -> Subtracted:
     if not flaws.uncalibrated:
         sources = both(science, reference, found, science.sources, reference.sources)
         band, _ = calibrated(band, sources, max(fwhm))
-    facts = [_told(image, night) for image in (science, reference)]
-    pair = Pair("", *facts, found, found.warp(science, reference), reference.sources, False)
+    facts = _told(science, night), _told(reference, night)
+    pair = Pair("", facts[0], facts[1], found, found.warp(science, reference), reference.sources, False)
     table = harvest(band, pair, THRESHOLD)
     return Subtracted(band, _difference(band, found, flaws.style, fwhm), table, found, fwhm)
 
@@ -113,7 +113,6 @@ def _psf(field: Field, flaws: Flaws, number: int) -> NDArray[np.float64]:
 
 def _off(found: Match, field: Field, flaws: Flaws) -> Match:
     """Return a match with its registration and its flux ratio wrong."""
-    correction = np.zeros((2, 3))
     order = max(found.order, 1)
     correction = np.zeros((2, (order + 1) * (order + 2) // 2))
     if found.order >= 0:

@@ -29,7 +29,7 @@ from pipeline.simulate.fields import draw
 from pipeline.simulate.nights import Night, described, draw_night
 from pipeline.stage import InputOutcome, Product, Stage, State
 
-__all__ = ["CAPACITY", "FIELDS", "CandidateSet", "index_path", "store_path"]
+__all__ = ["CAPACITY", "FIELDS", "CandidateSet", "index_path", "of_objects", "store_path"]
 
 FIELDS = 8  #: a partition
 CAPACITY = 512  #: rows a partition
@@ -46,6 +46,25 @@ def store_path(name: str) -> str:
 def index_path(key: Key) -> str:
     """Return where the index of a partition of a set lies."""
     return f"training/{key.where}.triplets/part-{key.part:05d}.parquet"
+
+
+def of_objects(stage: Stage) -> dict[str, Any]:
+    """Return what is committed of a set: triplets, and sha256 over the checksums of all objects.
+
+    Parameters
+    ----------
+    stage : Stage
+        That makes the set.
+    """
+    digest, rows = sha256(), 0
+    keys = stage.keys()
+    for key in keys:
+        record = manifest.read(stage.workspace, stage.name, key)
+        if record is not None:
+            rows += record.rows
+            for one in record.objects:
+                digest.update(f"{one.path} {one.sha256}\n".encode())
+    return {"triplets": rows, "sha256": digest.hexdigest()}
 
 
 class CandidateSet(Stage):
@@ -81,16 +100,13 @@ class CandidateSet(Stage):
             store, description (SHA-256 of the file), seed, fields, and of the partitions that are committed: triplets,
             and sha256 over the checksums of all their objects.
         """
-        digest, rows = sha256(), 0
-        for key in self.keys():
-            record = manifest.read(self.workspace, self.name, key)
-            if record is None:
-                continue
-            rows += record.rows
-            for one in record.objects:
-                digest.update(f"{one.path} {one.sha256}\n".encode())
         told = {"store": store_path(self.where), "description": self.description.sha256, "seed": self.description.seed}
-        return told | {"fields": self.description.fields, "triplets": rows, "sha256": digest.hexdigest()}
+        return told | {"fields": self.description.fields} | of_objects(self)
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What it is made from → checksum."""
+        return {"description": self.description.sha256, "seed": str(self.description.seed)}
 
     def keys(self) -> list[Key]:
         """Return a partition for every eight fields."""

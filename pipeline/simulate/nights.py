@@ -5,6 +5,7 @@ networks are trained on. A value of it is a number, ``[low, high]`` (uniform), `
 logarithm), ``{any = [...]}`` (one of these) or ``{chance = p, of = value}`` (0 otherwise).
 """
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -56,9 +57,9 @@ class Description:
         Rows and columns of a field.
     most, most_of_a_kind : int
         Candidates, and bogus ones of one kind, that are kept of a field: a trail makes hundreds.
-    field, flaws, season : mapping
+    field, flaws, season : dict
         What is drawn, by name.
-    surveys : tuple of mapping
+    surveys : tuple of dict
         Each with name, share, and what of `field` and `flaws` is different there.
     sha256 : str
         Of the file.
@@ -71,10 +72,10 @@ class Description:
     shape: tuple[int, int]
     most: int
     most_of_a_kind: int
-    field: Mapping[str, Any]
-    flaws: Mapping[str, Any]
-    season: Mapping[str, float]
-    surveys: tuple[Mapping[str, Any], ...]
+    field: dict[str, Any]
+    flaws: dict[str, Any]
+    season: dict[str, float]
+    surveys: tuple[dict[str, Any], ...]
     sha256: str
 
 
@@ -169,6 +170,8 @@ def described(path: Path | str | None = None) -> Description:
         raise UsageError(f"{path}: {error}") from error
     except KeyError as error:
         raise UsageError(f"{path}: no {error.args[0]!r}; give it as nights.toml of pipeline/simulate does") from error
+    if not re.fullmatch(r"\w[\w.-]*", found.name):
+        raise UsageError(f"{path}: the name {found.name!r} is none of a folder; give letters, digits, '.', '_' and '-'")
     for name, wanted in (("field", _FIELD), ("flaws", _FLAWS), ("season", _SEASON)):
         if odd := sorted(set(wanted) ^ set(tables[name])):
             cure = "give all, and no others, of " + ", ".join(wanted)
