@@ -1,0 +1,343 @@
+"""Whether what a model is given, and what it says, is still what it was when it was trained.
+
+Every number of a triplet is put in its place among those of the triplets that the training held out: of the same
+survey and filter where there were enough, else of the same survey, else of all. Without drift the places are uniform,
+and batches of many surveys add up. Three things that are no drift are left out of account:
+
+- another share of real ones, as every night has: it is estimated from the logits, and what the training held out is
+  mixed in the same proportion;
+- triplets of one image are alike, and count for less than as many independent ones (Kish 1965, Survey Sampling, 8.2);
+- chance.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+from scipy.special import kolmogorov
+from scipy.stats import chi2, rankdata
+
+from catalogs.monitor import BINS, INPUTS, OUTPUTS, Statistic, histogram_of
+from pipeline.errors import CorruptModel
+from pipeline.settings import DriftSettings
+
+__all__ = ["COMPARED", "Reference", "Shift", "alike", "compare", "found_and_expected", "learn", "ranks"]
+
+Floats = NDArray[np.float64]
+
+#: What is compared; p_real says no more than the logit does.
+COMPARED: tuple[Statistic, ...] = (*INPUTS, *OUTPUTS)
+
+_PLACES = 50  # that ranks are told apart by
+_CLASSES = 10  # of the population stability index
+_ENOUGH = 20  # images that a survey's, or a filter's, own reference needs
+_BARE = 1e-4  # share of a reference that is spread evenly: nothing is impossible
+_ROUNDS = 50  # of estimating the share of real ones
+
+
+def _unpack(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    first, _, rest = value.partition(":")
+    counts = [0] * int(first) + [int(count) for count in rest.split()]
+    return counts + [0] * (BINS - len(counts))
+
+
+def _pack(counts: list[int]) -> str:
+    filled = np.flatnonzero(counts)
+    first, last = (filled[0], filled[-1] + 1) if len(filled) else (0, 0)
+    return f"{first}:" + " ".join(str(count) for count in counts[first:last])
+
+
+#: A histogram; in JSON the number of its first filled bin, then the counts up to its last.
+Counts = Annotated[list[int], BeforeValidator(_unpack), PlainSerializer(_pack), Field(min_length=BINS, max_length=BINS)]
+
+
+class Stratum(BaseModel):
+    """Histograms of a survey, or of one of its filters, of real and of bogus ones; and how alike an image's are."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    clump: float = Field(ge=0, description="triplets of the same image as a triplet, itself too, on average")
+    n_real: int = Field(ge=0)
+    n_bogus: int = Field(ge=0)
+    real: dict[str, Counts]
+    bogus: dict[str, Counts]
+    alike: dict[str, float]
+
+    def expected(self, name: str, share: float) -> Floats:
+        """Return the histogram (`BINS`,) of a statistic, a triplet, where a share of them is real."""
+        if not self.n_real or not self.n_bogus:
+            share = float(self.n_real > 0)
+        real, bogus = np.array(self.real[name], float), np.array(self.bogus[name], float)
+        return np.asarray(share * real / max(self.n_real, 1) + (1 - share) * bogus / max(self.n_bogus, 1))
+
+    def independent(self, name: str, n: float, clump: float) -> float:
+        """Return how many independent triplets tell as much as `n` in clumps."""
+        return n / (1 + max(clump - 1, 0) * self.alike[name])
+
+    def share(self, logits: Floats) -> float:
+        """Return the share of real ones by a histogram of logits (Saerens et al. 2002, Neural Comp. 14, 21)."""
+        before = self.n_real / max(self.n_real + self.n_bogus, 1)
+        if not logits.sum() or not 0 < before < 1:
+            return before
+        real, bogus = (self.expected("logit", share) + _BARE / BINS for share in (1.0, 0.0))
+        found = 0.5
+        for _ in range(_ROUNDS):
+            found = float((logits * found * real / (found * real + (1 - found) * bogus)).sum() / logits.sum())
+        return found
+
+
+class Reference(BaseModel):
+    """What a model was given when it was trained: strata by ``survey/filter``, ``survey/`` and, of all, ``/``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    strata: dict[str, Stratum]
+
+    @staticmethod
+    def of(card: Mapping[str, Any], where: str) -> "Reference":
+        """Return what a card says.
+
+        Raises
+        ------
+        CorruptModel
+            If it does not say it.
+        """
+        try:
+            return Reference.model_validate(card["drift"])
+        except (KeyError, ValidationError) as error:
+            raise CorruptModel(f"{where}: drift: {error}; train the model again, or choose one that has it") from error
+
+    def stratum(self, survey: str, filter: str) -> tuple[str, Stratum]:
+        """Return the name and the histograms that triplets of a survey and filter are compared with."""
+        name = next(name for name in (f"{survey}/{filter}", f"{survey}/", "/") if name in self.strata)
+        return name, self.strata[name]
+
+
+def alike(values: Floats, images: NDArray[Any]) -> float:
+    """Return how alike values of the same image are: the intraclass correlation of their ranks, 0 to 1.
+
+    References
+    ----------
+    Donner 1986, Int. Stat. Rev. 54, 67, equation 2.1 (analysis of variance).
+    """
+    known = np.isfinite(values)
+    _, image, counts = np.unique(images[known], return_inverse=True, return_counts=True)
+    n, k = len(image), len(counts)
+    if k < 2 or n <= k:
+        return float(k < 2)
+    place = rankdata(values[known]) / n
+    means = np.bincount(image, place) / counts
+    between = (counts * (means - place.mean()) ** 2).sum() / (k - 1)
+    within = ((place - means[image]) ** 2).sum() / (n - k)
+    size = (n - (counts**2).sum() / n) / (k - 1)
+    spread = between + (size - 1) * within
+    return float(np.clip((between - within) / spread, 0, 1)) if spread > 0 else 0.0
+
+
+def learn(held_out: pd.DataFrame) -> Reference:
+    """Return what a model was given when it was trained.
+
+    Parameters
+    ----------
+    held_out : pandas.DataFrame
+        Triplets that the training held out: survey, filter, image (or field), label, and the columns of `COMPARED`.
+    """
+    strata = {"/": _stratum(held_out)}
+    for survey, rows in held_out.groupby("survey"):
+        parts = {f"{survey}/": rows} | {f"{survey}/{band}": part for band, part in rows.groupby("filter") if band}
+        enough = {name: part for name, part in parts.items() if survey and part["image"].nunique() >= _ENOUGH}
+        strata |= {name: _stratum(part) for name, part in enough.items()}
+    return Reference(strata=strata)
+
+
+def _stratum(rows: pd.DataFrame) -> Stratum:
+    is_real = rows["label"].to_numpy() > 0
+    values = {one.name: rows[one.name].to_numpy(float) for one in COMPARED}
+    images = rows["image"].to_numpy(str)
+    counts = np.unique(images, return_counts=True)[1]
+    return Stratum(
+        clump=float((counts**2).sum() / max(len(rows), 1)), n_real=int(is_real.sum()), n_bogus=int((~is_real).sum()),
+        real={one.name: one.counts(values[one.name][is_real]).tolist() for one in COMPARED},
+        bogus={one.name: one.counts(values[one.name][~is_real]).tolist() for one in COMPARED},
+        alike={name: round(alike(column, images), 4) for name, column in values.items()},
+    )  # fmt: skip
+
+
+def ranks(found: Floats, expected: Floats) -> Floats:
+    """Return how many values lie in each of 50 parts of what is expected, all of them equally likely.
+
+    Parameters
+    ----------
+    found, expected : (n_bins,) array
+        Histograms with the same bins; what is in one bin is spread evenly over its part.
+    """
+    mass = expected / max(expected.sum(), 1e-300) + _BARE / len(expected)
+    edges = np.concatenate([[0], np.cumsum(mass) / mass.sum()])
+    below = np.concatenate([[0], np.cumsum(found)])
+    return np.diff(np.interp(np.linspace(0, 1, _PLACES + 1), edges, below))
+
+
+class Shift(NamedTuple):
+    """How far values are from what is expected of them.
+
+    Parameters
+    ----------
+    psi : float
+        Population stability index in ten classes; 0 for no difference.
+    chance : float
+        What it is by chance, on average.
+    ks : float
+        Kolmogorov and Smirnov's distance.
+    p : float
+        Probability of as much by chance: the smaller of that of both, doubled.
+    """
+
+    psi: float
+    chance: float
+    ks: float
+    p: float
+
+    @staticmethod
+    def of(places: Floats, independent: float, known: float) -> "Shift":
+        """Return the shift of values by their `ranks`.
+
+        Parameters
+        ----------
+        places : (50,) array
+            From `ranks`.
+        independent, known : float
+            Independent values among them, and among those that they are compared with.
+
+        References
+        ----------
+        Yurdakul & Naranjo 2020, J. Risk Model Validation 14(4) (PSI's distribution); Stephens 1970, JRSS B 32, 115.
+        """
+        n = places.sum()
+        if not n or not known:
+            return Shift(0.0, 0.0, 0.0, 1.0)
+        per = 1 / independent + 1 / known
+        ks = float(np.abs(np.cumsum(places) / n - np.arange(1, _PLACES + 1) / _PLACES).max())
+        # Half a value in every class keeps an empty one finite.
+        filled = places.reshape(_CLASSES, -1).sum(1) / n * independent + 0.5
+        share = filled / filled.sum()
+        psi = float(((share - 1 / _CLASSES) * np.log(share * _CLASSES)).sum())
+        root = per**-0.5
+        p = min(kolmogorov((root + 0.12 + 0.11 / root) * ks), chi2.sf(psi / per, _CLASSES - 1))
+        return Shift(psi, (_CLASSES - 1) * per, ks, min(1.0, 2 * float(p)))
+
+
+class _Sums(NamedTuple):
+    """What a part of the log adds up to, of one statistic."""
+
+    found: Floats
+    expected: Floats
+    places: Floats
+    independent: float
+    known: float
+
+
+def compare(
+    reference: Reference, log: pd.DataFrame, by: Sequence[str] = ("survey",), settings: DriftSettings | None = None
+) -> pd.DataFrame:
+    """Return how far each part of a log is from what the model has learnt from.
+
+    Parameters
+    ----------
+    reference : Reference
+        Of the model.
+    log : pandas.DataFrame
+        Rows of `catalogs.monitor.MONITOR`.
+    by : sequence of str
+        Columns of the log that tell parts from one another: batch, survey, filter, season.
+    settings : DriftSettings, optional
+        What is an alarm.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a part and statistic: columns `by`; kind (``inputs`` or ``scores``), statistic, n, independent (so many
+        independent triplets tell as much), share (of real ones, estimated), before, now (medians), psi, chance, ks, p,
+        is_alarm: psi is above the settings' by more than chance makes it, and p is below their false alarms over the
+        number of rows.
+    """
+    settings = settings or DriftSettings()
+    rows: list[dict[str, Any]] = []
+    for part, some in _parts(log, by):
+        shares = _shares(reference, some)
+        real = sum(share * n for share, n in shares.values()) / max(sum(n for _, n in shares.values()), 1)
+        for one in COMPARED:
+            sums = _sums(reference, some, one, shares)
+            shift = Shift.of(sums.places, sums.independent, sums.known)
+            kind = "inputs" if one in INPUTS else "scores"
+            facts = {"kind": kind, "statistic": one.name, "n": int(sums.found.sum()), "independent": sums.independent}
+            medians = {"share": real, "before": _median(one, sums.expected), "now": _median(one, sums.found)}
+            rows.append(part | facts | medians | shift._asdict())
+    names = [*by, "kind", "statistic", "n", "independent", "share", "before", "now", *Shift._fields]
+    table = pd.DataFrame(rows, columns=names)
+    chance = table["p"] < settings.false_alarms / max(len(table), 1)
+    return table.assign(is_alarm=chance & (table["psi"] > settings.psi + table["chance"]))
+
+
+def found_and_expected(reference: Reference, log: pd.DataFrame, one: Statistic) -> tuple[Floats, Floats]:
+    """Return the histograms of a statistic in a log, and as it is expected there."""
+    sums = _sums(reference, log, one, _shares(reference, log))
+    return sums.found, sums.expected
+
+
+def _parts(log: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+    log = log[log["n"] > 0]
+    if not by:
+        yield {}, log
+        return
+    for names, some in log.groupby(list(by)):
+        yield dict(zip(by, names, strict=True)), some
+
+
+def _shares(reference: Reference, log: pd.DataFrame) -> dict[str, tuple[float, float]]:
+    """Return the share of real ones, and how many triplets there are, by stratum."""
+    shares = {}
+    for name, stratum, rows in _strata(reference, log):
+        shares[name] = stratum.share(_total(rows, "logit")), float(rows["n"].sum())
+    return shares
+
+
+def _strata(reference: Reference, log: pd.DataFrame) -> Iterator[tuple[str, Stratum, pd.DataFrame]]:
+    names = [reference.stratum(*pair)[0] for pair in zip(log["survey"], log["filter"], strict=True)]
+    for name, rows in log.groupby(np.array(names, object)):
+        yield str(name), reference.strata[str(name)], rows
+
+
+def _total(rows: pd.DataFrame, name: str) -> Floats:
+    return np.sum(np.stack(rows[histogram_of(name)].to_list()).astype(float), axis=0)
+
+
+def _sums(reference: Reference, log: pd.DataFrame, one: Statistic, shares: Mapping[str, tuple[float, float]]) -> _Sums:
+    found, expected, places = np.zeros(BINS), np.zeros(BINS), np.zeros(_PLACES)
+    spread = uncertain = 0.0
+    for name, stratum, rows in _strata(reference, log):
+        share = shares[name][0]
+        counts, usual = _total(rows, one.name), stratum.expected(one.name, share)
+        n, total = counts.sum(), usual.sum()
+        if not n or not total:
+            continue
+        clump = float(np.average(rows["clump"], weights=rows["n"]))
+        weight = share**2 / max(stratum.n_real, 1) + (1 - share) ** 2 / max(stratum.n_bogus, 1)
+        found += counts
+        expected += usual / total * n
+        places += ranks(counts, usual)
+        spread += n**2 / stratum.independent(one.name, n, clump)
+        uncertain += n**2 / stratum.independent(one.name, total / weight, stratum.clump)
+    n = found.sum()
+    return _Sums(found, expected, places, n**2 / spread if n else 0.0, n**2 / uncertain if n else 0.0)
+
+
+def _median(one: Statistic, counts: Floats) -> float:
+    if not counts.sum():
+        return float("nan")
+    below = np.concatenate([[0], np.cumsum(counts)]) / counts.sum()
+    return float(np.interp(0.5, below, one.edges))
