@@ -6,7 +6,7 @@ and batches of many surveys add up. Three things that are no drift are left out 
 
 - another share of real ones, as every night has: it is estimated from the logits, and what the training held out is
   mixed in the same proportion;
-- triplets of one image are alike, and count for less than as many independent ones (Kish 1965, Survey Sampling, 8.2);
+- triplets of one image are alike, and tell less than as many independent ones (Kish 1965, Survey Sampling, 8.2);
 - chance.
 """
 
@@ -136,7 +136,7 @@ def alike(values: Floats, images: NDArray[Any]) -> float:
     within = ((place - means[image]) ** 2).sum() / (n - k)
     size = (n - (counts**2).sum() / n) / (k - 1)
     spread = between + (size - 1) * within
-    return float(np.clip((between - within) / spread, 0, 1)) if spread > 0 else 0.0
+    return float(np.clip((between - within) / spread, 0, 1)) if spread > 1e-12 else 0.0
 
 
 def learn(held_out: pd.DataFrame) -> Reference:
@@ -194,7 +194,8 @@ class Shift(NamedTuple):
     ks : float
         Kolmogorov and Smirnov's distance.
     p : float
-        Probability of as much by chance: the smaller of that of both, doubled.
+        Probability of as much by chance: the least of that of psi, of ks and of the mean rank, which needs the fewest
+        images to show a shift; times three.
     """
 
     psi: float
@@ -215,7 +216,8 @@ class Shift(NamedTuple):
 
         References
         ----------
-        Yurdakul & Naranjo 2020, J. Risk Model Validation 14(4) (PSI's distribution); Stephens 1970, JRSS B 32, 115.
+        Yurdakul & Naranjo 2020, J. Risk Model Validation 14(4) (distribution of PSI); Stephens 1970, JRSS B 32, 115
+        (of KS); Mann & Whitney 1947, Ann. Math. Stat. 18, 50 (of the mean rank).
         """
         n = places.sum()
         if not n or not known:
@@ -227,8 +229,13 @@ class Shift(NamedTuple):
         share = filled / filled.sum()
         psi = float(((share - 1 / _CLASSES) * np.log(share * _CLASSES)).sum())
         root = per**-0.5
-        p = min(kolmogorov((root + 0.12 + 0.11 / root) * ks), chi2.sf(psi / per, _CLASSES - 1))
-        return Shift(psi, (_CLASSES - 1) * per, ks, min(1.0, 2 * float(p)))
+        middle = (places * (np.arange(_PLACES) + 0.5)).sum() / n / _PLACES
+        chances = (
+            kolmogorov((root + 0.12 + 0.11 / root) * ks),
+            chi2.sf(psi / per, _CLASSES - 1),
+            chi2.sf((middle - 0.5) ** 2 * 12 / per, 1),
+        )
+        return Shift(psi, (_CLASSES - 1) * per, ks, min(1.0, len(chances) * float(min(chances))))
 
 
 class _Sums(NamedTuple):
@@ -265,7 +272,7 @@ def compare(
         is_alarm: psi is above the settings' by more than chance makes it, and p is below their false alarms over the
         number of rows.
     """
-    settings = settings or DriftSettings()
+    settings = settings or DriftSettings.load(None, "drift")
     rows: list[dict[str, Any]] = []
     for part, some in _parts(log, by):
         shares = _shares(reference, some)

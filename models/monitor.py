@@ -64,7 +64,7 @@ def summary(model_id: str, batch: str, scored: pd.DataFrame, refused: Mapping[st
     if refused:
         text = json.dumps(dict(sorted(refused.items())))
         nowhere = {"model_id": model_id, "batch": batch, "survey": "", "filter": "", "season": ""}
-        first = next((row for row in rows if not row["survey"] + row["filter"] + row["season"]), None)
+        first = next((row for row in rows if not any(row[name] for name in ("survey", "filter", "season"))), None)
         if first is None:
             rows.append(_row(known.iloc[:0]) | nowhere | {"refused": text})
         else:
