@@ -36,6 +36,8 @@ def statistics(triplets: NDArray[np.floating]) -> pd.DataFrame:
         A row a triplet, the columns of `catalogs.monitor.INPUTS`; NaN where there is nothing to tell it from.
     """
     pixels = np.asarray(triplets, np.float32)
+    if not len(pixels):
+        return pd.DataFrame({one.name: np.empty(0) for one in INPUTS})
     sky, noise = levels(pixels[..., ::_STEP, ::_STEP])
     missing = 1 - np.isfinite(pixels).reshape(len(pixels), CHANNELS, -1).mean(2)
     scale = np.where(missing < 1, noise, np.nan).astype(float)
