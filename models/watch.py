@@ -106,7 +106,7 @@ def picture(entry: Entry, log: pd.DataFrame) -> Picture:
         axis.set_xlim(*_limits(one.edges, found + expected))
     for axis in axes.flat[len(COMPARED) :]:
         axis.set_axis_off()
-    axes.flat[0].legend(fontsize=8, frameon=False)
+    axes.flat[-1].legend(*axes.flat[0].get_legend_handles_labels(), loc="center", fontsize=10, frameon=False)
     return embed(figure, f"Histograms of what {entry.id} was given and said, over those of its training", wide=True)
 
 
