@@ -8,20 +8,27 @@ import pandas as pd
 
 from catalogs import schema, write
 from catalogs.folder import Folder
-from models.data import FOLDS, side
+from models.data import FOLDS, Segments, side
 from models.fit import check_cluster, fit, make
-from models.realbogus import type_code
+from models.inputs import statistics
+from models.realbogus import embedding, type_code
+from models.reference import Reference
+from models.reference import learn as learn_usual
+from models.registry import Entry, Registry
 from models.spec import get_spec
+from models.standing import Standing
 from pipeline import manifest
 from pipeline.errors import UsageError
 from pipeline.images.training import CandidateSet, index_path, store_path
 from pipeline.manifest import Record
 from pipeline.settings import TrainSettings
 
-__all__ = ["gather", "learn_triplets", "outline_triplets", "read_index"]
+__all__ = ["gather", "learn_triplets", "outline_triplets", "read_index", "usual"]
 
 #: Seconds a triplet and an epoch on one core (measured, bfloat16).
 _TRIPLET_S = 0.004
+
+_TOGETHER = 512  # triplets that are looked at together
 
 
 def learn_triplets(
@@ -56,7 +63,32 @@ def learn_triplets(
     for stage in sets:
         make(stage, workers, overwrite)
     examples, facts = gather(workspace, sets, settings)
-    return fit(workspace, name, examples, facts, settings, workers, gpu, overwrite)
+    made = fit(workspace, name, examples, facts, settings, workers, gpu, overwrite)
+    registry = Registry(workspace)
+    entry = registry.resolve(f"{name}@{made}")
+    if "drift" not in entry.card:
+        registry.annotate(entry, {"drift": usual(workspace, entry).model_dump(mode="json")})
+    return made
+
+
+def usual(workspace: Folder, entry: Entry) -> Reference:
+    """Return what is usual for a model: images and scores of the triplets that chose its best epoch.
+
+    Parameters
+    ----------
+    workspace : Folder
+        Holds the sets that it was trained on.
+    entry : Entry
+        The model, with ``held_out.parquet`` beside its card.
+    """
+    scored = write.read(entry.folder, "held_out.parquet").to_pandas()
+    rows = scored[(scored["fold"] == "validation") & (scored["weight"] > 0)].reset_index(drop=True)
+    standing = Standing.of(entry.card, entry.folder.url("card.json"))
+    stored = Segments(workspace, rows, get_spec(entry.name).inputs)
+    told = pd.concat([statistics(batch.inputs[0]).set_index(batch.position) for batch in stored.in_order(_TOGETHER)])
+    novelty = standing.novelty(embedding(rows))
+    known = rows[["survey", "filter", "label", "logit"]].assign(image=rows["field"], novelty=novelty)
+    return learn_usual(pd.concat([known, told.sort_index()], axis=1))
 
 
 def outline_triplets(workspace: Folder, name: str, sets: Sequence[CandidateSet], settings: TrainSettings,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
-__all__ = ["CHANNELS", "PLANES", "SIZE", "centred", "levels", "planes", "rescale"]
+__all__ = ["CHANNELS", "PLANES", "SIZE", "centred", "levels", "planes", "rescale", "usable"]
 
 Floats = NDArray[np.float32]
 
@@ -21,9 +21,15 @@ CHANNELS = 3
 #: Those, and the coverage.
 PLANES = CHANNELS + 1
 
+_HUGE = 1e30
 _STEP = 2  # every second pixel in x and y tells of the sky
 _PEAK = 2  # pixels around the middle in which the difference is at its peak
 _SOFT = 3.0  # asinh of the noise in units of this: 1 sigma → 0.33, 1e4 sigma → 3.3
+
+
+def usable(triplets: Floats) -> Floats:
+    """Return triplets with NaN where the number is no count: infinite, or the huge ones that stand for none."""
+    return np.where(np.abs(triplets) < _HUGE, triplets, np.float32(np.nan))
 
 
 def levels(triplets: NDArray[np.floating]) -> tuple[Floats, Floats]:
@@ -39,8 +45,8 @@ def levels(triplets: NDArray[np.floating]) -> tuple[Floats, Floats]:
     sky, noise : (n, 3) float32
         Median, and its distance to the 16th percentile; noise is 1 where a channel is constant or empty.
     """
-    pixels = np.asarray(triplets, np.float32)[..., ::_STEP, ::_STEP]
-    ordered = np.sort(np.where(np.isfinite(pixels), pixels, np.nan).reshape(*pixels.shape[:2], -1), axis=2)
+    pixels = usable(np.asarray(triplets, np.float32)[..., ::_STEP, ::_STEP])
+    ordered = np.sort(pixels.reshape(*pixels.shape[:2], pixels.shape[2] * pixels.shape[3]), axis=2)
     count = np.isfinite(ordered).sum(2)
 
     def at(share: float) -> Floats:  # numpydoc ignore=GL08
@@ -50,8 +56,8 @@ def levels(triplets: NDArray[np.floating]) -> tuple[Floats, Floats]:
     sky, low, high = at(0.5), at(0.1587), at(0.8413)
     noise = sky - low
     noise = np.where(noise > 0, noise, high - sky)
-    usable = np.isfinite(noise) & (noise > 0)
-    return np.where(count > 0, sky, 0).astype(np.float32), np.where(usable, noise, 1).astype(np.float32)
+    known = np.isfinite(noise) & (noise > 0)
+    return np.where(count > 0, sky, 0).astype(np.float32), np.where(known, noise, 1).astype(np.float32)
 
 
 def planes(triplets: NDArray[np.floating]) -> Floats:
@@ -69,7 +75,7 @@ def planes(triplets: NDArray[np.floating]) -> Floats:
         asinh of each channel over its noise, the difference upside down where its peak is negative, 0 where there are
         no pixels; and 1 where all three have pixels, else 0.
     """
-    pixels = centred(np.asarray(triplets, np.float32))
+    pixels = usable(centred(np.asarray(triplets, np.float32)))
     sky, noise = levels(pixels)
     seen = np.empty((len(pixels), PLANES, SIZE, SIZE), np.float32)
     there = np.isfinite(pixels)
@@ -81,7 +87,7 @@ def planes(triplets: NDArray[np.floating]) -> Floats:
     seen[:, CHANNELS] = there.all(1)
     half = SIZE // 2
     peak = seen[:, CHANNELS - 1, half - _PEAK : half + _PEAK + 1, half - _PEAK : half + _PEAK + 1]
-    seen[peak.min((1, 2)) < -peak.max((1, 2)), CHANNELS - 1] *= -1
+    seen[peak.min((1, 2)) < -peak.max((1, 2)), CHANNELS - 1] *= -1  # its highest peak counts, whatever its sign
     return seen
 
 

@@ -3,9 +3,12 @@
 "Real" asks whether the light is from the sky: movers, variable stars and active nuclei are real.
 """
 
+import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
@@ -15,13 +18,15 @@ from torch.nn import functional
 from models.braai import RealBogus
 from models.planes import CHANNELS, SIZE
 
-__all__ = ["TYPES", "UNTYPED", "augment", "loss", "read", "type_code"]
+__all__ = ["TYPES", "UNTYPED", "augment", "embedding", "loss", "read", "type_code"]
 
 #: Kinds of real sources, in the order of the second head.
 TYPES = ("transient", "variable", "mover")
 
 #: Code of what has no type: bogus, or real of unknown type.
 UNTYPED = -1
+
+_COORDINATE = re.compile(r"e\d+")
 
 _TYPE_WEIGHT = 0.2
 _SMOOTH = 0.005  # no label is surer than this: truth by place has its own mistakes
@@ -59,6 +64,13 @@ def read(outputs: NDArray[np.floating]) -> dict[str, NDArray[np.float64]]:
         columns |= {f"p_{name}": shares[:, number] for number, name in enumerate(TYPES)}
         columns |= {f"e{number}": raw[:, 1 + len(TYPES) + number] for number in range(RealBogus.EMBEDDING)}
     return columns
+
+
+def embedding(columns: Mapping[str, Any] | pd.DataFrame) -> NDArray[np.float64]:
+    """Return the embedding (n, k) out of columns as `read` names them; k is 0 where there is none."""
+    names = sorted((name for name in columns if _COORDINATE.fullmatch(name)), key=lambda name: int(name[1:]))
+    rows = len(columns["logit"])
+    return np.stack([np.asarray(columns[name], float) for name in names], 1) if names else np.zeros((rows, 0))
 
 
 def loss(outputs: Tensor, targets: Mapping[str, Tensor]) -> Tensor:

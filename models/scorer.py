@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.folder import Folder
-from models.planes import CHANNELS
-from models.realbogus import TYPES
+from models.planes import CHANNELS, usable
+from models.realbogus import TYPES, embedding
 from models.registry import Entry, Registry
 from models.runtime import Predictor
 from models.spec import get_spec
@@ -134,14 +134,13 @@ class Scorer:
         if pixels.ndim != 4 or pixels.shape[1] != CHANNELS or min(pixels.shape[2:]) < 1:
             raise UsageError(f"triplets of shape {pixels.shape}: give (n, 3, 63, 63): science, reference, difference")
         known = self.predictor.columns(pixels)
-        empty = ~np.isfinite(pixels).all(1).reshape(len(pixels), -1).any(1)
+        empty = ~np.isfinite(usable(pixels)).all(1).any(2).any(1)
         logit = np.where(empty, np.nan, known["logit"])
-        names = [name for name in known if name[:1] == "e" and name[1:].isdigit()]
-        embedding = np.stack([known[name] for name in names], 1) if names else np.zeros((len(pixels), 0))
+        seen = embedding(known)
         transient, variable, mover = (np.where(empty, np.nan, known.get(f"p_{name}", np.nan)) for name in TYPES)
-        novelty = np.where(empty, np.nan, self.standing.novelty(embedding))
+        novelty = np.where(empty, np.nan, self.standing.novelty(seen))
         return Scores(
             logit, self.standing.p_real(logit), self.standing.p_prior(logit, self.prior),
             transient, variable, mover, novelty,
-            self.standing.is_strange(embedding) & ~empty, embedding,
+            self.standing.is_strange(seen) & ~empty, seen,
         )  # fmt: skip

@@ -14,6 +14,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 from models.evaluate import curves, metrics
+from models.realbogus import embedding
 from pipeline.errors import CorruptModel
 
 __all__ = ["Standing", "judge", "learn", "operating_point"]
@@ -133,8 +134,8 @@ def learn(held_out: pd.DataFrame, prior: float, missed: float) -> Standing:
     scale, offset = _platt(label[counted] > 0, logits[counted])
     p = expit(scale * logits + offset)
     threshold = operating_point(label[counted] > 0, p[counted], missed)
-    names = [name for name in held_out if name[:1] == "e" and name[1:].isdigit()]
-    cloud = _cloud(held_out[sorted(names, key=lambda name: int(name[1:]))].to_numpy(float)) if names else None
+    rows = embedding(held_out)
+    cloud = _cloud(rows) if rows.shape[1] else None
     return Standing(scale=scale, offset=offset, threshold=threshold, prior=prior, embedding=cloud)
 
 
