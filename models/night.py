@@ -1,5 +1,6 @@
 """Candidates of differences, or alerts of files → scores → the catalogue of transient candidates."""
 
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -12,13 +13,14 @@ from models.registry import Entry, Registry
 from pipeline import candidates, manifest
 from pipeline.alerts.plan import Plan, find
 from pipeline.errors import Missing
+from pipeline.lightcurves.estimate import Estimate
 from pipeline.report import Report
 from pipeline.settings import CandidateScoreSettings
 
-__all__ = ["catalogue", "planned", "score_candidates"]
+__all__ = ["catalogue", "estimate", "planned", "score_candidates"]
 
-#: Bytes of a megabyte.
-_MB = 1e6
+#: Bytes of a megabyte; of an alert as stored, of a candidate's triplet, of a row; seconds of one, one core: about.
+_MB, _ALERT, _TRIPLET, _ROW, _SECONDS = 1e6, 45e3, 50e3, 600, 0.0015
 
 
 def planned(
@@ -54,7 +56,8 @@ def planned(
     entry = Registry(workspace).resolve(model)
     if source is not None:
         plan = Plan(workspace)
-        numbers = plan.add(find(source), settings.part_mb * _MB)
+        found = plan.add(find(source), settings.part_mb * _MB).values()
+        numbers = {number for one in found for number in one.parts}
         return ScoreAlerts(workspace, entry, settings, device, {number: plan.parts[number] for number in numbers})
     stage = ScoreDifferences(workspace, entry, settings, device)
     missing = stage.missing()
@@ -118,3 +121,34 @@ def catalogue(workspace: Folder, entry: Entry) -> list[str]:
         return [*notes, f"{candidates.CURRENT} is left as it is, {entry.id} is not in production; {cure}"]
     candidates.publish(workspace, snapshot)
     return [*notes, f"{workspace.url(candidates.CURRENT)}: the same"]
+
+
+def estimate(
+    workspace: Folder,
+    model: str,
+    source: Sequence[Path] | None,
+    settings: CandidateScoreSettings,
+    workers: int,
+    allow_missing: bool = False,
+) -> Estimate:
+    """Return what `score_candidates` would do, and make nothing; of alerts, all that are given are counted.
+
+    Parameters
+    ----------
+    workspace, model, source, settings, allow_missing
+        As of `planned`.
+    workers : int
+        How many actors.
+    """
+    if source is not None:
+        Registry(workspace).resolve(model)
+        sizes = [path.stat().st_size for _, path in find(source)]
+        size, count = sum(sizes), -(-sum(sizes) // int(_ALERT))
+        parts = -(-size // int(settings.part_mb * _MB))
+    else:
+        stage = planned(workspace, model, None, settings, allow_missing=allow_missing)
+        left = [key for key in stage.keys() if stage.settled(key) is None]  # noqa: SIM118
+        count, parts = sum(len(stage.listed(key)) for key in left), len(left)
+        size = int(count * _TRIPLET)
+    free = shutil.disk_usage(Path(workspace.root).anchor).free if workspace.is_local else None
+    return Estimate(count, parts, size, int(count * _ROW), free, count * _SECONDS / workers)

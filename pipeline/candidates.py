@@ -6,6 +6,7 @@ checksum counts. What our own differences know since then (names, self-tests) co
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from pipeline.partition import Key
 from pipeline.settings import digest
 from pipeline.snapshots import Series, Snapshot
 
-__all__ = ["CURRENT", "STAGE", "VERSION", "combine", "folder", "precedence", "publish"]
+__all__ = ["CURRENT", "STAGE", "VERSION", "Scored", "combine", "folder", "precedence", "publish", "with_scores"]
 
 #: The stage that scores.
 STAGE = "score_candidates"
@@ -36,6 +37,15 @@ VERSION = 1
 
 #: The one file people open.
 CURRENT = f"catalogs/{TRANSIENT_CANDIDATES.name}.parquet"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What candidates were scored by: the threshold of p_real, and the catalogue with its release."""
+
+    threshold: float
+    source: dict[str, str]
+
 
 _ORDER = ("candidate_id", "packet_sha256", "packet_row")
 
@@ -101,6 +111,36 @@ def combine(
 def publish(workspace: Folder, snapshot: Snapshot) -> None:
     """Make a snapshot the table people open; atomically."""
     Series(TRANSIENT_CANDIDATES, VERSION).publish(workspace, snapshot)
+
+
+def with_scores(workspace: Folder, rows: pd.DataFrame) -> tuple[pd.DataFrame, Scored | None]:
+    """Return candidates with p_real and model_id, model_sha256 of the model in production, where it has scored them.
+
+    Parameters
+    ----------
+    workspace : Folder
+        Holds the catalogue of transient candidates, if there is one.
+    rows : pandas.DataFrame
+        As `CANDIDATES`.
+
+    Returns
+    -------
+    rows : pandas.DataFrame
+        The same, if no candidate has been scored.
+    scored : Scored or None
+        By what.
+    """
+    if not workspace.exists(CURRENT):
+        return rows, None
+    names = ["candidate_id", "p_real", "model_id", "model_sha256", "threshold", "catalog_release"]
+    table = write.read(workspace, CURRENT, TRANSIENT_CANDIDATES).select(names).to_pandas().set_index("candidate_id")
+    table = table[table.index.isin(rows["candidate_id"])]
+    if not len(table):
+        return rows, None
+    own = table.reindex(rows["candidate_id"])
+    found = {name: own[name].to_numpy() for name in ("p_real", "model_id", "model_sha256")}
+    first = table.iloc[0]
+    return rows.assign(**found), Scored(float(first["threshold"]), {CURRENT: str(first["catalog_release"])})
 
 
 def _records(workspace: Folder, model_id: str) -> tuple[list[Record], list[str]]:

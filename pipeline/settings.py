@@ -309,7 +309,9 @@ class AssociateSettings(Settings):
 class SelectSettings(Settings):
     """Objects → those that may be supernovae."""
 
-    p_real: float = Field(0.5, ge=0, le=1, description="least p_real of a detection that counts")
+    p_real: float | None = Field(
+        None, ge=0, le=1, description="least p_real of a detection that counts; None: the model's own threshold, or 0.5"
+    )
     gap_minutes: float = Field(30.0, ge=0, description="time between two detections that confirm one another, min")
     motion_sigma: float = Field(5.0, gt=0, description="significance from which an object moves")
     solar_arcsec: float = Field(5.0, gt=0, description="distance of a known body of the solar system, arcsec")

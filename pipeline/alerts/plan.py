@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,7 +19,7 @@ from pipeline.alerts.packets import read
 from pipeline.archive import printable
 from pipeline.errors import Corrupt, UsageError
 
-__all__ = ["File", "Plan", "find"]
+__all__ = ["File", "Plan", "Planned", "find", "is_alerts"]
 
 #: Folder of the plan in a workspace.
 _FOLDER = "alerts/plan"
@@ -73,6 +74,13 @@ class File:
         return status.st_size == self.size and _sha256(self.path) == self.sha256
 
 
+class Planned(NamedTuple):
+    """Where a file is in the plan: by its SHA-256, and the partitions that hold it."""
+
+    sha256: str
+    parts: frozenset[int]
+
+
 def find(paths: Iterable[str | Path]) -> list[tuple[str, Path]]:
     """Return name and path of alert files and of all that are in folders, sorted, each once.
 
@@ -121,8 +129,8 @@ class Plan:
         self._seen: dict[tuple[str, int, int], File] = {}  # path, size and time of change → file
         self._read()
 
-    def add(self, files: Sequence[tuple[str, Path]], part_bytes: float) -> list[int]:
-        """Plan files that are not planned yet; return the partitions of all that are given.
+    def add(self, files: Sequence[tuple[str, Path]], part_bytes: float) -> dict[Path, Planned]:
+        """Plan files that are not planned yet; return where each of those that are given is.
 
         Parameters
         ----------
@@ -131,7 +139,8 @@ class Plan:
         part_bytes : float
             Size of a partition, about.
         """
-        given = {file.sha256: file for file in reversed([self._file(name, path) for name, path in files])}
+        asked = [self._file(name, path) for name, path in files]
+        given = {file.sha256: file for file in reversed(asked)}
         while True:
             self._read()
             new = [file for file in given.values() if file.sha256 not in self._where]
@@ -144,7 +153,7 @@ class Plan:
                 replace(file, path=now.path, mtime_ns=now.mtime_ns) if (now := given.get(file.sha256)) else file
                 for file in self.parts[number]
             )
-        return sorted(numbers)
+        return {Path(file.path): Planned(file.sha256, frozenset(self._where[file.sha256])) for file in asked}
 
     def _file(self, name: str, path: Path) -> File:
         status = path.stat()
