@@ -89,8 +89,7 @@ def combine(
         "reviews": None if reviews is None else digest(reviews.astype(str).to_dict("records")),
     }
     # By their contents: which partition a file came into depends on what came before.
-    contents = sorted([record.details["sources"], record.settings_hash, record.version] for record in records)
-    release = digest([contents, VERSION, settings, model_sha256, known and known.release])[:16]
+    release = digest([_contents(records), VERSION, settings, model_sha256, known and known.release])[:16]
     snapshot = series.renewed(workspace, release)
     if snapshot is None:
         table = _table(workspace, records)
@@ -153,6 +152,27 @@ def _records(workspace: Folder, model_id: str) -> tuple[list[Record], list[str]]
     return [record for record in found if record.key not in old], [
         f"left out, stale: {key}; {cure}" for key in sorted(old)
     ]
+
+
+def _contents(records: Sequence[Record]) -> list[Any]:
+    """Return what was scored and how, whatever partitions it came into: slices of a file that meet are one."""
+    found: set[tuple[Any, ...]] = set()
+    ends: dict[tuple[Any, ...], dict[int, int]] = {}
+    for record in records:
+        how = (record.settings_hash, record.version)
+        for source in record.details["sources"]:
+            if len(source) == 3:
+                ends.setdefault((*how, source[0]), {})[source[1]] = source[2]
+            else:
+                found.add((*how, *source))
+    for file, stops in ends.items():
+        while stops:
+            first = min(stops)
+            stop = stops.pop(first)
+            while stop in stops:
+                stop = stops.pop(stop)
+            found.add((*file, first, stop))
+    return [list(one) for one in sorted(found, key=str)]
 
 
 def _table(workspace: Folder, records: Sequence[Record]) -> pa.Table:

@@ -98,7 +98,36 @@ def is_whole(path: str | Path) -> bool:
     if head.startswith(b"PAR1"):
         return size > 12 and tail.endswith(b"PAR1")
     if head.startswith(b"Obj\x01"):  # the mark that ends the header ends every block
-        return size > 2 * _MARK and tail in head[: min(len(head), size - _MARK)]
+        end = _header_end(head)
+        return 0 < end < size - _MARK and tail == head[end - _MARK : end]
     if head.lstrip()[:1] in (b"{", b"["):
         return tail.rstrip()[-1:] in (b"}", b"]")
     return False
+
+
+def _header_end(head: bytes) -> int:
+    """Return where the header of an Avro container ends, 0 if it is not all there: a map of bytes, then the mark."""
+    at = 4
+    try:
+        while True:
+            count, at = _long(head, at)
+            if count == 0:
+                return at + _MARK if at + _MARK <= len(head) else 0
+            if count < 0:  # then the size of the block follows
+                count, (_, at) = -count, _long(head, at)
+            for _ in range(2 * min(count, 1000)):
+                size, at = _long(head, at)
+                at += max(size, 0)
+    except IndexError:
+        return 0
+
+
+def _long(data: bytes, at: int) -> tuple[int, int]:
+    """Return a zigzag number and where it ends."""
+    value = shift = 0
+    while shift < 70:
+        value |= (data[at] & 127) << shift
+        at, shift = at + 1, shift + 7
+        if data[at - 1] < 128:
+            break
+    return (value >> 1) ^ -(value & 1), at
