@@ -15,6 +15,7 @@ from models import braai, eb, realbogus
 from models.calnet import CALNet
 from models.calnet_lean import lean_calnet
 from models.planes import CHANNELS, PLANES, SIZE, planes
+from models.realbogus_lean import lean_realbogus
 from pipeline.errors import ModelNotFound
 
 __all__ = ["ModelSpec", "SPECS", "get_spec"]
@@ -127,6 +128,7 @@ _REALBOGUS = ModelSpec(
     prepare=planes,
     seen=(PLANES, SIZE, SIZE),
     training={"epochs": 16, "batch_size": 128, "learning_rate": 2e-3, "weight_decay": 1e-2},
+    lean=lean_realbogus,
 )
 
 SPECS = {
@@ -156,7 +158,7 @@ SPECS = {
         # vanishes where the network is sure, and it is soon sure that nothing is one.
         replace(_CALNET, name="calnet_published", loss=_twice_softmax),
         _REALBOGUS,
-        replace(_REALBOGUS, name="realbogus_baseline", network=braai.ThreeBlocks, outputs=1),
+        replace(_REALBOGUS, name="realbogus_baseline", network=braai.ThreeBlocks, outputs=1, lean=None),
     ]
 }
 

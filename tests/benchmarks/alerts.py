@@ -17,7 +17,7 @@ from models.runtime import Predictor
 from models.scorer import Scorer
 from models.spec import get_spec
 from pipeline.alerts.batches import gather
-from pipeline.alerts.packets import read
+from pipeline.alerts.packets import Packet, read
 from pipeline.settings import CandidateScoreSettings
 from tests.benchmarks import scoring
 from tests.benchmarks.figures import figure, heading
@@ -34,6 +34,7 @@ SECONDS = 8.0
 def main() -> None:
     """Decode and score ZTF packets in Avro, with their histories."""
     heading("alerts of ZTF, decoded and scored, processes of one thread")
+    features = set(Path("/proc/cpuinfo").read_text().split())
     with tempfile.TemporaryDirectory(prefix="skysift-bench-") as name:
         workspace = Folder(Path(name, "workspace"))
         toy_realbogus.save(workspace)
@@ -47,7 +48,7 @@ def main() -> None:
         figure("decode, alerts/s/core", ours, "–", None, f"{ours / plain:.1f} × astropy")
         eager = scoring.together(_eager, *where)
         figure("decode by astropy, eager PyTorch, alerts/s on 2 cores", eager, "–", None)
-        for precision in ("fp32", "bf16") if {"avx512_bf16", "amx_bf16"} & scoring.FEATURES else ("fp32",):
+        for precision in ("fp32", "bf16") if {"avx512_bf16", "amx_bf16"} & features else ("fp32",):
             alone = _alone(_score, *where, precision)
             figure(f"decode and score, {precision}, alerts/s on 1 core", alone, "–", None)
             both = scoring.together(_score, *where, precision)
@@ -89,7 +90,8 @@ def _plain(data: bytes) -> Any:
 
 
 def _triplets(path: str) -> Any:
-    return np.stack([np.stack([_plain(cutout) for cutout in packet.cutouts]) for packet in read(path)])
+    packets = [packet for packet in read(path) if isinstance(packet, Packet)]
+    return np.stack([np.stack([_plain(cutout or b"") for cutout in packet.cutouts]) for packet in packets])
 
 
 def _astropy(barrier: Any, path: str, _: str) -> float:
