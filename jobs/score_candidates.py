@@ -40,9 +40,8 @@ def main(
 ) -> None:  # fmt: skip
     """Score candidates into WORKSPACE/catalogs/transient_candidates.parquet: those of WORKSPACE, or --alerts.
 
-    What is scored is not scored again by the same model; an alert that cannot be read is rejected with its reason:
-    python -m jobs.status --outcomes score_candidates. With --watch, files are scored as they arrive, until Ctrl-C; the
-    same command goes on where it was.
+    What is scored is not scored again by the same model; why an alert was rejected: jobs.status --outcomes
+    score_candidates. With --watch, files are scored as they arrive, until Ctrl-C; the same command then goes on.
     """
     if folder is not None and (alerts or overwrite or dry_run):
         raise UsageError("--watch goes without --alerts, --overwrite and --dry-run")

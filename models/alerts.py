@@ -78,7 +78,13 @@ class ScoreAlerts(ScoreCandidates):
         return [packet.where for packet in _packets(self.parts[key.part])]
 
     def lots(self, key: Key, skip: dict[str, InputOutcome]) -> Iterator[Lot]:
-        """Yield the alerts of a partition."""
+        """Yield the alerts of a partition.
+
+        Yields
+        ------
+        Lot
+            Of `LOT` candidates at most.
+        """
         files = {file.name: file for file in self.parts[key.part]}
         packets = (packet for packet in _packets(self.parts[key.part]) if packet.where not in skip)
         # Ours look at the middle pixel; what ZTF pads at the edge of a chip is not the candidate's fault.

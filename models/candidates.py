@@ -105,7 +105,13 @@ class ScoreCandidates(Stage):
 
     @abstractmethod
     def lots(self, key: Key, skip: dict[str, InputOutcome]) -> Iterator[Lot]:
-        """Yield the candidates of a partition, all but those to skip."""
+        """Yield the candidates of a partition, all but those to skip.
+
+        Yields
+        ------
+        Lot
+            Of `LOT` candidates at most.
+        """
 
     @abstractmethod
     def sources(self, key: Key) -> list[Any]:

@@ -55,7 +55,13 @@ class ScoreDifferences(ScoreCandidates):
         return names
 
     def lots(self, key: Key, skip: dict[str, InputOutcome]) -> Iterator[Lot]:
-        """Yield the candidates of a band."""
+        """Yield the candidates of a band.
+
+        Yields
+        ------
+        Lot
+            Of `LOT` candidates at most.
+        """
         without, rows = list[InputOutcome](), list[Row]()
         for row in self._table(key).to_pylist():
             name = row["candidate_id"]

@@ -82,12 +82,14 @@ def score_candidates(
 
     Parameters
     ----------
-    workspace, model, source, settings, allow_missing
+    workspace, model, source, settings
         As of `planned`.
     pool : tuple
         Number of actors, GPUs each.
     overwrite : bool
         Score again what this model has scored of them.
+    allow_missing : bool
+        As of `planned`.
 
     Yields
     ------
@@ -135,10 +137,12 @@ def estimate(
 
     Parameters
     ----------
-    workspace, model, source, settings, allow_missing
+    workspace, model, source, settings
         As of `planned`.
     workers : int
         How many actors.
+    allow_missing : bool
+        As of `planned`.
     """
     if source is not None:
         Registry(workspace).resolve(model)
