@@ -27,6 +27,7 @@ from catalogs.monitor import MONITOR
 from catalogs.recovery import COMPLETENESS, INJECTIONS, RELIABILITY
 from catalogs.supernovae import LIGHT_CURVE, MEMBERS, OBJECTS
 from catalogs.table import CatalogError, Column, SchemaError, Table
+from catalogs.transient_candidates import TRANSIENT_CANDIDATES
 from catalogs.triplets import TRIPLETS
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "TABLES",
     "TRAINING",
     "TRIPLETS",
+    "TRANSIENT_CANDIDATES",
     "CatalogError",
     "Column",
     "SchemaError",
@@ -188,4 +190,6 @@ PLAN = Table(
 )
 
 #: Catalogues that people query, by name.
-TABLES = {table.name: table for table in (STARS, SCORES, CANDIDATES, OBJECTS, LIGHT_CURVE, MEMBERS)}
+TABLES = {
+    table.name: table for table in (STARS, SCORES, CANDIDATES, OBJECTS, LIGHT_CURVE, MEMBERS, TRANSIENT_CANDIDATES)
+}

@@ -13,8 +13,8 @@ import pandas as pd
 
 from catalogs.folder import Folder
 from jobs import options
+from models.alarm import judge, picture
 from models.registry import Registry
-from models.watch import judge, picture
 from pipeline.settings import DriftSettings
 
 _MJD_0 = datetime(1858, 11, 17)

@@ -9,10 +9,10 @@ if __package__ in (None, ""):  # run as a file: the rooms are beside this folder
 
 import click
 
-from catalogs import binaries, candidates, supernovae
+from catalogs import binaries, candidates, supernovae, transient_candidates
 from catalogs.folder import Folder
 from catalogs.query import query
-from catalogs.schema import PROVENANCE
+from catalogs.schema import PROVENANCE, TABLES
 from jobs import options
 
 #: Catalogue → columns of a table on the screen, where there are too many for one.
@@ -20,17 +20,13 @@ _BRIEF = {
     "eclipsing_binaries": binaries.BRIEF,
     "supernova_candidates": supernovae.BRIEF,
     "candidates": candidates.BRIEF,
+    "transient_candidates": transient_candidates.BRIEF,
 }
 
 
 @options.job
 @options.workspace
-@click.option(
-    "--catalog",
-    default="eclipsing_binaries",
-    show_default=True,
-    help="Or eclipsing_binary_scores, candidates, supernova_candidates, supernova_detections, forced_photometry.",
-)
+@click.option("--catalog", default="eclipsing_binaries", show_default=True, help=f"One of: {', '.join(TABLES)}.")
 @click.option("--id", "ids", multiple=True, help="TIC number, or name of object, candidate or transient; repeatable.")
 @click.option("--cone", type=(float, float, float), help="RA, Dec and radius in degrees; nearest first.")
 @click.option("--min-score", type=float, help="Lowest p_eb (of segments: score; of images: p_real).")

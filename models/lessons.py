@@ -79,7 +79,7 @@ class Sources:
             raise UsageError(
                 f"{', '.join(given)}: for models of light curves; realbogus learns from --simulated fields"
             )
-        return [CandidateSet(workspace, CandidateSetSettings.load(config, "candidates", fields=self.simulated))]
+        return [CandidateSet(workspace, CandidateSetSettings.load(config, "triplets", fields=self.simulated))]
 
     def labelled_stars(self) -> Labelled:
         """Return the real stars.

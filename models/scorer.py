@@ -134,7 +134,7 @@ class Scorer:
         if pixels.ndim != 4 or pixels.shape[1] != CHANNELS or min(pixels.shape[2:]) < 1:
             raise UsageError(f"triplets of shape {pixels.shape}: give (n, 3, 63, 63): science, reference, difference")
         known = self.predictor.columns(pixels)
-        empty = ~np.isfinite(usable(pixels)).all(1).any(2).any(1)
+        empty = ~np.isfinite(usable(pixels)).all(1).any(-1).any(-1)
         logit = np.where(empty, np.nan, known["logit"])
         seen = embedding(known)
         transient, variable, mover = (np.where(empty, np.nan, known.get(f"p_{name}", np.nan)) for name in TYPES)

@@ -16,6 +16,7 @@ from models import braai, eb, evaluate, realbogus, standing
 from models.calnet import CALNet
 from models.calnet_lean import lean_calnet
 from models.planes import CHANNELS, PLANES, SIZE, planes
+from models.realbogus_lean import lean_realbogus
 from pipeline.errors import ModelNotFound
 
 __all__ = ["ModelSpec", "SPECS", "get_spec"]
@@ -135,6 +136,7 @@ _REALBOGUS = ModelSpec(
     group="field",
     judge=standing.judge,
     training={"epochs": 16, "batch_size": 128, "learning_rate": 2e-3, "weight_decay": 1e-2},
+    lean=lean_realbogus,
 )
 
 SPECS = {
@@ -164,7 +166,7 @@ SPECS = {
         # vanishes where the network is sure, and it is soon sure that nothing is one.
         replace(_CALNET, name="calnet_published", loss=_twice_softmax),
         _REALBOGUS,
-        replace(_REALBOGUS, name="realbogus_baseline", network=braai.ThreeBlocks, outputs=1),
+        replace(_REALBOGUS, name="realbogus_baseline", network=braai.ThreeBlocks, outputs=1, lean=None),
     ]
 }
 

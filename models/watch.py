@@ -1,152 +1,241 @@
-"""Whether a model in use still sees what it has learnt from: the verdict on its log, as table, picture and metrics."""
+"""Alerts as they arrive in a folder → committed scores, by actors that stay warm; the catalogue follows."""
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+import json
+import math
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
+import ray
+from ray.exceptions import RayError
 
-from catalogs.figures import COLORS, Picture, canvas, embed
+from catalogs import schema, write
 from catalogs.folder import Folder
-from models import monitor
-from models.drift import compare, found_and_expected
-from models.reference import COMPARED, Reference
-from models.registry import Entry
-from pipeline.settings import DriftSettings
+from models.alerts import ScoreAlerts
+from models.night import catalogue
+from models.registry import Registry
+from models.tasks import TRIES, Tally, attempt, isolate
+from pipeline.alerts.arrivals import Arrival, Arrivals
+from pipeline.alerts.plan import File, Plan
+from pipeline.progress import Tick
+from pipeline.report import Report
+from pipeline.settings import CandidateScoreSettings
+from pipeline.stage import State, outcome_path
 
-__all__ = ["Verdict", "judge", "metrics", "picture"]
+__all__ = ["watch"]
 
-_LATEST = 100  # batches that are looked at one by one; all together they count in any case
-_COLUMNS = 5  # panels in a row
+_LEAST_MB = 1.0  # of a partition, however few files there are for the actors
+_PUBLISH_S = 30.0  # between two states of the catalogue, at least
+_PUBLISH_SHARE = 0.02  # of the time that may go into them
 
 
-class Verdict(NamedTuple):
-    """What the log of a model tells.
+class _Actor:
+    """Holds the stage and its network for all the files that come."""
 
-    Parameters
-    ----------
-    log : pandas.DataFrame
-        Its rows.
-    parts : pandas.DataFrame
-        From `models.drift.compare`: all batches together, a survey (or filter, or season) each.
-    batches : pandas.DataFrame
-        The same of each of the latest batches, whatever is in it.
-    """
+    def __init__(self, stage: ScoreAlerts) -> None:
+        self.stage = stage
+        self.stage.prepare()
 
-    log: pd.DataFrame
-    parts: pd.DataFrame
-    batches: pd.DataFrame
+    def execute(self, number: int, files: Sequence[File]) -> str:
+        """Score a partition."""
+        self.stage.parts = {number: tuple(files)}
+        return json.dumps(attempt(self.stage.execute, self.stage.key(number)))
+
+
+@dataclass
+class _Crew:
+    """Actors, what each is at, and what waits for one."""
+
+    stage: ScoreAlerts
+    tally: Tally
+    idle: list[Any]
+    queue: deque[int] = field(default_factory=deque)
+    running: dict[Any, tuple[Any, int]] = field(default_factory=dict)
+    died: Counter[int] = field(default_factory=Counter)
 
     @property
-    def is_alarm(self) -> bool:
-        """Whether anything has drifted."""
-        return bool(self.parts["is_alarm"].any() or self.batches["is_alarm"].any())
+    def is_idle(self) -> bool:
+        return not self.queue and not self.running
+
+    def finished(self, timeout: float) -> list[int]:
+        """Keep the actors busy for a time; return the partitions that are done with."""
+        while self.queue and self.idle:
+            actor, number = self.idle.pop(), self.queue.popleft()
+            self.running[actor.execute.remote(number, self.stage.parts[number])] = (actor, number)
+        if not self.running:
+            time.sleep(timeout)
+            return []
+        ready, _ = ray.wait(list(self.running), num_returns=1, timeout=timeout)
+        return [number for number in map(self._settle, ready) if number is not None]
+
+    def _settle(self, reference: Any) -> int | None:
+        actor, number = self.running.pop(reference)
+        self.idle.append(actor)  # Ray starts it anew, should it have died
+        key = self.stage.key(number)
+        try:
+            answer = json.loads(ray.get(reference))
+        except RayError:
+            self.died[number] += 1
+            if self.died[number] < TRIES:
+                self.queue.append(number)
+                return None
+            isolate(self.tally, [key])
+            return number
+        self.tally.take(key, answer)
+        return number
+
+
+@dataclass
+class _Log:
+    """Files that are being scored, and how long those took that are."""
+
+    workspace: Folder
+    stage: ScoreAlerts
+    say: Callable[[str], None]
+    open: dict[Path, tuple[Arrival, str, set[int]]] = field(default_factory=dict)
+    seconds: list[float] = field(default_factory=list)
+
+    def settle(self, numbers: Collection[int]) -> None:
+        """Say of each file that is scored in full what became of it."""
+        for path, (arrival, sha256, left) in list(self.open.items()):
+            left.difference_update(numbers)
+            if not left:
+                del self.open[path]
+                self.seconds.append(time.time() - arrival.arrived)
+                counts = ", ".join(f"{count} {what}" for what, count in self._counts(sha256).items())
+                self.say(f"{arrival.name}: {counts}; {self.seconds[-1]:.1f} s after it arrived; {self.latency}")
 
     @property
-    def alarms(self) -> list[str]:
-        """What has drifted, where, and by how much: a line each."""
-        return [*_lines(self.parts, self.parts.columns[0]), *_lines(self.batches, "batch")]
-
-
-def _lines(table: pd.DataFrame, part: str) -> Iterator[str]:
-    for row in table[table["is_alarm"]].to_dict("records"):
-        yield (
-            f"{part} {row[part] or 'unknown'}: {row['statistic']} ({row['kind']}) has gone from {row['before']:.3g} to "
-            f"{row['now']:.3g}: PSI {row['psi']:.2f}, KS {row['ks']:.2f}, p {row['p']:.1g}"
+    def latency(self) -> str:
+        """The 95th percentile of the latency so far."""
+        return (
+            f"p95 of {len(self.seconds)} files {np.quantile(self.seconds, 0.95):.1f} s" if self.seconds else "no file"
         )
 
+    def _counts(self, sha256: str) -> Counter[str]:
+        """Return a file's alerts by final state, those rejected by reason."""
+        counts: Counter[str] = Counter()
+        for number, files in self.stage.parts.items():
+            names = {file.name for file in files if file.sha256 == sha256}
+            path = outcome_path(self.stage.name, self.stage.key(number))
+            if names and self.workspace.exists(path):
+                for row in write.read(self.workspace, path, schema.OUTCOMES).to_pylist():
+                    if row["input"].rpartition("#")[0] in names:
+                        counts["rows" if row["state"] == State.DONE else f"{row['state']} ({row['reason']})"] += 1
+        return counts or Counter({"rows": 0})
 
-def judge(
-    workspace: Folder, entry: Entry, by: str = "survey", since: float | None = None,
-    settings: DriftSettings | None = None,
-) -> Verdict:  # fmt: skip
-    """Compare the log of a model with what it has learnt from.
+
+class _Watch:
+    """Scores what arrives in a folder, until it is told to end."""
+
+    def __init__(
+        self, workspace: Folder, model: str, folder: Path, settings: CandidateScoreSettings,
+        pool: tuple[int, float], say: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        count, gpus = pool
+        self.workspace, self.settings = workspace, settings
+        self.entry = Registry(workspace).resolve(model)
+        self.stage = ScoreAlerts(workspace, self.entry, settings, "cuda" if gpus else "cpu", {})
+        self.stage.prepare()
+        self.plan, self.arrivals = Plan(workspace), Arrivals(folder)
+        self.report = Report(self.stage.name, f"{self.entry.id}, alerts of {folder}")
+        tally = Tally(self.stage, [], self.report, Tick(self.stage.name, 0, None, math.inf))
+        actor = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=-1, max_task_retries=0)(_Actor)
+        self.crew = _Crew(self.stage, tally, [actor.remote(self.stage) for _ in range(count)])
+        self.actors = list(self.crew.idle)
+        self.log = _Log(workspace, self.stage, say)
+        self.changed, self.published, self.cost = False, 0.0, 0.0
+
+    def look(self) -> None:
+        """Hand new files to the actors."""
+        arrived = self.arrivals.ready()
+        if not arrived:
+            return
+        share = sum(one.path.stat().st_size for one in arrived) / len(self.actors)
+        size = min(self.settings.part_mb, max(share / 1e6, _LEAST_MB)) * 1e6
+        found = self.plan.add([(one.name, one.path) for one in arrived], size)
+        known = set(self.stage.parts)
+        wanted = {number for one in found.values() for number in one.parts} - known
+        self.stage.parts |= {number: self.plan.parts[number] for number in wanted}
+        left = {key.part for key in self.crew.tally.settle([self.stage.key(number) for number in sorted(wanted)])}
+        self.crew.queue += sorted(left)
+        at = left | {number for _, number in self.crew.running.values()} | set(self.crew.queue)
+        for one in arrived:
+            planned = found[one.path.absolute()]
+            if parts := planned.parts & at:
+                self.log.open[one.path] = (one, planned.sha256, set(parts))
+
+    def publish(self, now: bool = False) -> None:
+        """Make the catalogue of what is scored, if that is new, and not all the time."""
+        pause = max(_PUBLISH_S, self.cost / _PUBLISH_SHARE)
+        if self.changed and (now or (self.crew.is_idle and time.monotonic() - self.published > pause)):
+            started = time.monotonic()
+            self.report.notes = catalogue(self.workspace, self.entry)
+            self.published, self.changed = time.monotonic(), False
+            self.cost = self.published - started
+
+    def step(self, poll: float) -> bool:
+        """Look once, work for as long as it takes to look again; return whether nothing is left."""
+        self.look()
+        ends = time.monotonic() + poll
+        while (left := ends - time.monotonic()) > 0:
+            done = self.crew.finished(left)
+            self.changed = self.changed or bool(done)
+            self.log.settle(done)
+            if self.crew.is_idle:
+                self.publish()
+        return self.crew.is_idle and not self.arrivals.waiting
+
+
+def watch(
+    workspace: Folder,
+    model: str,
+    folder: Path,
+    settings: CandidateScoreSettings,
+    pool: tuple[int, float],
+    poll: float = 1.0,
+    once: bool = False,
+    say: Callable[[str], None] = print,
+) -> Report:
+    """Score every file of alerts that arrives in a folder, until Ctrl-C.
 
     Parameters
     ----------
     workspace : Folder
-        Holds the log.
-    entry : Entry
-        The model.
-    by : str
-        survey, filter or season: parts that are looked at apart.
-    since : float, optional
-        MJD of the earliest science images that count.
-    settings : DriftSettings, optional
-        What is an alarm.
+        Receives scores and catalogue.
+    model : str
+        As in `Registry.resolve`.
+    folder : Path
+        Where files arrive; what is there already is scored first, unless it was before.
+    settings : CandidateScoreSettings
+        Runtime, precision, batch, prior.
+    pool : tuple
+        Number of actors, GPUs each.
+    poll : float
+        Seconds between two looks.
+    once : bool
+        End when all that is there is scored.
+    say : callable
+        Told of every file: its rows, and how long they took.
 
-    Raises
-    ------
-    CorruptModel
-        If the model's card does not say what it has learnt from.
+    Returns
+    -------
+    Report
+        Of all partitions; its notes tell the latency and where the catalogue is.
     """
-    reference = Reference.of(entry.card, entry.folder.url("card.json"))
-    log = monitor.read(workspace, entry.id, since)
-    latest = log.groupby("batch", sort=False)["mjd_max"].max().sort_values(kind="stable").index[-_LATEST:]
-    batches = compare(reference, log[log["batch"].isin(latest)], ("batch",), settings)
-    return Verdict(log, compare(reference, log, (by,), settings), batches)
-
-
-def picture(entry: Entry, log: pd.DataFrame) -> Picture:
-    """Return histograms of all that a log holds, over those that are expected of it."""
-    reference = Reference.of(entry.card, entry.folder.url("card.json"))
-    table = compare(reference, log, ()).set_index("statistic")
-    rows = -(-len(COMPARED) // _COLUMNS)
-    figure, axes = canvas(rows, _COLUMNS, width=13, height=2.1 * rows)
-    for one, axis in zip(COMPARED, axes.flat, strict=False):
-        found, expected = found_and_expected(reference, log, one)
-        axis.fill_between(one.edges[:-1], expected, step="post", color="#bbbbbb", label="as learnt")
-        is_alarm = len(table) and table.loc[one.name, "is_alarm"]
-        color = COLORS[1] if is_alarm else COLORS[0]
-        axis.step(one.edges[:-1], found, where="post", color=color, linewidth=1, label="now")
-        axis.set_title(f"{one.name}: PSI {table.loc[one.name, 'psi']:.2f}" if len(table) else one.name, color=color)
-        axis.set_xlim(*_limits(one.edges, found + expected))
-    for axis in axes.flat[len(COMPARED) :]:
-        axis.set_axis_off()
-    axes.flat[-1].legend(*axes.flat[0].get_legend_handles_labels(), loc="center", fontsize=10, frameon=False)
-    return embed(figure, f"Histograms of what {entry.id} was given and said, over those of its training", wide=True)
-
-
-def _limits(edges: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
-    filled = np.flatnonzero(counts)
-    return (edges[filled[0]], edges[filled[-1] + 1]) if len(filled) else (edges[0], edges[-1])
-
-
-class _Families(Collector):
-    """Metrics that were made before they are asked for."""
-
-    def __init__(self, families: Sequence[Metric]) -> None:
-        self.families = families
-
-    def collect(self) -> Iterator[Metric]:
-        yield from self.families
-
-
-def metrics(entry: Entry, verdict: Verdict) -> bytes:
-    """Return a verdict in Prometheus's text format.
-
-    ``skysift_drift_psi`` and ``skysift_drift_alarm`` by model, survey and statistic, ``skysift_scored_total`` by model,
-    survey and tier, ``skysift_last_mjd`` by model.
-    """
-    names = ["model", "survey"]
-    psi = GaugeMetricFamily(
-        "skysift_drift_psi", "Population stability index against the training set", labels=[*names, "statistic"]
-    )
-    alarm = GaugeMetricFamily("skysift_drift_alarm", "1 where it is an alarm", labels=[*names, "statistic"])
-    for row in verdict.parts.to_dict("records"):
-        labels = [entry.id, row.get("survey", ""), row["statistic"]]
-        psi.add_metric(labels, row["psi"])
-        alarm.add_metric(labels, float(row["is_alarm"]))
-    scored = CounterMetricFamily("skysift_scored", "Candidates in the log", labels=[*names, "tier"])
-    for survey, rows in verdict.log.groupby("survey"):
-        for tier in ("real", "uncertain", "bogus"):
-            scored.add_metric([entry.id, str(survey), tier], float(rows[f"n_{tier}"].sum()))
-    last = GaugeMetricFamily("skysift_last_mjd", "MJD of the latest science image in the log", labels=["model"])
-    if verdict.log["mjd_max"].notna().any():
-        last.add_metric([entry.id], float(verdict.log["mjd_max"].max()))
-    registry = CollectorRegistry()
-    registry.register(_Families([psi, alarm, scored, last]))
-    return bytes(generate_latest(registry))
+    state = _Watch(workspace, model, folder, settings, pool, say)
+    try:
+        while not state.step(poll) or not once:
+            pass
+    except KeyboardInterrupt:
+        say("interrupted; what is committed stays, and the same command goes on from there")
+    finally:
+        for actor in state.actors:
+            ray.kill(actor)
+    state.publish(now=True)
+    state.report.notes.insert(0, f"latency: {state.log.latency}")
+    return state.report

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from catalogs import schema, write
 from catalogs.folder import Folder
-from pipeline import manifest
+from pipeline import candidates, manifest
 from pipeline.commits import Log, each
 from pipeline.images import image, plan, roster
 from pipeline.images.difference import DIFFERENCE, MATCH
@@ -20,7 +20,7 @@ from pipeline.stage import State, outcome_path
 __all__ = ["STAGES", "outcomes", "status"]
 
 #: Steps whose inputs have outcomes; pairs: of every image, whether it has its reference.
-STAGES = (image.STAGE, "pairs", MATCH, DIFFERENCE, INJECT)
+STAGES = (image.STAGE, "pairs", MATCH, DIFFERENCE, INJECT, candidates.STAGE)
 
 
 def status(workspace: Folder) -> pd.DataFrame:

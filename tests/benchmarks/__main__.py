@@ -7,7 +7,7 @@ python -m tests.benchmarks differencing --fields 40   # one, at full size
 
 from argparse import ArgumentParser
 
-from tests.benchmarks import differencing, drift, ephemerides, light_curves, scoring, simulation
+from tests.benchmarks import alerts, differencing, drift, ephemerides, light_curves, scoring, simulation
 
 PROGRAMS = {
     "light_curves": light_curves.main,
@@ -16,6 +16,7 @@ PROGRAMS = {
     "ephemerides": ephemerides.main,
     "differencing": differencing.main,
     "drift": drift.main,
+    "alerts": alerts.main,
 }
 
 if __name__ == "__main__":

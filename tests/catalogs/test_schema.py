@@ -18,12 +18,13 @@ from catalogs.schema import (
     SEGMENTS,
     STARS,
     SYSTEMS,
+    TRANSIENT_CANDIDATES,
     Column,
     SchemaError,
     Table,
 )
 
-ALL = (SEGMENTS, SCORES, STARS, SYSTEMS, OUTCOMES, PLAN, INJECTIONS, COMPLETENESS, RELIABILITY)
+ALL = (SEGMENTS, SCORES, STARS, SYSTEMS, OUTCOMES, PLAN, INJECTIONS, COMPLETENESS, RELIABILITY, TRANSIENT_CANDIDATES)
 
 
 @pytest.mark.parametrize("table", ALL, ids=lambda table: table.name)

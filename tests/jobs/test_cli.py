@@ -35,7 +35,8 @@ JOBS = [
     "query",
     "report",
 ]
-JOBS += ["completeness", "crossvalidate", "recalibrate", "score_sectors", "select_supernovae", "status", "train"]
+JOBS += ["completeness", "crossvalidate", "recalibrate", "score_candidates", "score_sectors", "select_supernovae"]
+JOBS += ["status", "train"]
 
 
 def run(name, *options):
