@@ -170,9 +170,8 @@ def _apart(index: pd.DataFrame, by: str, name: str, settings: TrainSettings) -> 
         return rows
     values = index[by].astype(str)
     if by == "ccd":  # numbers of detectors mean nothing without their camera
-        values = (index["survey"].astype(str) + "/" + values).where(values != "", "")
-        whole = values.str.endswith(f"/{name}") if name and "/" not in name else values == name
-        name = values[whole].iloc[0] if name and whole.any() else name
+        whole = (index["survey"].astype(str) + "/" + values).where(values != "", "")
+        values = whole if not name or "/" in name else values
     if name:
         return _named(values, name, by)
     groups = sorted(set(values) - {""}, key=lambda one: chance(f"{settings.seed}:{by} {one}"))
@@ -193,11 +192,8 @@ def _sides(unit: pd.Series, apart: Rows, settings: TrainSettings) -> tuple[NDArr
     tested = {
         one: part == 1 or (part > 0 and chance(f"{settings.seed}:{one}:side") < 0.5) for one, part in share.items()
     }
-    folds = {
-        one: "test" if test else ("validation" if chance(f"{settings.seed}:{one}:validation") < settings.validation
-                                  else "train")
-        for one, test in tested.items()
-    }  # fmt: skip
+    chosen = {one: chance(f"{settings.seed}:{one}:validation") < settings.validation for one in tested}
+    folds = {one: "test" if test else "validation" if chosen[one] else "train" for one, test in tested.items()}
     return unit.map(folds).to_numpy(), unit.map(tested).to_numpy(bool) == apart
 
 

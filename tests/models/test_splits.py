@@ -44,7 +44,7 @@ def leaks(table: pd.DataFrame, reach: float) -> list[str]:
 
 
 @given(seed=st.integers(0, 10_000), by=st.sampled_from(SPLITS), crowded=st.booleans(), spread=st.sampled_from([1, 4]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_nothing_is_ever_in_two_folds(seed: int, by: str, crowded: bool, spread: int) -> None:
     rng = np.random.default_rng(seed)
     table = index(seed=seed)
@@ -61,8 +61,9 @@ def test_nothing_is_ever_in_two_folds(seed: int, by: str, crowded: bool, spread:
     table.loc[rng.integers(len(table), size=20), "survey"] = "simulated-A"
     try:
         done = split(table, TrainSettings(split_by=by, seed=seed, test=0.3, validation=0.2))
-    except UsageError as error:
-        assert not isinstance(error, Leak)
+    except Leak:
+        raise
+    except UsageError:  # a fold lacks real or bogus ones
         return
     assert not leaks(done, 5.0)
     assert set(done["fold"]) == set(FOLDS)
@@ -76,7 +77,7 @@ def test_what_shares_an_object_a_field_or_pixels_is_one_unit() -> None:
     assert list(units(table.assign(pixscale=0.2))) == ["A", "B", "C", "A", "d", "F"]
     assert list(units(table.assign(survey="simulated-B"))) == ["A", "B", "C", "A", "d", "F"]
     with pytest.raises(UsageError, match="1 triplets have neither field nor object_id"):
-        units(table.assign(object_id=list("abca") + ["", "e"]))
+        units(table.assign(object_id=[*list("abca"), "", "e"]))
 
 
 def test_a_unit_keeps_its_fold_when_others_come() -> None:
@@ -137,7 +138,7 @@ def test_leaks_are_named() -> None:
     with pytest.raises(Leak, match="field C"):
         prove(fine.assign(field=list("ABCC")))
     near = fine.assign(ra=[0.0, 5, 10, 5.001])
-    with pytest.raises(Leak, match="same sky in two folds: d and b|b and d"):
+    with pytest.raises(Leak, match=r"same sky in two folds: (d and b|b and d)"):
         prove(near)
     with pytest.raises(Leak, match="same sky"):
         prove(near.drop(columns="pixscale"))
@@ -149,12 +150,16 @@ def test_leaks_are_named() -> None:
 
 
 def test_what_cannot_be_split_so_is_refused() -> None:
-    for by, said in (("star", "triplets are split by field"), ("temporal", "have no mjd_mid"), ("ccd", "1 of none")):
+    for by, said in (
+        ("star", "triplets are split by field"),
+        ("temporal", "have no mjd_mid"),
+        ("ccd", "and 1 of none"),
+    ):
         table = index(mjd_mid=np.nan, ccd=[""] + ["1"] * 399)
         with pytest.raises(UsageError, match=said):
             split(table, TrainSettings(split_by=by))
-    with pytest.raises(UsageError, match="no real triplet in the test fold"):
-        split(index(label=[1] + [0] * 399), TrainSettings(split_by="field", seed=2))
+    with pytest.raises(UsageError, match=r"no real triplet in the (train|validation) fold"):
+        split(index(label=[1] + [0] * 399), TrainSettings(split_by="field"))
     with pytest.raises(UsageError, match="nothing is left"):
         split(index(), TrainSettings(split_by="field", test=0.6, validation=0.5))
     with pytest.raises(UsageError, match="no folds"):
