@@ -24,8 +24,8 @@ MISSED = 0.01
 #: Shares of real that precision is told for.
 PREVALENCES = (0.5, 0.01, 0.0001)
 
-_RESAMPLES = 1000
-_FEW = 200  # resamples of a group
+_RESAMPLES = 500
+_FEW = 100  # resamples of a group
 _BINS = 10
 _MIDDLE = (0.05, 0.95)
 
@@ -50,8 +50,8 @@ def chosen(validation: pd.DataFrame, standing: Standing, missed: float = MISSED)
     rows = _counted(validation)
     label = rows["label"].to_numpy() > 0
     if not label.any():
-        raise UsageError("no real candidate in the validation fold: the operating point cannot be chosen there; use that "
-                         "of the model's card, or give a set that has some")  # fmt: skip
+        raise UsageError("no real candidate in the validation fold: the operating point cannot be chosen there; use "
+                         "that of the model's card, or give a set that has some")  # fmt: skip
     threshold = operating_point(label, standing.p_real(rows["logit"]), missed)
     return standing.model_copy(update={"threshold": threshold})
 

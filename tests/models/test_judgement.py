@@ -100,7 +100,7 @@ def test_groups_set_real_ones_beside_all_bogus_ones() -> None:
 
 def test_the_operating_point_comes_from_other_rows() -> None:
     placed = chosen(scored(seed=3), PLAIN)
-    told = judge(scored(seed=4, count=20_000), placed)
+    told = judge(scored(seed=4, count=6000), placed)
     assert told["fnr"] == pytest.approx(0.01, abs=0.006) and told["threshold"] == placed.threshold
     with pytest.raises(UsageError, match="no real candidate in the validation fold"):
         chosen(scored().query("label == 0"), PLAIN)
