@@ -26,6 +26,7 @@ from catalogs.columns import (
 from catalogs.recovery import COMPLETENESS, INJECTIONS, RELIABILITY
 from catalogs.supernovae import LIGHT_CURVE, MEMBERS, OBJECTS
 from catalogs.table import CatalogError, Column, SchemaError, Table
+from catalogs.triplets import TRIPLETS
 
 __all__ = [
     "CANDIDATES",
@@ -44,6 +45,7 @@ __all__ = [
     "SYSTEMS",
     "TABLES",
     "TRAINING",
+    "TRIPLETS",
     "CatalogError",
     "Column",
     "SchemaError",

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from pipeline.errors import UsageError
 
 __all__ = [
+    "CandidateSetSettings",
     "AssociateSettings",
     "CalibrationSettings",
     "CompletenessSettings",
@@ -115,6 +116,16 @@ class TrainingSetSettings(Settings):
     seed: int = Field(7, ge=0, lt=1000, description="of the simulated stars")
     sectors: int = Field(1, ge=1, le=64, description="sectors each of them is seen in")
     recipe: Literal["calnet", "robust"] = Field("robust", description="what the model needs")
+
+
+class CandidateSetSettings(Settings):
+    """Simulated fields, subtracted → triplets of candidates to learn from, labelled by truth."""
+
+    # It makes more partitions and changes none.
+    fields: int | None = Field(None, ge=1, exclude=True, description="in whole partitions of 8; None: as described")
+    seed: int | None = Field(None, ge=0, lt=100_000, description="of the fields; None: as described")
+    # What it says, not where it lies, stands in the manifests.
+    description: str | None = Field(None, exclude=True, description="TOML file of what is drawn; None: the own one")
 
 
 class TrainSettings(Settings):

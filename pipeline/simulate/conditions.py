@@ -26,6 +26,10 @@ class FieldSettings:
         Stars and galaxies.
     transients : int
         How many, a third in each environment.
+    scattered, variables : int
+        Further ones: anywhere, whatever is there (environment ``any``), and on stars that the reference shows (``star``).
+    edge : float
+        Least distance of them all from the edges of either frame, px.
     snr : tuple of float
         Limits of S/N_opt.
     spacing : str
@@ -55,6 +59,9 @@ class FieldSettings:
     reference: Exposure = REFERENCE
     population: Population = field(default_factory=Population)
     transients: int = 60
+    scattered: int = 0
+    variables: int = 0
+    edge: float = 40.0
     snr: tuple[float, float] = (3.0, 10.0)
     spacing: str = "log"
     negative: float = 0.0

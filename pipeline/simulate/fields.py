@@ -20,7 +20,7 @@ from pipeline.simulate.optics import Optics
 from pipeline.simulate.pointing import Pointing, tangent
 from pipeline.simulate.profiles import Floats
 from pipeline.simulate.scene import draw_scene, light, snr
-from pipeline.simulate.transients import View, fluxes, places
+from pipeline.simulate.transients import View, fluxes, further, places
 
 __all__ = ["MARGIN", "Field", "FieldSettings", "described", "draw", "header_of", "placed", "point"]
 
@@ -319,7 +319,9 @@ def _transients(
     settings: FieldSettings, scene: pd.DataFrame, pointing: Pointing, views: tuple[View, View], rng: np.random.Generator
 ) -> pd.DataFrame:
     blur = max(settings.science.fwhm / settings.zoom, settings.reference.fwhm)
-    truth = places(scene, settings.transients, pointing, blur, rng)
+    truth = places(scene, settings.transients, pointing, blur, rng, settings.edge)
+    if settings.scattered or settings.variables:
+        truth = further(truth, scene, (settings.scattered, settings.variables), pointing, rng, settings.edge)
     low, high = settings.snr
     chance = rng.random(len(truth))
     log = settings.spacing == "log"

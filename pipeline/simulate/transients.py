@@ -15,13 +15,16 @@ from pipeline.simulate.optics import Optics, stretched
 from pipeline.simulate.pointing import Pointing
 from pipeline.simulate.profiles import Floats
 
-__all__ = ["ENVIRONMENTS", "View", "fluxes", "places"]
+__all__ = ["ENVIRONMENTS", "View", "fluxes", "further", "places"]
 
 #: Where a transient can be: off all sources, in a galaxy's disk, in its core.
 ENVIRONMENTS = ("blank", "disk", "core")
 
-# Transients keep this far from each other and from the frames' edges, and from stars that outshine them, px.
-_APART, _EDGE, _STAR, _SATURATED = 25.0, 40.0, 12.0, 60.0
+# Transients keep this far from each other, and from stars that outshine them, px.
+_APART, _STAR, _SATURATED = 25.0, 12.0, 60.0
+
+# What is scattered over the field keeps this far from saturated stars, and variable stars are at least so significant.
+_BEYOND, _VARIABLE = 20.0, 10.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +50,7 @@ class View:
 
 
 def places(
-    sources: pd.DataFrame, count: int, pointing: Pointing, blur: float, rng: np.random.Generator
+    sources: pd.DataFrame, count: int, pointing: Pointing, blur: float, rng: np.random.Generator, edge: float = 40.0
 ) -> pd.DataFrame:
     """Draw places, equally many in every environment.
 
@@ -63,6 +66,8 @@ def places(
         Larger FWHM of the two frames, px.
     rng : numpy.random.Generator
         Source of chance.
+    edge : float
+        Least distance from the edges of either frame, px.
 
     Returns
     -------
@@ -88,9 +93,55 @@ def places(
         else:
             x, y = _beside(hosts[environment], environment, rng)
             good = _clear(x, y, stars, _STAR)
-        good &= _clear(x, y, sources[sources["saturated"]], _SATURATED) & _inside(x, y, pointing)
+        good &= _clear(x, y, sources[sources["saturated"]], _SATURATED) & _inside(x, y, pointing, edge)
         kept += _thin(x[good], y[good], environment, share, kept)
     return pd.DataFrame(kept, columns=["x", "y", "environment"]).astype({"x": float, "y": float})[:count]
+
+
+def further(
+    truth: pd.DataFrame,
+    sources: pd.DataFrame,
+    counts: tuple[int, int],
+    pointing: Pointing,
+    rng: np.random.Generator,
+    edge: float,
+) -> pd.DataFrame:
+    """Draw further places: anywhere, whatever is there, and stars that vary.
+
+    Parameters
+    ----------
+    truth : pandas.DataFrame
+        Places there are already, as of `places`.
+    sources : pandas.DataFrame
+        Stars and galaxies of the field, with snr_science, snr_reference and saturated.
+    counts : tuple of int
+        How many are scattered, and how many stars vary; fewer where room runs out.
+    pointing : Pointing
+        The frames.
+    rng : numpy.random.Generator
+        Source of chance.
+    edge : float
+        Least distance from the edges of either frame, px.
+
+    Returns
+    -------
+    pandas.DataFrame
+        All of them; environment ``any`` and ``star`` beside those of `places`.
+    """
+    ny, nx = pointing.reference.array_shape
+    saturated = sources[sources["saturated"]]
+    shown = (sources["kind"] == "star") & ~sources["saturated"] & (sources["snr_reference"] > _VARIABLE)
+    stars = sources[shown]
+    stars = stars.iloc[rng.permutation(len(stars))]
+    kept: list[tuple[float, float, str]] = [tuple(row) for row in truth.itertuples(index=False)]
+    anywhere = rng.uniform(0, nx, 60 * counts[0]), rng.uniform(0, ny, 60 * counts[0])
+    for environment, count, (x, y) in (
+        ("star", counts[1], (stars["x"].to_numpy(), stars["y"].to_numpy())),
+        ("any", counts[0], anywhere),
+    ):
+        good = _clear(x, y, saturated, _BEYOND) & _inside(x, y, pointing, edge)
+        kept += _thin(x[good], y[good], environment, count, kept)
+    return pd.DataFrame(kept, columns=["x", "y", "environment"]).astype({"x": float, "y": float})
 
 
 def _beside(hosts: pd.DataFrame, environment: str, rng: np.random.Generator) -> tuple[Floats, Floats]:
@@ -116,12 +167,12 @@ def _clear(x: Floats, y: Floats, sources: pd.DataFrame, radius: Floats | float) 
     return good
 
 
-def _inside(x: Floats, y: Floats, pointing: Pointing) -> np.ndarray:
+def _inside(x: Floats, y: Floats, pointing: Pointing, edge: float) -> np.ndarray:
     good = np.ones(len(x), bool)
     frames = ((x, y, pointing.reference), (*pointing.to_science(x, y), pointing.science)) if len(x) else ()
     for px, py, wcs in frames:
         ny, nx = wcs.array_shape
-        good &= (px > _EDGE) & (py > _EDGE) & (px < nx - 1 - _EDGE) & (py < ny - 1 - _EDGE)
+        good &= (px > edge) & (py > edge) & (px < nx - 1 - edge) & (py < ny - 1 - edge)
     return good
 
 

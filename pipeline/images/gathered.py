@@ -1,0 +1,300 @@
+"""Labelled triplets that are there already, of alerts or of a workspace's candidates → a store to learn from."""
+
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from catalogs import write
+from catalogs.candidates import CANDIDATES
+from catalogs.folder import Folder
+from catalogs.triplets import TRIPLETS
+from pipeline import manifest, stores
+from pipeline.alerts import facts
+from pipeline.alerts.cutouts import triplet
+from pipeline.alerts.packets import Packet, read
+from pipeline.alerts.refusals import BadCutout, Unread
+from pipeline.alerts.surveys import sky_cell
+from pipeline.errors import Missing, UsageError
+from pipeline.images import triplets
+from pipeline.images.difference import DIFFERENCE, part_path
+from pipeline.images.frame import Pixels
+from pipeline.images.training import CAPACITY, index_path, of_objects, store_path
+from pipeline.images.verdicts import Verdicts
+from pipeline.manifest import Object
+from pipeline.partition import Key
+from pipeline.settings import Settings, digest
+from pipeline.stage import InputOutcome, Product, Stage, State
+
+__all__ = ["AlertTriplets", "Gathered", "Source", "StoredTriplets"]
+
+#: What vouches for an alert (`pipeline.alerts.witnesses`) → kind of the candidate.
+_VOUCHED = {"solar_system": "mover", "variable": "variable", "tns": "transient", "counterpart": ""}
+
+Rows = list[dict[str, Any]]
+
+
+class Source(Protocol):
+    """Where triplets with labels are."""
+
+    @property
+    def name(self) -> str:
+        """Of the store; the same for the same triplets and labels."""
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What it is made from → checksum."""
+
+    def parts(self) -> int:
+        """Return in how many partitions it is written."""
+
+    def part(self, number: int) -> tuple[pd.DataFrame, Pixels, list[InputOutcome]]:
+        """Return index (without rows), triplets and what became of the inputs of a partition."""
+
+    def inputs(self, number: int) -> list[str]:
+        """Return the names of the inputs of a partition."""
+
+
+class AlertTriplets:
+    """Alert packets with labels; those without are passed by.
+
+    Parameters
+    ----------
+    paths : list of Path
+        Files of them.
+    told : Verdicts
+        Who says what is real.
+    """
+
+    def __init__(self, paths: list[Path], told: Verdicts) -> None:
+        self.paths, self.told = paths, told
+        self.identity = {str(number): _sha256(path) for number, path in enumerate(paths)} | {"labels": told.identity}
+        self.name = f"alerts-{digest(self.identity)[:8]}"
+        self._places = [
+            (number, row)
+            for number, path in enumerate(paths)
+            for row, packet in enumerate(read(path))
+            if isinstance(packet, Packet) and self._said(packet) is not None
+        ]
+        if not self._places:
+            cure = "labels name candidates as SURVEY:CANDID or CANDID"
+            raise UsageError(f"{paths[0]}: no alert of {len(paths)} files has a label ({told.rule}); {cure}")
+
+    def parts(self) -> int:
+        """Return in how many partitions it is written."""
+        return -(-len(self._places) // CAPACITY)
+
+    def inputs(self, number: int) -> list[str]:
+        """Return the alerts of a partition by file and row."""
+        return [f"{self.paths[path].name}#{row}" for path, row in self._own(number)]
+
+    def part(self, number: int) -> tuple[pd.DataFrame, Pixels, list[InputOutcome]]:
+        """Return index, triplets and what became of the alerts of a partition."""
+        wanted = set(self._own(number))
+        rows: Rows = []
+        cut: list[Pixels] = []
+        outcomes = []
+        for path in sorted({path for path, _ in wanted}):
+            for row, packet in enumerate(read(self.paths[path])):
+                if (path, row) not in wanted:
+                    continue
+                name = f"{self.paths[path].name}#{row}"
+                try:
+                    assert not isinstance(packet, Unread)
+                    # The candidate in the middle, as ours are.
+                    cut.append(triplet(packet, centred=True))
+                    rows.append(self._row(packet))
+                    outcomes.append(InputOutcome(name, State.DONE))
+                except BadCutout as error:
+                    outcomes.append(InputOutcome(name, State.REJECTED, str(error.reason), str(error)))
+        return _index(rows), _stacked(cut), outcomes
+
+    def _own(self, number: int) -> list[tuple[int, int]]:
+        return self._places[number * CAPACITY : (number + 1) * CAPACITY]
+
+    def _said(self, packet: Packet) -> tuple[int, str] | None:
+        if self.told.rule == "witness":
+            vouched = facts.row(packet)["witness"]
+            return None if vouched is None else (1, _VOUCHED.get(vouched, ""))
+        return self.told.of(f"{packet.survey}:{packet.candid}", packet.candid)
+
+    def _row(self, packet: Packet) -> dict[str, Any]:
+        told, said = facts.row(packet), self._said(packet)
+        assert said is not None
+        place = (told["ra"], told["dec"])
+        cell = "" if None in place else sky_cell(*place)
+        # Where nothing tells the field apart, an object is one.
+        own = told["field"] or cell or told["candidate_id"]
+        return told | {
+            "field": f"{packet.survey}:{own}", "object_id": told["object_id"] or told["candidate_id"],
+            "seeing_px": told["fwhm_px"], "label": said[0], "kind": said[1],
+        }  # fmt: skip
+
+
+class StoredTriplets:
+    """Candidates of a workspace with labels.
+
+    Parameters
+    ----------
+    workspace : Folder
+        With differences.
+    told : Verdicts
+        Who says what is real.
+    optional : bool
+        There may be none.
+    """
+
+    def __init__(self, workspace: Folder, told: Verdicts, optional: bool = False) -> None:
+        self.workspace, self.told = workspace, told
+        found = sorted(manifest.committed(workspace, DIFFERENCE))
+        if not found and not optional:
+            raise Missing(f"{workspace}: no image is differenced; run python -m jobs.difference_images")
+        self.identity = {"labels": told.identity}
+        self._bands: list[tuple[Key, pd.DataFrame]] = []
+        for name in found:
+            key, table = Key.parse(name), self._labelled(Key.parse(name))
+            if len(table):
+                record = manifest.read(workspace, DIFFERENCE, key)
+                assert record is not None
+                self.identity[name] = digest([[one.path, one.sha256] for one in record.objects])
+                self._bands += [(key, table[n : n + CAPACITY]) for n in range(0, len(table), CAPACITY)]
+        if not self._bands and not optional:
+            raise UsageError(f"{workspace}: none of its candidates has a label ({told.rule}); label some first")
+        self.name = f"candidates-{digest(self.identity)[:8]}"
+
+    def parts(self) -> int:
+        """Return in how many partitions it is written."""
+        return len(self._bands)
+
+    def inputs(self, number: int) -> list[str]:
+        """Return the band of a pair."""
+        return [f"{self._bands[number][0]}"]
+
+    def part(self, number: int) -> tuple[pd.DataFrame, Pixels, list[InputOutcome]]:
+        """Return index, triplets and what became of the candidates of a partition."""
+        key, table = self._bands[number]
+        low, high = int(table["triplet_row"].min()), int(table["triplet_row"].max())
+        store = triplets.path(key.where)
+        pixels = stores.read(self.workspace, store, [triplets.NAME], slice(low, high + 1))[triplets.NAME]
+        seen = {"seeing_px": table["seeing_arcsec"], "ref_seeing_px": table["ref_seeing_arcsec"]}
+        table = table.assign(**{name: value / table["pixscale"] for name, value in seen.items()})
+        cells = [sky_cell(ra, dec) or key.where for ra, dec in zip(table["ra"], table["dec"], strict=True)]
+        table["field"] = [f"{survey}:{cell}" for survey, cell in zip(table["survey"], cells, strict=True)]
+        table["object_id"] = table["object_id"].fillna(table["candidate_id"])
+        chosen = pixels[table["triplet_row"].to_numpy(np.int64) - low]
+        if chosen.shape[-1] != triplets.SIZE:
+            # Another size is brought to ours about the same middle pixel.
+            chosen = _sized(chosen, triplets.SIZE)
+        return _index(table.to_dict("records")), chosen, [InputOutcome(str(key), State.DONE)]
+
+    def _labelled(self, key: Key) -> pd.DataFrame:
+        table = write.read(self.workspace, part_path(key.where, key.part), CANDIDATES).to_pandas()
+        said: list[tuple[int, str] | None] = [self.told.of(name) for name in table["candidate_id"]]
+        if self.told.rule.startswith("injected"):
+            other = (0, "") if self.told.rule == "injected-else-bogus" else None
+            said = [(1, "transient") if injected else other for injected in table["is_injected"]]
+        known = np.array([one is not None for one in said], bool) & table["triplet_row"].notna().to_numpy()
+        labels = [one for one, good in zip(said, known, strict=True) if good and one is not None]
+        return table[known].assign(label=[one[0] for one in labels], kind=[one[1] for one in labels])
+
+
+class Gathered(Stage):
+    """Triplets with labels out of one source.
+
+    Parameters
+    ----------
+    workspace : Folder
+        Receives the store.
+    name : str
+        Of the set that it is for.
+    source : Source
+        Where they are.
+    """
+
+    name = "gathered_set"
+    version = 1
+
+    def __init__(self, workspace: Folder, name: str, source: Source) -> None:
+        super().__init__(workspace, Settings())
+        self.source = source
+        self.where = f"{name}-{source.name}"
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What it is made from → checksum."""
+        return self.source.identity
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the set is made of, for a model's card: store, triplets, sha256."""
+        return {"store": store_path(self.where)} | of_objects(self)
+
+    def keys(self) -> list[Key]:
+        """Return the partitions of the source."""
+        return [Key("training", self.where, part) for part in range(self.source.parts())]
+
+    def upstream(self, key: Key) -> dict[str, str]:
+        """Return the checksums of what the source is made from."""
+        return self.source.identity
+
+    def inputs(self, key: Key) -> list[str]:
+        """Return the inputs of a partition."""
+        return self.source.inputs(key.part)
+
+    def prepare(self) -> None:
+        """Create the store."""
+        layout = replace(triplets.template(capacity=CAPACITY), attrs={"title": f"triplets of {self.where}"})
+        if self.keys():
+            stores.create(self.workspace, store_path(self.where), layout, len(self.keys()))
+
+    def probe(self, key: Key, name: str) -> None:
+        """Gather a partition and forget it."""
+        self.source.part(key.part)
+
+    def run(self, key: Key, skip: dict[str, InputOutcome]) -> Product:
+        """Gather a partition and write it."""
+        if skip:
+            return Product([], 0, [skip.get(name, InputOutcome(name, State.NOTHING)) for name in self.inputs(key)])
+        table, pixels, outcomes = self.source.part(key.part)
+        table["row"] = key.part * CAPACITY + np.arange(len(table))
+        arrow = pa.Table.from_pandas(table[TRIPLETS.names], TRIPLETS.arrow_schema(), preserve_index=False)
+        written = [Object(*write.write(self.workspace, index_path(key), arrow, TRIPLETS))]
+        if len(table):
+            written += stores.write(self.workspace, store_path(self.where), key.part, {triplets.NAME: pixels})
+        return Product(written, len(table), outcomes)
+
+
+def _index(rows: Rows) -> pd.DataFrame:
+    """Return rows of an index with what they do not have missing, or empty."""
+    table = pd.DataFrame(rows)
+    texts = {"ccd": "", "filter": "", "kind": "", "environment": ""}
+    for name in TRIPLETS.names:
+        if name not in table:
+            table[name] = texts.get(name) if name != "weight" else 1.0
+    for name, value in texts.items():
+        table[name] = table[name].fillna(value)
+    return table.astype({"flags": "Int32"})
+
+
+def _stacked(cut: list[Pixels]) -> Pixels:
+    shape = (0, len(triplets.CHANNELS), triplets.SIZE, triplets.SIZE)
+    return np.stack(cut) if cut else np.empty(shape, np.float32)
+
+
+def _sized(pixels: Pixels, size: int) -> Pixels:
+    """Return triplets with another number of pixels a side about the same middle; NaN where there were none."""
+    reach = (pixels.shape[-1] - size) // 2
+    if reach >= 0:
+        return pixels[..., reach : reach + size, reach : reach + size]
+    return np.pad(pixels, ((0, 0), (0, 0), (-reach, -reach), (-reach, -reach)), constant_values=np.nan)
+
+
+def _sha256(path: Path) -> str:
+    digest_, block = sha256(), 1 << 20
+    with path.open("rb") as file:
+        while data := file.read(block):
+            digest_.update(data)
+    return digest_.hexdigest()
