@@ -109,7 +109,11 @@ def training_sets(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--leave-out", help="List of stars that must not be learnt from."),
         click.option("--known", multiple=True, help="List of eclipsing binaries: negatives on it are not believed."),
         click.option("--labelled", help="Parquet file of real light curves with labels."),
-        click.option("--simulated", type=click.IntRange(0), help="Simulated stars.  [default: 32768 for eb, else 0]"),
+        click.option(
+            "--simulated",
+            type=click.IntRange(0),
+            help="Simulated stars, of realbogus fields.  [default: 32768 for eb, 2000 fields, else 0]",
+        ),
     ):
         function = option(function)
     return function

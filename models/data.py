@@ -160,9 +160,9 @@ def _codes(segments: pd.DataFrame) -> pd.Series:
 
 
 def side(unit: int | str, settings: TrainSettings) -> str:
-    """Return the fold of a star, by its TIC number, or of a unit of triplets: a hash of seed and identifier.
+    """Return the fold of a star or field: a hash of seed and identifier, taken as a number in [0, 1).
 
-    Of `folds` folds the `fold`-th is the test; together the folds test every star once. Validation is a share of the
+    Of `folds` folds the `fold`-th is the test; together the folds test every one once. Validation is a share of the
     others, by another hash.
     """
     number = chance(f"{settings.seed}:{unit}")

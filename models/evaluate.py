@@ -12,7 +12,7 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 
 from pipeline.metrics import combine_scores, wilson
 
-__all__ = ["best_epoch", "by_star", "evaluate", "figures", "metrics"]
+__all__ = ["best_epoch", "by_star", "curves", "evaluate", "figures", "judge", "metrics"]
 
 
 def metrics(label: ArrayLike, score: ArrayLike, threshold: float = 0.5) -> dict[str, Any]:
@@ -84,6 +84,20 @@ def evaluate(segments: pd.DataFrame, threshold: float = 0.5) -> dict[str, Any]:
     }
 
 
+def judge(history: list[dict[str, Any]], scored: pd.DataFrame) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Return what the card of a model of stars says of those held out, and figures.
+
+    Parameters
+    ----------
+    history : list of dict
+        One an epoch, see `figures`.
+    scored : pandas.DataFrame
+        fold (validation or test), tic_id, label, score, and weight if some do not count.
+    """
+    folds = {fold: evaluate(scored[scored["fold"] == fold]) for fold in ("validation", "test")}
+    return {"metrics": folds}, figures(history, scored[scored["fold"] == "test"])
+
+
 def best_epoch(history: list[dict[str, Any]]) -> int:
     """Return the epoch of highest validation AUCPR; of several, that of lowest validation loss."""
     best = max(history, key=lambda row: (row["validation_aucpr"], -row["validation_loss"]))
@@ -103,11 +117,23 @@ def figures(history: list[dict[str, Any]], segments: pd.DataFrame, threshold: fl
         Of the confusion matrices.
     """
     stars = by_star(segments)
-    return {
-        "loss.png": _curves(history, "loss", "cross entropy, nat"),
-        "accuracy.png": _curves(history, "accuracy", "share of segments right at 0.5"),
+    return curves(history) | {
         "confusion.png": _confusion({"segments": segments, "stars": stars}, threshold),
         "precision_recall.png": _precision_recall({"segments": segments, "stars": stars}),
+    }
+
+
+def curves(history: list[dict[str, Any]]) -> dict[str, bytes]:
+    """Return PNG files of how a training went: loss and accuracy.
+
+    Parameters
+    ----------
+    history : list of dict
+        One an epoch: epoch, loss and accuracy (``train_``, ``validation_``), validation_aucpr.
+    """
+    return {
+        "loss.png": _curves(history, "loss", "cross entropy, nat"),
+        "accuracy.png": _curves(history, "accuracy", "share right at 0.5"),
     }
 
 

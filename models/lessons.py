@@ -8,14 +8,16 @@ from typing import Any
 from catalogs import known
 from catalogs.folder import Folder
 from models.calibrate import calibrate
+from models.examples import learn_triplets, outline_triplets
 from models.labels import read_negatives
 from models.registry import Registry
 from models.spec import get_spec
 from models.train import outline, train
 from pipeline.errors import UsageError
+from pipeline.images.training import CandidateSet
 from pipeline.lightcurves.labelled import Labelled
 from pipeline.lightcurves.training import TrainingSet
-from pipeline.settings import CalibrationSettings, TrainingSetSettings, TrainSettings
+from pipeline.settings import CalibrationSettings, CandidateSetSettings, TrainingSetSettings, TrainSettings
 
 __all__ = ["Sources", "describe", "learn"]
 
@@ -37,7 +39,8 @@ class Sources:
     sectors : list of int, optional
         Sectors of these; default all.
     simulated : int, optional
-        Simulated stars; by default as many as the settings say for a model with classes, else none.
+        Simulated stars, or for a model of triplets fields; by default as many as the settings say for a model with
+        classes, else none.
     labelled : str, optional
         Parquet file of real light curves, see `pipeline.lightcurves.labelled`.
     known : sequence of str
@@ -61,6 +64,22 @@ class Sources:
         settings = TrainingSetSettings.load(config, "training", stars=asked, recipe=spec.recipe)
         sets = [] if self.labelled is None else [TrainingSet(workspace, settings, self.labelled_stars())]
         return sets + ([TrainingSet(workspace, settings)] if settings.stars else [])
+
+    def triplets(self, workspace: Folder, config: Path | None) -> list[CandidateSet]:
+        """Return the sets that a model of triplets learns from.
+
+        Raises
+        ------
+        UsageError
+            If lists of stars are given.
+        """
+        stars = {"--labels": self.labels, "--negatives": self.negatives, "--labelled": self.labelled,
+                 "--sectors": self.sectors, "--leave-out": self.leave_out, "--known": self.known}  # fmt: skip
+        if given := [option for option, value in stars.items() if value]:
+            raise UsageError(
+                f"{', '.join(given)}: for models of light curves; realbogus learns from --simulated fields"
+            )
+        return [CandidateSet(workspace, CandidateSetSettings.load(config, "candidates", fields=self.simulated))]
 
     def labelled_stars(self) -> Labelled:
         """Return the real stars.
@@ -121,6 +140,13 @@ def learn(
     UsageError
         If the settings of the two trainings hold out different stars, or training sets are to be split by sector.
     """
+    if "triplet" in get_spec(name).inputs:
+        made = learn_triplets(
+            workspace, name, sources.triplets(workspace, config), config, options, workers, gpu, overwrite
+        )
+        if options.get("folds") is None:
+            Registry(workspace).set_alias(name, "candidate", made)
+        return made
     *before, (settings, sets) = _trainings(workspace, name, sources, config, options)
     for first, simulated in before:
         made = train(workspace, name, None, None, first, None, workers, gpu, overwrite, simulated)
@@ -161,6 +187,9 @@ def describe(
     workspace: Folder, name: str, sources: Sources, config: Path | None, options: Mapping[str, Any], workers: int
 ) -> str:
     """Return what `learn` would do, in lines; nothing is written."""
+    if "triplet" in get_spec(name).inputs:
+        asked = TrainSettings.load(config, "train", get_spec(name).training, **options)
+        return outline_triplets(workspace, name, sources.triplets(workspace, config), asked, workers)
     *before, (settings, sets) = _trainings(workspace, name, sources, config, options)
     lines = []
     for first, simulated in before:

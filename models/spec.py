@@ -1,17 +1,18 @@
-"""What a model is: network, inputs, classes, threshold. One entry a model; the rest of the room asks here."""
+"""What a model is: network, inputs, classes, loss. One entry a model; the rest of the room asks here."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from scipy.special import expit
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models import braai, eb, realbogus
+from models import braai, eb, evaluate, realbogus, standing
 from models.calnet import CALNet
 from models.calnet_lean import lean_calnet
 from models.planes import CHANNELS, PLANES, SIZE, planes
@@ -21,6 +22,8 @@ __all__ = ["ModelSpec", "SPECS", "get_spec"]
 
 
 Columns = dict[str, NDArray[np.float64]]
+
+Judge = Callable[[list[dict[str, Any]], pd.DataFrame], tuple[dict[str, Any], dict[str, bytes]]]
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,10 @@ class ModelSpec:
     training, rehearsal : dict
         Settings of training that differ from the usual: of the training itself, and of the one on simulated stars
         alone that precedes it where real stars are given. Without the second there is none.
-    threshold : float, default 0.5
-        Score from which a row counts as positive, where a model's card has no better one.
+    group : str
+        Column of the table of examples whose values are never split between training and test.
+    judge : callable
+        History of a training and scored examples that it held out → facts for the card, and figures by name.
     lean : callable, optional
         Turns a network and "use bfloat16" into modules that, run one after the other, compute the same faster
         on a CPU; see `models.calnet_lean.lean_calnet`.
@@ -75,7 +80,8 @@ class ModelSpec:
     seen: tuple[int, ...] | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     rehearsal: Mapping[str, Any] = field(default_factory=dict)
-    threshold: float = 0.5
+    group: str = "tic_id"
+    judge: Judge = evaluate.judge
     lean: Callable[[nn.Module, bool], list[nn.Module]] | None = None
 
     @property
@@ -126,6 +132,8 @@ _REALBOGUS = ModelSpec(
     augment=realbogus.augment,
     prepare=planes,
     seen=(PLANES, SIZE, SIZE),
+    group="field",
+    judge=standing.judge,
     training={"epochs": 16, "batch_size": 128, "learning_rate": 2e-3, "weight_decay": 1e-2},
 )
 

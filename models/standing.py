@@ -13,14 +13,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
+from models.evaluate import curves, metrics
 from pipeline.errors import CorruptModel
 
-__all__ = ["Standing", "learn", "operating_point", "probability"]
+__all__ = ["Standing", "judge", "learn", "operating_point"]
 
 Floats = NDArray[np.float64]
 
 _COMPONENTS = 16
 _QUANTILES = np.linspace(0, 1, 101)
+_PRIOR, _MISSED = 0.01, 0.01  # share of real among a survey's candidates; share of these that may be missed
 _STRANGE = 0.999  # rows farther out than this share of those held out are strange
 
 
@@ -96,6 +98,24 @@ def _distance(rows: ArrayLike, mean: ArrayLike, components: ArrayLike, scale: Ar
     return np.asarray(np.sqrt((axes**2).sum(1)))
 
 
+def judge(history: list[dict[str, Any]], scored: pd.DataFrame) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Return what a card says of a model of triplets, and figures by name.
+
+    Parameters
+    ----------
+    history : list of dict
+        One an epoch, see `models.evaluate.curves`.
+    scored : pandas.DataFrame
+        Columns as of `learn`, and fold: the validation fold tells where the model stands, the test fold judges it.
+    """
+    standing = learn(scored[scored["fold"] == "validation"], _PRIOR, _MISSED)
+    folds = {}
+    for fold in ("validation", "test"):
+        rows = scored[(scored["fold"] == fold) & (scored["weight"] > 0)]
+        folds[fold] = metrics(rows["label"], standing.p_real(rows["logit"]), standing.threshold)
+    return {"standing": standing.model_dump(), "metrics": folds}, curves(history)
+
+
 def learn(held_out: pd.DataFrame, prior: float, missed: float) -> Standing:
     """Return where a model stands.
 
@@ -122,12 +142,6 @@ def operating_point(label: NDArray[np.bool_], p: Floats, missed: float) -> float
     """Return the highest threshold at which no more than a share `missed` of the real ones falls below it."""
     real = np.sort(p[label])
     return float(real[int(np.floor(missed * len(real)))]) if len(real) else 0.5
-
-
-def probability(label: NDArray[np.bool_], logits: Floats) -> Floats:
-    """Return calibrated probabilities of the rows that the calibration itself is learnt from, at half real."""
-    scale, offset = _platt(label, logits)
-    return np.asarray(expit(scale * logits + offset))
 
 
 def _platt(label: NDArray[np.bool_], logits: Floats) -> tuple[float, float]:

@@ -10,10 +10,10 @@ import torch
 from models import lessons
 from models.crossvalidate import crossvalidate, save
 from models.data import split, training_index
+from models.fit import _parquet
 from models.lessons import Sources
 from models.registry import Registry
 from models.spec import get_spec
-from models.train import _parquet
 from models.verdict import judge
 from pipeline.errors import UsageError
 

@@ -16,9 +16,10 @@ import torch
 from catalogs import write
 from catalogs.folder import Entry, Folder
 from models import checkpoint, loop, tasks
+from models.fit import _made_by, make
 from models.loop import rate
 from models.registry import Registry
-from models.train import _made_by, _make, train
+from models.train import train
 from pipeline import manifest
 from pipeline.errors import Corrupt, Refused, SkysiftError, UsageError
 from pipeline.lightcurves.training import TrainingSet
@@ -70,14 +71,14 @@ def here(stage: Set, workers: int) -> Report:
 def test_a_stale_training_set_is_made_anew_only_to_overwrite_it(workspace: Folder, monkeypatch: Any) -> None:
     monkeypatch.setattr(tasks, "run", here)
     stage = Set(workspace, TrainingSetSettings(stars=1))
-    _make(stage, 1, overwrite=False)
+    make(stage, 1, overwrite=False)
     before = manifest.read(workspace, "training", stage.keys()[0])
-    _make(stage, 1, overwrite=True)
+    make(stage, 1, overwrite=True)
     assert manifest.read(workspace, "training", stage.keys()[0]) == before  # it is as it would be made
     monkeypatch.setattr(Set, "version", 7)
     with pytest.raises(Refused, match="--overwrite"):
-        _make(stage, 1, overwrite=False)
-    _make(stage, 1, overwrite=True)
+        make(stage, 1, overwrite=False)
+    make(stage, 1, overwrite=True)
     after = manifest.read(workspace, "training", stage.keys()[0])
     assert after is not None and after.rows == 7
 
@@ -86,7 +87,7 @@ def test_a_training_set_that_cannot_be_made_stops_the_training(workspace: Folder
     report = Report("training", failures={"training/x/part-00000": "MemoryError"})
     monkeypatch.setattr(tasks, "run", lambda stage, workers: report)
     with pytest.raises(SkysiftError, match=r"simulated-7x1-robust\.zarr: 1 partitions failed"):
-        _make(Set(workspace, TrainingSetSettings(stars=1)), 1, overwrite=False)
+        make(Set(workspace, TrainingSetSettings(stars=1)), 1, overwrite=False)
 
 
 def test_the_same_training_is_known_by_its_card(workspace: Folder) -> None:

@@ -1,0 +1,134 @@
+"""Which triplets a real/bogus model learns from, and the training itself."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from catalogs import schema, write
+from catalogs.folder import Folder
+from models.data import FOLDS, side
+from models.fit import check_cluster, fit, make
+from models.realbogus import type_code
+from models.spec import get_spec
+from pipeline import manifest
+from pipeline.errors import UsageError
+from pipeline.images.training import CandidateSet, index_path, store_path
+from pipeline.manifest import Record
+from pipeline.settings import TrainSettings
+
+__all__ = ["gather", "learn_triplets", "outline_triplets", "read_index"]
+
+#: Seconds a triplet and an epoch on one core (measured, bfloat16).
+_TRIPLET_S = 0.004
+
+
+def learn_triplets(
+    workspace: Folder,
+    name: str,
+    sets: Sequence[CandidateSet],
+    config: Path | None,
+    options: Mapping[str, Any],
+    workers: int,
+    gpu: bool,
+    overwrite: bool = False,
+) -> str:
+    """Train a model of triplets on the connected Ray cluster; return its id.
+
+    Parameters
+    ----------
+    workspace : Folder
+        Receives the sets, checkpoints and the model.
+    name : str
+        Of the model.
+    sets : sequence of CandidateSet
+        What to learn from; made now, as far as they are not there.
+    config : Path, optional
+        Settings file.
+    options : mapping
+        Settings of the training that the user gave.
+    workers, gpu, overwrite
+        As in `models.fit.fit`.
+    """
+    settings = TrainSettings.load(config, "train", get_spec(name).training, **options)
+    check_cluster(workers, gpu)
+    for stage in sets:
+        make(stage, workers, overwrite)
+    examples, facts = gather(workspace, sets, settings)
+    return fit(workspace, name, examples, facts, settings, workers, gpu, overwrite)
+
+
+def outline_triplets(workspace: Folder, name: str, sets: Sequence[CandidateSet], settings: TrainSettings,
+                     workers: int) -> str:  # fmt: skip
+    """Return what `learn_triplets` would learn from and how long it may take on CPUs; nothing is written."""
+    absent = [one.describe() for one in sets if None in _records(workspace, one)]
+    if absent:
+        lines = [f"to be made first: {about['fields']} fields, {about['store']}" for about in absent]
+        return "\n".join([*lines, f"{settings.epochs} epochs of their triplets"])
+    examples, facts = gather(workspace, sets, settings)
+    lines = [f"{fold}: {counts}" for fold, counts in facts["data"]["counts"].items()]
+    seconds = (examples["fold"] == "train").sum() * settings.epochs * _TRIPLET_S / workers
+    return "\n".join([*lines, f"{settings.epochs} epochs: about {seconds / 60:.0f} min on {workers} cores"])
+
+
+def gather(
+    workspace: Folder, sets: Sequence[CandidateSet], settings: TrainSettings
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Return the examples with their fold, and for the card where they come from.
+
+    Both labels weigh the same in total, however rare one is.
+
+    Raises
+    ------
+    UsageError
+        If there is nothing to learn from, or a fold lacks a label.
+    """
+    if not sets:
+        raise UsageError("nothing to train on: give --simulated or --set")
+    index = read_index(workspace, sets)
+    examples = _weighted(index.assign(fold=[side(field, settings) for field in index["field"]]))
+    for fold in FOLDS:
+        if set(examples.loc[examples["fold"] == fold, "label"]) != {0, 1}:
+            raise UsageError(f"the {fold} fold lacks real or bogus triplets; give more fields, or another --seed")
+    counts = {fold: _counts(examples[examples["fold"] == fold]) for fold in FOLDS}
+    records = [record for stage in sets for record in _records(workspace, stage)]
+    partitions = {manifest.path(one.stage, one.key): one.identity for one in records if one is not None}
+    facts = {"partitions": partitions, "sets": [stage.describe() for stage in sets], "counts": counts}
+    return examples, {"data": facts}
+
+
+def read_index(workspace: Folder, sets: Sequence[CandidateSet]) -> pd.DataFrame:
+    """Return one row a triplet of committed sets: their index, and path, part and type_code."""
+    frames = []
+    for stage in sets:
+        keys = stage.keys()
+        for key in keys:
+            table = write.read(workspace, index_path(key), schema.TRIPLETS).to_pandas()
+            frames.append(table.assign(path=store_path(stage.where), part=key.part))
+    index = pd.concat(frames, ignore_index=True)
+    index["type_code"] = index["kind"].map(type_code).astype("int64")
+    return index.sort_values(["path", "row"], ignore_index=True)
+
+
+def _records(workspace: Folder, stage: CandidateSet) -> list[Record | None]:
+    keys = stage.keys()
+    return [manifest.read(workspace, stage.name, key) for key in keys]
+
+
+def _weighted(index: pd.DataFrame) -> pd.DataFrame:
+    """Return rows with weights such that both labels weigh the same in training; where it was 0 it stays so."""
+    taught = index[(index["fold"] == "train") & (index["weight"] > 0)]
+    total = taught.groupby("label")["weight"].sum()
+    factor = index["label"].map(total.sum() / (2 * total)).fillna(1.0)
+    done = index.assign(weight=index["weight"] * factor)
+    return done[(done["fold"] != "train") | (done["weight"] > 0)].reset_index(drop=True)
+
+
+def _counts(rows: pd.DataFrame) -> dict[str, Any]:
+    return {
+        "fields": int(rows["field"].nunique()),
+        "triplets": len(rows),
+        "real": int(rows["label"].sum()),
+        "kinds": {str(kind): int(count) for kind, count in rows["kind"].value_counts().sort_index().items()},
+    }
