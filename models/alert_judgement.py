@@ -15,7 +15,7 @@ import pandas as pd
 from scipy.special import expit
 
 from catalogs.pages import Section
-from models.candidates import Examinee
+from models.examinees import Examinee
 from pipeline.alerts.batches import batches
 from pipeline.alerts.witnesses import WITNESSES
 from pipeline.metrics import wilson
@@ -182,9 +182,11 @@ def sections(told: Mapping[str, Mapping[str, Any]], refused: Mapping[str, int]) 
          "let pass": _rate(one["reviewed"]["let_pass"], one["reviewed"], "fpr")}
         for name, one in told.items() if "reviewed" in one
     ]  # fmt: skip
-    parts = [Section("Real alerts: missed", _TEXT, pd.DataFrame(rows)),
-             Section("Real alerts: agreement with drb", "Conformance only.", agreed),
-             Section("Real alerts: let pass", "" if labelled else _NO_FPR, pd.DataFrame(labelled) if labelled else None)]  # fmt: skip
+    parts = [
+        Section("Real alerts: missed", _TEXT, pd.DataFrame(rows)),
+        Section("Real alerts: agreement with drb", "Conformance only.", agreed),
+        Section("Real alerts: let pass", "" if labelled else _NO_FPR, pd.DataFrame(labelled) if labelled else None),
+    ]
     if refused:
         table = pd.DataFrame({"reason": list(refused), "alerts": list(refused.values())})
         parts.append(Section("Alerts without a score", "None of these is scored.", table))

@@ -9,7 +9,7 @@ import pandas as pd
 
 from catalogs.folder import Folder
 from catalogs.pages import Page, Section
-from models.candidates import Candidates, Examinee, scored, seen
+from models.examinees import Candidates, Examinee, scored, seen
 from models.judgement import MISSED, chosen, compare, judge
 from models.judgement_figures import figures
 from models.judgement_page import sections, write
@@ -100,8 +100,10 @@ def _placed(
 ) -> dict[str, Standing]:
     rows = candidates.index[(folds == "validation").any(axis=1) & (folds != "train").all(axis=1)]
     if not len(rows) or fold in ("validation", "all"):
-        raise UsageError(f"--missed {missed:g}: {candidates.name} has no validation fold apart from what is judged; leave "
-                         f"it out (models come with an operating point for {MISSED:g}), or give the set trained on")  # fmt: skip
+        raise UsageError(
+            f"--missed {missed:g}: {candidates.name} has no validation fold apart from what is judged; leave it out "
+            f"(models come with an operating point for {MISSED:g}), or give the set trained on"
+        )
     tables = scored(candidates, rows, models)
     return {model.name: chosen(tables[model.name], model.standing, missed) for model in models}
 

@@ -134,7 +134,7 @@ _REALBOGUS = ModelSpec(
     seen=(PLANES, SIZE, SIZE),
     group="field",
     judge=standing.judge,
-    training={"epochs": 16, "batch_size": 128, "learning_rate": 2e-3, "weight_decay": 1e-2},
+    training={"epochs": 16, "batch_size": 128, "learning_rate": 2e-3, "weight_decay": 1e-2, "split_by": "field"},
 )
 
 SPECS = {
