@@ -1,9 +1,11 @@
 """Candidates with truth, as several models score them, and which of them a model may be judged on."""
 
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -108,7 +110,7 @@ def of_arrays(path: Path) -> Candidates:
             arrays = {name: file[name] for name in file.files}
         pixels, count = arrays.pop("triplet"), len(arrays["label"])
         index = pd.DataFrame({name: values for name, values in arrays.items() if values.shape == (count,)})
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, BadZipFile, zlib.error) as error:
         raise UsageError(f"{path}: {error}; give a .npz of triplet (n, 3, s, s), label (n,) and columns") from error
     if pixels.ndim != 4 or pixels.shape[:2] != (count, CHANNELS):
         raise UsageError(f"{path}: triplet is {pixels.shape}, label {count} long; give (n, 3, s, s) and (n,)")

@@ -8,14 +8,34 @@ import pandas as pd
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from catalogs.figures import COLORS, Picture, canvas, embed
+from models import standing
 from models.groups import GROUPS
+from models.judgement import judge
+from models.standing import Standing
 
-__all__ = ["figures"]
+__all__ = ["card", "figures"]
 
 Told = Mapping[str, Mapping[str, Any]]
 Tables = Mapping[str, pd.DataFrame]
 
 _LEAST = 1e-4
+
+
+def card(history: list[dict[str, Any]], scored: pd.DataFrame) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Return what the card of a model of triplets says of it, and figures by name of file.
+
+    Parameters
+    ----------
+    history : list of dict
+        One an epoch, see `models.evaluate.curves`.
+    scored : pandas.DataFrame
+        Columns as of `models.judgement.judge`, and fold: the validation fold tells where the model stands and what its
+        operating point is, the test fold judges it.
+    """
+    found, files = standing.judge(history, scored)
+    test = scored[scored["fold"] == "test"]
+    told = {"test": judge(test, Standing.model_validate(found["standing"]))}
+    return found | {"judgement": told}, files | {name: one.png for name, one in figures(told, {"test": test}).items()}
 
 
 def figures(told: Told, tables: Tables) -> dict[str, Picture]:

@@ -35,7 +35,16 @@ JOBS = [
     "query",
     "report",
 ]
-JOBS += ["completeness", "crossvalidate", "recalibrate", "score_sectors", "select_supernovae", "status", "train"]
+JOBS += [
+    "completeness",
+    "crossvalidate",
+    "evaluate",
+    "recalibrate",
+    "score_sectors",
+    "select_supernovae",
+    "status",
+    "train",
+]
 
 
 def run(name, *options):
