@@ -1,5 +1,7 @@
 """Numbers of a verdict, against hands and others' code."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +9,7 @@ from sklearn.metrics import average_precision_score
 
 from models.groups import groups
 from models.judgement import chosen, compare, judge
+from models.judgement_figures import card
 from models.rates import Ordered
 from models.standing import Standing
 from pipeline.errors import UsageError
@@ -127,3 +130,14 @@ def test_models_are_compared_on_the_same_fields() -> None:
     assert same["ratio_interval"] == [1.0, 1.0] and same["aucpr_more"] == 0
     with pytest.raises(UsageError, match="not the same candidates"):
         compare(ours, ours[1:])
+
+
+def test_a_card_tells_the_verdict_of_the_test_fold_alone() -> None:
+    rows = pd.concat([scored(seed=6).assign(fold="validation"), scored(seed=7).assign(fold="test")], ignore_index=True)
+    row = {"epoch": 1, "train_loss": 1.0, "validation_loss": 1.0, "train_accuracy": 0.5, "validation_accuracy": 0.5}
+    found, files = card([row | {"validation_aucpr": 0.9}], rows)
+    told = found["judgement"]["test"]
+    assert told["n"] == 2000 and told["threshold"] == found["standing"]["threshold"]
+    assert {"loss.png", "rates.png", "reliability.png", "groups.png"} <= set(files)
+    assert all(png.startswith(b"\x89PNG") for png in files.values())
+    json.dumps(found, allow_nan=False)
