@@ -98,6 +98,7 @@ def judge_alerts(
     p = pd.Series(model.standing.p_real(logit[np.isfinite(logit)]), known.index)
     real = known["witness"].isin(INDEPENDENT)
     missed = {"independently real": _missed(p[real], model.standing.threshold)}
+    missed["or with a counterpart"] = _missed(p[known["witness"].isin(WITNESSES)], model.standing.threshold)
     missed |= {kind: _missed(p[known["witness"] == kind], model.standing.threshold) for kind in WITNESSES}
     ids = known.loc[real & (p < model.standing.threshold), "candidate_id"]
     told = {

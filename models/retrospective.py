@@ -82,7 +82,7 @@ def retrospect(
     object_id : str
         Of the object.
     models : sequence of Examinee
-        The first that learnt from no trace of it is asked.
+        The first that has no trace of it in training or validation is asked.
     retrain : callable, optional
         Rows without a trace → a model that learnt from some of them; asked if all models saw a trace.
 
@@ -104,7 +104,7 @@ def retrospect(
     how, judge = "", None
     for model in models:
         fold, _ = seen(workspace, model, index)
-        if (fold[trace] != "train").all():
+        if (fold[trace] == "test").all():
             others = rest[fold[rest.index] == "test"]
             how, judge = "a fold that never saw it", model
             break
