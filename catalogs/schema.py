@@ -23,6 +23,7 @@ from catalogs.columns import (
     TIC,
     TMAG,
 )
+from catalogs.monitor import MONITOR
 from catalogs.recovery import COMPLETENESS, INJECTIONS, RELIABILITY
 from catalogs.supernovae import LIGHT_CURVE, MEMBERS, OBJECTS
 from catalogs.table import CatalogError, Column, SchemaError, Table
@@ -34,6 +35,7 @@ __all__ = [
     "INJECTIONS",
     "LIGHT_CURVE",
     "MEMBERS",
+    "MONITOR",
     "OBJECTS",
     "OUTCOMES",
     "PLAN",

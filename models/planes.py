@@ -22,6 +22,7 @@ CHANNELS = 3
 PLANES = CHANNELS + 1
 
 _STEP = 2  # every second pixel in x and y tells of the sky
+_PEAK = 2  # pixels around the middle in which the difference is at its peak
 _SOFT = 3.0  # asinh of the noise in units of this: 1 sigma → 0.33, 1e4 sigma → 3.3
 
 
@@ -65,7 +66,8 @@ def planes(triplets: NDArray[np.floating]) -> Floats:
     Returns
     -------
     (n, 4, 63, 63) float32
-        asinh of each channel over its noise, 0 where there are no pixels; and 1 where all three have pixels, else 0.
+        asinh of each channel over its noise, the difference upside down where its peak is negative, 0 where there are
+        no pixels; and 1 where all three have pixels, else 0.
     """
     pixels = centred(np.asarray(triplets, np.float32))
     sky, noise = levels(pixels)
@@ -77,6 +79,9 @@ def planes(triplets: NDArray[np.floating]) -> Floats:
     seen[:, :CHANNELS] /= _SOFT
     seen[:, :CHANNELS][~there] = 0
     seen[:, CHANNELS] = there.all(1)
+    half = SIZE // 2
+    peak = seen[:, CHANNELS - 1, half - _PEAK : half + _PEAK + 1, half - _PEAK : half + _PEAK + 1]
+    seen[peak.min((1, 2)) < -peak.max((1, 2)), CHANNELS - 1] *= -1
     return seen
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "CalibrationSettings",
     "CompletenessSettings",
     "DifferenceSettings",
+    "DriftSettings",
     "ImageSettings",
     "IngestSettings",
     "InjectionSettings",
@@ -40,7 +41,7 @@ __all__ = [
 
 #: Tables of a settings file, one a step.
 SECTIONS = ("ingest", "preprocess", "training", "rehearsal", "train", "calibration", "score", "systems", "completeness",
-            "report", "images", "pairs", "difference", "injections", "associate", "select")  # fmt: skip
+            "report", "images", "pairs", "difference", "injections", "associate", "select", "drift")  # fmt: skip
 
 
 def digest(value: Any) -> str:
@@ -315,3 +316,12 @@ class SelectSettings(Settings):
     variable_arcsec: float = Field(1.5, gt=0, description="distance of a known variable, arcsec")
     star_fwhm: float = Field(0.5, gt=0, description="distance from a star that is its own, in FWHM")
     nuclear_fwhm: float = Field(0.5, gt=0, description="distance from a galaxy's middle that is its nucleus, in FWHM")
+
+
+class DriftSettings(Settings):
+    """Log of what was scored → alarm."""
+
+    psi: float = Field(0.2, gt=0, description="population stability index from which a shift matters, chance apart")
+    false_alarms: float = Field(
+        1e-3, gt=0, lt=1, description="probability of an alarm without a shift, in all comparisons of a run together"
+    )

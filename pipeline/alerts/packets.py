@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pipeline.alerts import containers, documents, surveys, tables
+from pipeline.alerts import containers, documents, surveys
+from pipeline.alerts import tables as tabular
 from pipeline.alerts.refusals import BadPacket, Reason, Unread
 from pipeline.archive import printable
 
@@ -24,6 +25,7 @@ CUTOUTS = (
 )
 
 _SOURCES = ("candidate", "diaSource")
+_PARQUET = b"PAR1"
 _TEXT = 10_000  # characters of one fact
 
 Cutouts = tuple[bytes | None, bytes | None, bytes | None]
@@ -81,7 +83,7 @@ def read(path: str | Path) -> Iterator[Packet | Unread]:
         yield Unread(f"{name}#0", Reason.FILE, f"{error.strerror}; is it there, and may it be read?")
 
 
-def parse(data: bytes, where: str) -> Iterator[Packet | Unread]:
+def parse(data: bytes, where: str, *, tables: bool = True) -> Iterator[Packet | Unread]:
     """Read the alerts of a file's bytes, such as the body of a request.
 
     Parameters
@@ -90,7 +92,13 @@ def parse(data: bytes, where: str) -> Iterator[Packet | Unread]:
         As in `read`.
     where : str
         What to call them.
+    tables : bool
+        Take Parquet too. What a column of it unpacks to is only known from what the file says of itself, so that of a
+        stranger is better not taken.
     """
+    if data[:4] == _PARQUET and not tables:
+        yield Unread(f"{printable(where)}#0", Reason.FORMAT, "Parquet is not taken here; send Avro or JSON")
+        return
     yield from _walk(io.BytesIO(data), printable(where))
 
 
@@ -112,8 +120,8 @@ def _records(file: BinaryIO) -> Iterable[Mapping[str, Any] | BadPacket]:
     file.seek(0)
     if start == b"Obj\x01":
         return containers.records(file)
-    if start == b"PAR1":
-        return tables.records(file)
+    if start == _PARQUET:
+        return tabular.records(file)
     if start.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[", b""):
         return documents.records(file)
     raise BadPacket(Reason.FORMAT, f"begins with {start!r}: neither Avro (Obj), nor Parquet (PAR1), nor JSON")

@@ -199,7 +199,8 @@ class StoredTriplets:
             said = [(1, "transient") if injected else other for injected in table["is_injected"]]
         known = np.array([one is not None for one in said], bool) & table["triplet_row"].notna().to_numpy()
         labels = [one for one, good in zip(said, known, strict=True) if good and one is not None]
-        return table[known].assign(label=[one[0] for one in labels], kind=[one[1] for one in labels])
+        found = table[known].assign(label=[one[0] for one in labels], kind=[one[1] for one in labels])
+        return found.sort_values("triplet_row")
 
 
 class Gathered(Stage):

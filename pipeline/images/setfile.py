@@ -120,7 +120,7 @@ class Split(Settings):
 
 
 class _About(Settings):
-    name: str = Field(pattern=r"[\w.-]+")
+    name: str = Field(pattern=r"^\w[\w.-]*$")
     checksum: str | None = None
 
 

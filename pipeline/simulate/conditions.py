@@ -27,7 +27,8 @@ class FieldSettings:
     transients : int
         How many, a third in each environment.
     scattered, variables : int
-        Further ones: anywhere, whatever is there (environment ``any``), and on stars that the reference shows (``star``).
+        Further ones: anywhere, whatever is there (environment ``any``), and on stars that the reference shows
+        (``star``).
     edge : float
         Least distance of them all from the edges of either frame, px.
     snr : tuple of float

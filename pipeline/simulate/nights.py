@@ -5,6 +5,7 @@ networks are trained on. A value of it is a number, ``[low, high]`` (uniform), `
 logarithm), ``{any = [...]}`` (one of these) or ``{chance = p, of = value}`` (0 otherwise).
 """
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -169,6 +170,8 @@ def described(path: Path | str | None = None) -> Description:
         raise UsageError(f"{path}: {error}") from error
     except KeyError as error:
         raise UsageError(f"{path}: no {error.args[0]!r}; give it as nights.toml of pipeline/simulate does") from error
+    if not re.fullmatch(r"\w[\w.-]*", found.name):
+        raise UsageError(f"{path}: the name {found.name!r} is none of a folder; give letters, digits, '.', '_' and '-'")
     for name, wanted in (("field", _FIELD), ("flaws", _FLAWS), ("season", _SEASON)):
         if odd := sorted(set(wanted) ^ set(tables[name])):
             cure = "give all, and no others, of " + ", ".join(wanted)

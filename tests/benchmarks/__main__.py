@@ -8,7 +8,7 @@ python -m tests.benchmarks realbogus --fields 400     # the frozen set, whole
 
 from argparse import ArgumentParser
 
-from tests.benchmarks import differencing, ephemerides, light_curves, realbogus, scoring, simulation
+from tests.benchmarks import differencing, drift, ephemerides, light_curves, realbogus, scoring, simulation
 
 PROGRAMS = {
     "light_curves": light_curves.main,
@@ -17,6 +17,7 @@ PROGRAMS = {
     "ephemerides": ephemerides.main,
     "differencing": differencing.main,
     "realbogus": realbogus.main,
+    "drift": drift.main,
 }
 
 if __name__ == "__main__":

@@ -67,6 +67,14 @@ def test_planes_are_over_their_own_noise() -> None:
     assert np.isfinite(planes(np.zeros((1, 3, SIZE, SIZE)))).all()
 
 
+def test_a_fading_source_looks_the_same_whether_its_difference_is_upside_down_or_not() -> None:
+    pixels = toy_realbogus.triplets(2)
+    fading = pixels.copy()
+    fading[:, 2] *= -1
+    assert planes(fading)[0] == pytest.approx(planes(pixels)[0], abs=0.15)
+    assert planes(fading)[0, 2, 31, 31] > 1
+
+
 def test_smaller_cutouts_are_put_in_the_middle() -> None:
     pixels = np.zeros((1, 3, 30, 31), np.float32)
     pixels[:, :, 15, 15] = 1

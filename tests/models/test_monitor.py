@@ -1,0 +1,70 @@
+"""What a batch adds to the log adds up, and is replaced by itself."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from catalogs.folder import Folder
+from catalogs.monitor import MONITOR, STATISTICS, histogram_of
+from models import monitor
+from tests.models.toy_nights import SURVEYS, candidates
+
+MODEL = "realbogus-00000000"
+
+
+def test_a_batch_is_a_row_a_survey_filter_and_season(workspace: Folder) -> None:
+    batch = candidates(SURVEYS, 8, seed=1, each=6)
+    batch.loc[0, ["survey", "filter", "mjd_mid"]] = [None, None, np.nan]
+    rows = monitor.summary(MODEL, "where/part-00001", batch, {"cutout_jpeg": 4, "cutout_crc": 1})
+    paths = monitor.log(workspace, rows)
+    assert paths == [f"monitor/transient_candidates/model={MODEL}/where_part-00001.parquet"]
+    found = monitor.read(workspace, MODEL)
+    assert found["n"].sum() == 48 and found["n_real"].sum() + found["n_bogus"].sum() == 48
+    assert len(found) == len(found[["survey", "filter", "season"]].drop_duplicates())
+    for one in STATISTICS:
+        finite = int(batch[one.name].notna().sum())
+        assert np.sum(np.stack(found[histogram_of(one.name)].to_list())) == finite
+    unknown = found[found["survey"] == ""].iloc[0]
+    assert unknown["n"] == 1 and unknown["season"] == "" and np.isnan(unknown["mjd_min"])
+    assert json.loads(unknown["refused"]) == {"cutout_crc": 1, "cutout_jpeg": 4}
+    assert (found.loc[found["survey"] != "", "refused"] == "{}").all()
+
+
+def test_scored_again_it_replaces_itself_with_the_same_bytes(workspace: Folder) -> None:
+    batch = candidates(SURVEYS, 4, seed=2, each=5)
+    paths = monitor.log(workspace, monitor.summary(MODEL, "a", batch))
+    before = workspace.read(paths[0])
+    shuffled = batch.sample(frac=1, random_state=1)
+    assert monitor.log(workspace, monitor.summary(MODEL, "a", shuffled)) == paths
+    assert workspace.read(paths[0]) == before
+    monitor.log(workspace, monitor.summary(MODEL, "b", batch))
+    assert monitor.read(workspace, MODEL)["n"].sum() == 2 * len(batch)
+
+
+def test_what_only_was_refused_is_logged_too(workspace: Folder) -> None:
+    monitor.log(workspace, monitor.summary(MODEL, "a", pd.DataFrame(), {"cutout_jpeg": 2}))
+    found = monitor.read(workspace, MODEL)
+    assert found["n"].tolist() == [0] and found["refused"].tolist() == ['{"cutout_jpeg": 2}']
+    assert monitor.summary(MODEL, "a", pd.DataFrame()).num_rows == 0
+    assert monitor.log(workspace, MONITOR.empty()) == []
+    assert monitor.read(workspace, "realbogus-11111111").empty
+
+
+def test_clumps_are_of_images() -> None:
+    batch = pd.DataFrame({"image": ["a", "a", "a", "b", "", ""], "survey": "s", "tier": "real"})
+    row = monitor.summary(MODEL, "a", batch).to_pylist()[0]
+    assert row["n_images"] == 4 and row["clump"] == pytest.approx((9 + 1 + 1 + 1) / 6) and row["n_real"] == 6
+
+
+def test_seasons_are_quarters() -> None:
+    found = monitor.season(pd.Series([60310.0, 60401.5, 60309.99, np.nan, None]))
+    assert found.tolist() == ["2024-Q1", "2024-Q2", "2023-Q4", "", ""]
+
+
+def test_since_leaves_out_what_is_older(workspace: Folder) -> None:
+    batch = candidates(SURVEYS[:1], 2, seed=3, each=4)
+    monitor.log(workspace, monitor.summary(MODEL, "old", batch.assign(mjd_mid=59000.0)))
+    monitor.log(workspace, monitor.summary(MODEL, "new", batch.assign(mjd_mid=60000.0)))
+    assert set(monitor.read(workspace, MODEL, since=59999.5)["batch"]) == {"new"}
