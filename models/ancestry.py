@@ -67,5 +67,6 @@ def learnt(cards: Sequence[Card], stars: Iterable[int]) -> set[int]:
             raise UsageError(f"{card.get('id')}: its card does not say how it was trained, so whom it held out")
         every.append(TrainSettings.load(None, "train", card["settings"]))
         if every[-1].split_by != "star":
-            raise UsageError(f"{card.get('id')}: trained with split_by sector: whom it held out cannot be told")
+            raise UsageError(f"{card.get('id')}: trained with split_by {every[-1].split_by}: whom it held out "
+                             "cannot be told")  # fmt: skip
     return {star for star in stars if any(side(star, one) == "train" for one in every)}

@@ -164,6 +164,8 @@ def published_input(cutouts: ArrayLike, norm: str = "row") -> NDArray[np.float32
     if norm not in ("row", "frobenius"):
         raise UsageError(f"norm {norm!r}: braai's versions divide by 'row' (d6_m7) or 'frobenius' (d6_m9)")
     size = np.sqrt((pixels.astype(np.float64) ** 2).sum(axis=2 if norm == "row" else (1, 2), keepdims=True))
+    # As in single precision, whose squares overflow: a row with a pixel of -3e38, as some references have, is nothing.
+    size = np.where(size**2 > np.finfo(np.float32).max, np.inf, size)
     scaled = (pixels / np.where(size == 0, 1, size)).astype(np.float32)
     gap = ((0, 0), (0, SIZE - pixels.shape[1]), (0, SIZE - pixels.shape[2]), (0, 0))
     return np.ascontiguousarray(np.pad(scaled, gap, constant_values=_PAD).transpose(0, 3, 1, 2))

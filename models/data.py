@@ -28,6 +28,7 @@ __all__ = [
     "FOLDS",
     "Batch",
     "Segments",
+    "chance",
     "committed_curves",
     "label_segments",
     "segment_index",
@@ -164,16 +165,17 @@ def side(unit: int | str, settings: TrainSettings) -> str:
     Of `folds` folds the `fold`-th is the test; together the folds test every one once. Validation is a share of the
     others, by another hash.
     """
-    number = _chance(f"{settings.seed}:{unit}")
+    number = chance(f"{settings.seed}:{unit}")
     if settings.folds is not None:
         if int(number * settings.folds) == settings.fold:
             return "test"
-        return "validation" if _chance(f"{settings.seed}:{unit}:validation") < settings.validation else "train"
+        return "validation" if chance(f"{settings.seed}:{unit}:validation") < settings.validation else "train"
     held_out = settings.test + settings.validation
     return "test" if number < settings.test else "validation" if number < held_out else "train"
 
 
-def _chance(text: str) -> float:
+def chance(text: str) -> float:
+    """Return a number in [0, 1) that follows from a text alone."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
 
 
@@ -193,6 +195,8 @@ def split(segments: pd.DataFrame, settings: TrainSettings) -> pd.DataFrame:
     UsageError
         If a fold lacks positives or negatives, or there are fewer than three sectors to split by.
     """
+    if settings.split_by not in ("star", "sector"):
+        raise UsageError(f"split_by {settings.split_by}: light curves are split by star or sector")
     if settings.validation + settings.test >= 1:
         shares = f"validation {settings.validation} + test {settings.test}"
         raise UsageError(f"{shares}: nothing is left to train on; make them smaller")

@@ -8,7 +8,7 @@ import pandas as pd
 
 from catalogs import schema, write
 from catalogs.folder import Folder
-from models.data import FOLDS, Segments, side
+from models.data import FOLDS, Segments
 from models.fit import check_cluster, fit, make
 from models.inputs import statistics
 from models.realbogus import embedding, type_code
@@ -16,6 +16,7 @@ from models.reference import Reference
 from models.reference import learn as learn_usual
 from models.registry import Entry, Registry
 from models.spec import get_spec
+from models.splits import split
 from models.standing import Standing
 from pipeline import manifest
 from pipeline.errors import UsageError
@@ -23,7 +24,7 @@ from pipeline.images.training import CandidateSet, index_path, store_path
 from pipeline.manifest import Record
 from pipeline.settings import TrainSettings
 
-__all__ = ["gather", "learn_triplets", "outline_triplets", "read_index", "usual"]
+__all__ = ["gather", "learn_triplets", "outline_triplets", "read_index", "retrained", "usual"]
 
 #: Seconds a triplet and an epoch on one core (measured, bfloat16).
 _TRIPLET_S = 0.004
@@ -118,11 +119,7 @@ def gather(
     """
     if not sets:
         raise UsageError("nothing to train on: give --simulated or --set")
-    index = read_index(workspace, sets)
-    examples = _weighted(index.assign(fold=[side(field, settings) for field in index["field"]]))
-    for fold in FOLDS:
-        if set(examples.loc[examples["fold"] == fold, "label"]) != {0, 1}:
-            raise UsageError(f"the {fold} fold lacks real or bogus triplets; give more fields, or another --seed")
+    examples = _weighted(split(read_index(workspace, sets), settings))
     counts = {fold: _counts(examples[examples["fold"] == fold]) for fold in FOLDS}
     records = [record for stage in sets for record in _records(workspace, stage)]
     partitions = {manifest.path(one.stage, one.key): one.identity for one in records if one is not None}
@@ -141,6 +138,34 @@ def read_index(workspace: Folder, sets: Sequence[CandidateSet]) -> pd.DataFrame:
     index = pd.concat(frames, ignore_index=True)
     index["type_code"] = index["kind"].map(type_code).astype("int64")
     return index.sort_values(["path", "row"], ignore_index=True)
+
+
+def retrained(
+    workspace: Folder, entry: Entry, rest: pd.DataFrame, left_out: str, epochs: int, workers: int, gpu: bool
+) -> str:
+    """Train a model again, as it was, on what is left without an object; return its id, which no alias names.
+
+    Parameters
+    ----------
+    workspace : Folder
+        Holds the stores of the triplets; receives the model.
+    entry : Entry
+        The model.
+    rest : pandas.DataFrame
+        Rows of sets in the workspace, as of `read_index`.
+    left_out : str
+        The object, for the card.
+    epochs : int
+        Passes over the triplets.
+    workers, gpu
+        As in `models.fit.fit`.
+    """
+    settings = TrainSettings.load(None, "train", entry.card["settings"], epochs=epochs)
+    index = rest.assign(type_code=rest["kind"].map(type_code).astype("int64"))
+    examples = _weighted(split(index.sort_values(["path", "row"], ignore_index=True), settings))
+    counts = {fold: _counts(examples[examples["fold"] == fold]) for fold in FOLDS}
+    data = entry.card.get("data", {}) | {"counts": counts, "left_out_object": left_out}
+    return fit(workspace, entry.name, examples, {"data": data}, settings, workers, gpu)
 
 
 def _records(workspace: Folder, stage: CandidateSet) -> list[Record | None]:

@@ -169,8 +169,8 @@ def _trainings(
     sets, spec = sources.sets(workspace, name, config), get_spec(name)
     settings = TrainSettings.load(config, "train", spec.training, **options)
     if sets and settings.split_by != "star":
-        raise UsageError("split_by sector: simulated and real labelled stars are split by star; leave it out, "
-                         "or train on --labels alone, with --simulated 0 and no --labelled")  # fmt: skip
+        raise UsageError(f"split_by {settings.split_by}: simulated and real labelled stars are split by star; leave it "
+                         "out, or train on --labels alone, with --simulated 0 and no --labelled")  # fmt: skip
     if len(sets) < 2 or not spec.rehearsal:
         return [(settings, sets)]
     split = settings.model_dump(include=set(_SPLIT))

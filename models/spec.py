@@ -12,7 +12,7 @@ from scipy.special import expit
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models import braai, eb, evaluate, realbogus, standing
+from models import braai, eb, evaluate, judgement_figures, realbogus
 from models.calnet import CALNet
 from models.calnet_lean import lean_calnet
 from models.planes import CHANNELS, PLANES, SIZE, planes
@@ -134,8 +134,8 @@ _REALBOGUS = ModelSpec(
     prepare=planes,
     seen=(PLANES, SIZE, SIZE),
     group="field",
-    judge=standing.judge,
-    training={"epochs": 16, "batch_size": 128, "learning_rate": 2e-3, "weight_decay": 1e-2},
+    judge=judgement_figures.card,
+    training={"epochs": 16, "batch_size": 128, "learning_rate": 2e-3, "weight_decay": 1e-2, "split_by": "field"},
     lean=lean_realbogus,
 )
 

@@ -11,7 +11,7 @@ from catalogs.binaries import KINDS
 from models import classes
 from pipeline.lightcurves.calibration import Calibration
 from pipeline.lightcurves.evidence import evidence, recalibrate
-from pipeline.metrics import wilson
+from pipeline.metrics import calibration_error, wilson
 
 __all__ = ["PREVALENCES", "SECTOR_STARS", "SEEN", "check"]
 
@@ -24,7 +24,6 @@ SEEN, PREVALENCES = (1, 3, 10, 30), (0.5, 0.028, 0.01)
 #: 2-minute targets of a sector, about.
 SECTOR_STARS = 20_000
 
-_BINS = 10
 _RESAMPLES = 1000
 _TIERS = {"high": ("high",), "high or low": ("high", "low")}
 
@@ -64,14 +63,14 @@ def check(judged: Judged) -> dict[str, Any]:
     weight = stars["share"].to_numpy()
     rng = np.random.default_rng(0)
     drawn = rng.integers(0, len(p), (_RESAMPLES, len(p)))
-    again = [_ece(p[rows], truth[rows], weight[rows]) for rows in drawn]
-    chance = [_ece(p, (rng.random(len(p)) < p).astype(float), weight) for _ in range(_RESAMPLES)]
+    again = [calibration_error(p[rows], truth[rows], weight[rows]) for rows in drawn]
+    chance = [calibration_error(p, (rng.random(len(p)) < p).astype(float), weight) for _ in range(_RESAMPLES)]
     return {
         "stars": len(stars),
         "share": share,
         "prior": prior,
         "brier_skill": float(1 - np.average((p - truth) ** 2, weights=weight) / (share * (1 - share))),
-        "ece": _ece(p, truth, weight),
+        "ece": calibration_error(p, truth, weight),
         "ece_interval": _interval(again),
         "ece_stars": int(((p > 0.05) & (p < 0.95)).sum()),
         "ece_of_chance": [float(np.mean(chance)), *_interval(chance)],
@@ -113,17 +112,6 @@ def _first(judged: Judged, seen: int, least: int = 1) -> pd.DataFrame:
         if (rows := (sector <= seen) & (most >= least)).any():
             parts.append((segments[rows], calibration))
     return _stars(parts)
-
-
-def _ece(p: Floats, truth: Floats, weight: Floats) -> float:
-    """Return the expected calibration error in bins of equal count, where the answer is not clear."""
-    order = np.argsort(p, kind="stable")
-    order = order[(p[order] > 0.05) & (p[order] < 0.95)]
-    if not len(order):
-        return 0.0
-    bins = np.array_split(order, min(_BINS, len(order)))
-    errors = [abs(((p - truth)[rows] * weight[rows]).sum()) for rows in bins]
-    return float(sum(errors) / weight[order].sum())
 
 
 def _interval(values: Sequence[float] | Floats) -> list[float]:

@@ -4,7 +4,8 @@
 
     SkysiftError                    whatever skysift itself has to say; `exit_status` is the job's
     ├── UsageError          2       an option or a setting that makes no sense
-    │   └── ModelNotFound   2       no such model, version or alias
+    │   ├── ModelNotFound   2       no such model, version or alias
+    │   └── Leak            2       what is judged was learnt from
     ├── Refused             3       going on would mix or overwrite results
     │   ├── Mismatch        3       a committed result was made with other inputs, settings or code
     │   ├── Stale           3       its upstream has changed since
@@ -26,6 +27,7 @@ __all__ = [
     "ArchiveUnreachable",
     "Corrupt",
     "CorruptModel",
+    "Leak",
     "Mismatch",
     "Missing",
     "ModelNotFound",
@@ -86,6 +88,10 @@ class UsageError(SkysiftError):
 
 class ModelNotFound(UsageError):
     """No such model, version or alias."""
+
+
+class Leak(UsageError):
+    """What is judged was learnt from: an object, a field or a piece of sky is in two folds."""
 
 
 class Refused(SkysiftError):

@@ -143,7 +143,13 @@ class TrainSettings(Settings):
     test: float = Field(0.15, gt=0, lt=1, description="share of the stars that only the metrics see")
     folds: int | None = Field(None, ge=2, description="test one fold of so many, by star, instead of the share test")
     fold: int = Field(0, ge=0, description="which fold, from 0")
-    split_by: Literal["star", "sector"] = Field("star", description="what a fold holds out as a whole")
+    # One word, so that what was trained before keeps its hash: triplets may name what is held out after a colon.
+    split_by: str = Field(
+        "star",
+        pattern=r"^(star|sector|field|temporal|(ccd|filter|survey|kind)(:\S+)?)$",
+        description="what a fold holds out as a whole: star or sector of light curves; of triplets field, temporal, "
+        "ccd, filter, survey or kind, the last four also as kind:NAME",
+    )
     unlisted_as_negative: int = Field(0, ge=0, description="stars not on the list drawn as negatives")
     max_seconds: float | None = Field(None, gt=0, description="stop after this time, s; None: run all epochs")
     start_from: str | None = Field(None, description="id of a model of the same network to begin with")

@@ -3,11 +3,12 @@
 python -m tests.benchmarks                            # all
 python -m tests.benchmarks light_curves               # one
 python -m tests.benchmarks differencing --fields 40   # one, at full size
+python -m tests.benchmarks realbogus --fields 400     # the frozen set, whole
 """
 
 from argparse import ArgumentParser
 
-from tests.benchmarks import alerts, differencing, drift, ephemerides, light_curves, scoring, simulation
+from tests.benchmarks import alerts, differencing, drift, ephemerides, light_curves, realbogus, scoring, simulation
 
 PROGRAMS = {
     "light_curves": light_curves.main,
@@ -15,6 +16,7 @@ PROGRAMS = {
     "simulation": simulation.main,
     "ephemerides": ephemerides.main,
     "differencing": differencing.main,
+    "realbogus": realbogus.main,
     "drift": drift.main,
     "alerts": alerts.main,
 }
@@ -22,12 +24,12 @@ PROGRAMS = {
 if __name__ == "__main__":
     parser = ArgumentParser(prog="python -m tests.benchmarks")
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(PROGRAMS))
-    parser.add_argument("--fields", type=int, default=differencing.FEW, help="simulated fields of every condition")
+    parser.add_argument("--fields", type=int, help="simulated fields (of every condition); default: a few")
     options = parser.parse_args()
     if unknown := [name for name in options.names if name not in PROGRAMS]:
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(PROGRAMS)}")
     for name in options.names or PROGRAMS:
-        if name == "differencing":
-            differencing.main(options.fields)
+        if name in ("differencing", "realbogus") and options.fields:
+            PROGRAMS[name](options.fields)
         else:
             PROGRAMS[name]()

@@ -35,8 +35,8 @@ JOBS = [
     "query",
     "report",
 ]
-JOBS += ["completeness", "crossvalidate", "recalibrate", "score_candidates", "score_sectors", "select_supernovae"]
-JOBS += ["status", "train"]
+JOBS += ["completeness", "crossvalidate", "drift", "evaluate", "recalibrate", "score_candidates", "score_sectors"]
+JOBS += ["select_supernovae", "status", "train"]
 
 
 def run(name, *options):

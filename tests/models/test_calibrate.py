@@ -6,8 +6,9 @@ import pytest
 from scipy.special import expit, logit
 
 from models.calibrate import _fitted, _fresh
-from models.trust import _ece, check
+from models.trust import check
 from pipeline.lightcurves.calibration import Calibration
+from pipeline.metrics import calibration_error
 from pipeline.settings import CalibrationSettings, TrainingSetSettings
 from pipeline.simulate import demo
 
@@ -47,9 +48,9 @@ def test_the_error_is_that_of_the_stars_whose_answer_is_not_clear():
     p = np.r_[np.full(100, 0.01), np.full(100, 0.3), np.full(100, 0.99)]
     truth = np.r_[np.ones(100), np.tile([1.0, 0.0], 50), np.zeros(100)]
     weight = np.ones(300)
-    assert _ece(p, truth, weight) == pytest.approx(0.2)
-    assert _ece(p, truth, np.where(truth == 1, 3 / 7, 1.0)) == pytest.approx(0.0, abs=1e-12)
-    assert _ece(p[:100], truth[:100], weight[:100]) == 0
+    assert calibration_error(p, truth, weight) == pytest.approx(0.2)
+    assert calibration_error(p, truth, np.where(truth == 1, 3 / 7, 1.0)) == pytest.approx(0.0, abs=1e-12)
+    assert calibration_error(p[:100], truth[:100], weight[:100]) == 0
 
 
 def test_precision_and_false_rows_follow_the_share_of_binaries():
