@@ -23,6 +23,7 @@ from catalogs.columns import (
     TIC,
     TMAG,
 )
+from catalogs.labels import LABELS
 from catalogs.recovery import COMPLETENESS, INJECTIONS, RELIABILITY
 from catalogs.supernovae import LIGHT_CURVE, MEMBERS, OBJECTS
 from catalogs.table import CatalogError, Column, SchemaError, Table
@@ -31,6 +32,7 @@ __all__ = [
     "CANDIDATES",
     "COMPLETENESS",
     "INJECTIONS",
+    "LABELS",
     "LIGHT_CURVE",
     "MEMBERS",
     "OBJECTS",
