@@ -20,6 +20,7 @@ from catalogs.folder import Folder
 from catalogs.releases import QueryError, sources
 from catalogs.schema import TABLES
 from catalogs.supernovae import MEMBERS, is_selected
+from catalogs.transient_candidates import is_real
 from catalogs.write import read
 
 __all__ = ["QueryError", "query", "separation"]
@@ -63,7 +64,7 @@ def query(
         Local path or ``s3://bucket/prefix``.
     catalog : str
         Name of the catalogue, ``eclipsing_binaries`` or ``eclipsing_binary_scores``; ``supernova_candidates``, their
-        ``forced_photometry``, or all ``candidates`` of image differencing.
+        ``forced_photometry``, all ``candidates`` of image differencing, or ``transient_candidates``, those scored.
     ids : int or str or iterable of them, optional
         TIC identifiers, ``261136679`` or ``"TIC 261136679"``; of what is found in images the names of objects, of
         candidates, or of the known transients that they are.
@@ -75,7 +76,7 @@ def query(
     clean : bool
         Only clean eclipsing binaries: tier high, vetted, and without a flag that speaks against them; see
         `catalogs.binaries.is_clean`. Of supernova candidates those selected, of candidates those without a flag
-        against them.
+        against them, of scored ones those of the tier real.
     where : str, optional
         One SQL condition (DuckDB), such as ``"tmag < 12 and list_contains(sectors, 27)"``. It sees the
         catalogue and nothing else: no files, no network, no variables of this process.
@@ -224,6 +225,7 @@ _CLEAN: dict[str, Callable[[pa.Table], pa.Array]] = {
     ),
     "supernova_candidates": lambda table: pa.array(is_selected(_column(table, "selection").to_numpy())),
     "candidates": lambda table: pa.array(is_good(_column(table, "flags").to_numpy())),
+    "transient_candidates": lambda table: pa.array(is_real(_column(table, "tier"))),
 }
 
 

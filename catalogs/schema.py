@@ -27,6 +27,7 @@ from catalogs.labels import LABELS
 from catalogs.recovery import COMPLETENESS, INJECTIONS, RELIABILITY
 from catalogs.supernovae import LIGHT_CURVE, MEMBERS, OBJECTS
 from catalogs.table import CatalogError, Column, SchemaError, Table
+from catalogs.transient_candidates import TRANSIENT_CANDIDATES
 
 __all__ = [
     "CANDIDATES",
@@ -46,6 +47,7 @@ __all__ = [
     "SYSTEMS",
     "TABLES",
     "TRAINING",
+    "TRANSIENT_CANDIDATES",
     "CatalogError",
     "Column",
     "SchemaError",
@@ -186,4 +188,6 @@ PLAN = Table(
 )
 
 #: Catalogues that people query, by name.
-TABLES = {table.name: table for table in (STARS, SCORES, CANDIDATES, OBJECTS, LIGHT_CURVE, MEMBERS)}
+TABLES = {
+    table.name: table for table in (STARS, SCORES, CANDIDATES, OBJECTS, LIGHT_CURVE, MEMBERS, TRANSIENT_CANDIDATES)
+}

@@ -9,7 +9,7 @@ if __package__ in (None, ""):  # run as a file: the rooms are beside this folder
 
 import click
 
-from catalogs import binaries, candidates, supernovae
+from catalogs import binaries, candidates, supernovae, transient_candidates
 from catalogs.folder import Folder
 from catalogs.query import query
 from catalogs.schema import PROVENANCE
@@ -20,6 +20,7 @@ _BRIEF = {
     "eclipsing_binaries": binaries.BRIEF,
     "supernova_candidates": supernovae.BRIEF,
     "candidates": candidates.BRIEF,
+    "transient_candidates": transient_candidates.BRIEF,
 }
 
 
@@ -29,7 +30,8 @@ _BRIEF = {
     "--catalog",
     default="eclipsing_binaries",
     show_default=True,
-    help="Or eclipsing_binary_scores, candidates, supernova_candidates, supernova_detections, forced_photometry.",
+    help="Or eclipsing_binary_scores, candidates, transient_candidates, supernova_candidates, supernova_detections, "
+    "forced_photometry.",
 )
 @click.option("--id", "ids", multiple=True, help="TIC number, or name of object, candidate or transient; repeatable.")
 @click.option("--cone", type=(float, float, float), help="RA, Dec and radius in degrees; nearest first.")

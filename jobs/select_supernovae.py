@@ -24,7 +24,9 @@ from pipeline.settings import AssociateSettings, SelectSettings
 @click.option("--variables", help="Known variables and active nuclei: name, ra, dec; CSV, Parquet or JSON.")
 @click.option("--movers", help="Where bodies of the solar system were: name, mjd (or jd), ra, dec.")
 @click.option("--known", multiple=True, help="Known transients, by which objects are named; may be repeated.")
-@click.option("--p-real", type=click.FloatRange(0, 1), help="Least p_real of a detection that counts.  [default: 0.5]")
+@click.option(
+    "--p-real", type=click.FloatRange(0, 1), help="Least p_real that counts.  [default: the model's threshold]"
+)
 @click.option("--pages", type=click.IntRange(0), default=200, show_default=True, help="Pages drawn, by p_real and S/N.")
 @options.settings_file
 @options.dask

@@ -81,8 +81,12 @@ class Tally:
         Refused
             If a committed partition was made with other inputs or settings.
         """
+        return self.settle(self.keys)
+
+    def settle(self, keys: Sequence[Key]) -> list[Key]:
+        """Count in those of some partitions that are committed already and return the others; as `unsettled`."""
         left = []
-        for key, outcome in zip(self.keys, each(self.stage.settled, self.keys), strict=True):
+        for key, outcome in zip(keys, each(self.stage.settled, keys), strict=True):
             if outcome is None:
                 left.append(key)
             else:

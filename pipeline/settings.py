@@ -18,6 +18,7 @@ from pipeline.errors import UsageError
 __all__ = [
     "AssociateSettings",
     "CalibrationSettings",
+    "CandidateScoreSettings",
     "CompletenessSettings",
     "DifferenceSettings",
     "ImageSettings",
@@ -39,7 +40,8 @@ __all__ = [
 
 #: Tables of a settings file, one a step.
 SECTIONS = ("ingest", "preprocess", "training", "rehearsal", "train", "calibration", "score", "systems", "completeness",
-            "report", "images", "pairs", "difference", "injections", "associate", "select")  # fmt: skip
+            "report", "images", "pairs", "difference", "injections", "associate", "select",
+            "candidates")  # fmt: skip
 
 
 def digest(value: Any) -> str:
@@ -162,6 +164,22 @@ class ScoreSettings(Settings):
     runtime: Literal["auto", "openvino", "torch"] = Field("auto", description="what runs the network on a CPU")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the CPU has it")
     batch_size: int = Field(64, ge=1, description="fixed batch; the last of a partition is padded")
+
+
+class CandidateScoreSettings(ScoreSettings):
+    """Candidates and alerts → scores; runtime and batch as for scores."""
+
+    prior: float | None = Field(
+        None, gt=0, lt=1, description="share of real ones among candidates that p_prior is for; None: the model's"
+    )
+    uncertain: float = Field(
+        10.0, ge=1, description="factor by which an uncertain one's odds are below the threshold's, at most"
+    )
+    min_fwhm: float = Field(1.5, gt=0, description="FWHM from which on triplets are scored in their own pixels, px")
+    max_fwhm: float = Field(6.0, gt=0, description="FWHM up to which they are, px")
+    target_fwhm: float = Field(3.0, gt=0, description="FWHM that the others are resampled to, px")
+    # It makes more partitions and changes no row.
+    part_mb: float = Field(24.0, gt=0, exclude=True, description="alerts of a partition, about, MB as stored")
 
 
 class SystemsSettings(Settings):
@@ -291,7 +309,9 @@ class AssociateSettings(Settings):
 class SelectSettings(Settings):
     """Objects → those that may be supernovae."""
 
-    p_real: float = Field(0.5, ge=0, le=1, description="least p_real of a detection that counts")
+    p_real: float | None = Field(
+        None, ge=0, le=1, description="least p_real of a detection that counts; None: the model's own threshold, or 0.5"
+    )
     gap_minutes: float = Field(30.0, ge=0, description="time between two detections that confirm one another, min")
     motion_sigma: float = Field(5.0, gt=0, description="significance from which an object moves")
     solar_arcsec: float = Field(5.0, gt=0, description="distance of a known body of the solar system, arcsec")

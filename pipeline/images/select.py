@@ -11,12 +11,15 @@ from pipeline.images.footprints import unit_vectors
 from pipeline.images.objects import numbers
 from pipeline.settings import SelectSettings
 
-__all__ = ["body_distance", "select_supernovae"]
+__all__ = ["P_REAL", "body_distance", "select_supernovae"]
 
 _ARCSEC = 3600 * 180 / np.pi
 
 #: Ephemerides farther apart than this are not interpolated between, d.
 _GAP = 1.0
+
+#: Least p_real of a detection that counts, where neither settings nor a model say.
+P_REAL = 0.5
 
 #: What tells of a failed image pair.
 _FAILED = int(FrameFlag.SELF_TEST | FrameFlag.EXCESS)
@@ -54,6 +57,7 @@ def select_supernovae(
         In the order of `objects`, with selection, and ssdistnr where ephemerides tell it.
     """
     settings = settings or SelectSettings.load(None, "select")
+    least = P_REAL if settings.p_real is None else settings.p_real
     if not len(objects):
         return objects.assign(selection=np.zeros(0, np.int32))
     own = detections[detections["object_id"].isin(objects["object_id"])]
@@ -63,7 +67,7 @@ def select_supernovae(
         objects = objects.assign(ssdistnr=np.fmin(numbers(objects, "ssdistnr"), nearest.to_numpy(float)))
     bits = np.zeros(len(objects), np.int64)
     for bit, where in (
-        *_by_score(objects, settings), *_by_epoch(objects, own, curves, settings),
+        *_by_score(objects, least), *_by_epoch(objects, own, curves, settings, least),
         *_by_place(objects, own, variables, settings), *_by_quality(objects, own),
         (Selection.MOVING, numbers(objects, "motion_sigma") > settings.motion_sigma),
         (Selection.SOLAR_SYSTEM, numbers(objects, "ssdistnr") <= settings.solar_arcsec),
@@ -76,17 +80,17 @@ def select_supernovae(
 _Bits = tuple[Selection, NDArray[np.bool_]]
 
 
-def _by_score(objects: pd.DataFrame, settings: SelectSettings) -> list[_Bits]:
+def _by_score(objects: pd.DataFrame, least: float) -> list[_Bits]:
     score = numbers(objects, "p_real")
-    return [(Selection.LOW_P_REAL, score < settings.p_real), (Selection.NO_P_REAL, np.isnan(score))]
+    return [(Selection.LOW_P_REAL, score < least), (Selection.NO_P_REAL, np.isnan(score))]
 
 
 def _by_epoch(
-    objects: pd.DataFrame, own: pd.DataFrame, curves: pd.DataFrame | None, settings: SelectSettings
+    objects: pd.DataFrame, own: pd.DataFrame, curves: pd.DataFrame | None, settings: SelectSettings, least: float
 ) -> list[_Bits]:
     """Return which objects no second detection confirms, and which had no chance of one."""
     score, gap = numbers(own, "p_real"), settings.gap_minutes / 1440
-    counted = own[is_good(own["flags"]) & ~(score < settings.p_real)]
+    counted = own[is_good(own["flags"]) & ~(score < least)]
     confirmed = _span(objects, counted) >= gap - 1e-9
     looks = own[["object_id", "mjd_mid"]]
     if curves is not None:

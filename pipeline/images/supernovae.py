@@ -5,6 +5,7 @@
     candidates → associate → objects → light curves in all differences → bits of the selection → snapshot
 
 Everything follows from the candidates and the differences: epochs in any order, or all at once, give the same bytes.
+What a model says of candidates comes from the catalogue of transient candidates, that of the model in production.
 Candidates themselves are not written again: `catalogs.supernovae.MEMBERS` says whose detection each is, and
 `catalogs.query` joins it to them.
 """
@@ -23,12 +24,13 @@ from catalogs.candidates import CANDIDATES
 from catalogs.folder import Folder
 from catalogs.supernovae import LIGHT_CURVE, MEMBERS, OBJECTS
 from catalogs.transients import Transients
+from pipeline.candidates import with_scores
 from pipeline.errors import Missing
 from pipeline.images.associate import associate
 from pipeline.images.combine import SERIES
 from pipeline.images.coverage import Coverage, Task, coverage, tasks
 from pipeline.images.epochs import with_nondetections
-from pipeline.images.select import select_supernovae
+from pipeline.images.select import P_REAL, select_supernovae
 from pipeline.settings import AssociateSettings, SelectSettings, digest
 from pipeline.snapshots import Series
 
@@ -172,12 +174,15 @@ def combine(
     """
     started, lists = time.time(), lists or Lists()
     candidates, source = _candidates(workspace)
+    candidates, scored = with_scores(workspace, candidates)
+    if selection.p_real is None:
+        selection = selection.model_copy(update={"p_real": P_REAL if scored is None else scored.threshold})
     known = _covering(workspace, candidates)
     settings = {
         "associate": association.model_dump(mode="json"), "select": selection.model_dump(mode="json"),
         "lists": lists.digests,
     }  # fmt: skip
-    upstream, model = known.upstream | source, _model(candidates)
+    upstream, model = known.upstream | source | (scored.source if scored else {}), _model(candidates)
     release = digest([upstream, VERSION, settings])[:16]
     series = {table.name: Series(table, VERSION, model["model_id"] or "") for table in _TABLES}
     done = {name: one.find(workspace, release) for name, one in series.items()}
