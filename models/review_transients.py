@@ -22,6 +22,7 @@ from pipeline.alerts.cutouts import BadCutout, triplet
 from pipeline.alerts.packets import Packet, read
 from pipeline.alerts.plan import Plan
 from pipeline.candidates import CURRENT
+from pipeline.errors import SkysiftError
 from pipeline.images import triplets
 
 __all__ = ["Transients"]
@@ -114,7 +115,7 @@ class Transients:
             return review_pictures.missing(f"{item_id} is no longer in the catalogue.")
         try:
             pixels = self._triplet(row)
-        except (OSError, BadCutout, LookupError) as error:
+        except (OSError, SkysiftError, BadCutout, LookupError) as error:
             return review_pictures.missing(f"The triplet of {item_id} cannot be read: {error}")
         return review_pictures.candidate(pixels, self._curve(item_id), item_id)
 
