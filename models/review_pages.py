@@ -30,7 +30,7 @@ from catalogs import review
 from catalogs.folder import Folder
 from catalogs.pages import Page, Section
 from catalogs.table import CatalogError
-from models.queue import QUEUES, line_up
+from models.queue import QUEUES, features, line_up
 from models.review_binaries import Binaries
 from models.review_products import Product
 from models.review_transients import Transients
@@ -88,7 +88,7 @@ class Desk:
         self.name, self.product = name, product
         self._workspace, self._ledger, self._lock = workspace, review.Ledger(workspace, name), Lock()
         self._state, self._items = "", pd.DataFrame()
-        self._embeddings: NDArray[np.float64] | None = None
+        self._places: NDArray[np.float64] | None = None
         self._lines: dict[tuple[str, str], tuple[tuple[str, int], pd.DataFrame]] = {}
         self._looking: dict[str, tuple[str, float]] = {}
 
@@ -97,7 +97,8 @@ class Desk:
         state = self.product.state()
         if state != self._state:
             self._items = self.product.items()
-            self._embeddings, self._state = self.product.embeddings(self._items), state
+            found = self.product.embeddings(self._items)
+            self._places, self._state = None if found is None else features(found), state
             self._lines.clear()
         return self._items
 
@@ -108,8 +109,7 @@ class Desk:
             given, version = review.current(rows), (self._state, len(rows))
             known, found = self._lines.get((queue, who), (("", 0), items))
             if known != version:
-                embeddings = self._embeddings if queue == "novel" else None
-                found = line_up(items, queue, given, who, embeddings)
+                found = line_up(items, queue, given, who, self._places if queue == "novel" else None)
                 self._lines[queue, who] = version, found
             return found, given
 
@@ -121,7 +121,7 @@ class Desk:
             raise HTTPException(404, f"{self.name} has no item {chosen[:80]!r} now")
         counted = review.consensus(given)
         note = f"Queue {queue}: {QUEUES[queue]}."
-        if queue == "novel" and self._embeddings is None:
+        if queue == "novel" and self._places is None:
             note += " No embeddings were kept with the scores: it goes by the model's own novelty and does not learn."
         return {
             "item": None if chosen is None else {

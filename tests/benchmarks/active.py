@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from catalogs.folder import Folder
 from models.planes import SIZE
-from models.queue import axes, strangeness
+from models.queue import axes, features, isolation, strangeness
 from models.realbogus import augment
 from models.registry import SHIPPED, Registry
 from models.runtime import Predictor
@@ -38,22 +38,25 @@ def main() -> None:
     ordinary = embed(columns, ORDINARY_KINDS, ORDINARY, 1)
     print(f"embeddings: {what}")
     for number, (name, draw) in enumerate(RARE_KINDS.items()):
-        rows = axes(np.concatenate([ordinary, embed(columns, {name: (draw, 1.0, 1)}, RARE, 100 + number)]))
+        rows = np.concatenate([ordinary, embed(columns, {name: (draw, 1.0, 1)}, RARE, 100 + number)])
         is_rare = np.arange(len(rows)) >= ORDINARY
-        found = search(rows, is_rare, learn=True)
+        found = search(rows, is_rare)
         figure(f"{name}: found, AADForest", found, "≥ 45", found >= 45)
-        figure(f"{name}: found, static forest", search(rows, is_rare, learn=False), "–", None)
+        figure(f"{name}: found, static forest", static(rows, is_rare), "–", None)
 
 
-def search(rows: Floats, is_rare: NDArray[np.bool_], learn: bool, questions: int = QUESTIONS) -> int:
+def search(embeddings: Floats, is_rare: NDArray[np.bool_], questions: int = QUESTIONS) -> int:
     """Return how many rare ones are found in so many questions, each about the strangest row not yet asked for."""
-    said = np.zeros(len(rows), np.int8)
-    score = strangeness(rows)
+    rows, said = features(embeddings), np.zeros(len(embeddings), np.int8)
     for _ in range(questions):
-        best = int(np.argmax(np.where(said == 0, score, -np.inf)))
+        best = int(np.argmax(np.where(said == 0, strangeness(rows, said), -np.inf)))
         said[best] = 1 if is_rare[best] else -1
-        score = strangeness(rows, said) if learn else score
     return int((said == 1).sum())
+
+
+def static(embeddings: Floats, is_rare: NDArray[np.bool_], questions: int = QUESTIONS) -> int:
+    """Return how many are among as many rows that a forest without answers calls the strangest."""
+    return int(is_rare[np.argsort(-isolation(axes(embeddings)), kind="stable")[:questions]].sum())
 
 
 def network() -> tuple[Callable[[NDArray[np.float32]], dict[str, Floats]], str]:

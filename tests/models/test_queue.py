@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from catalogs.review import append, labels
-from models.queue import QUEUES, UNUSUAL, answers, axes, line_up, strangeness
+from models.queue import QUEUES, UNUSUAL, answers, axes, features, isolation, line_up, strangeness
 from pipeline.errors import UsageError
 
 PRODUCT = "transient_candidates"
@@ -46,12 +46,12 @@ def test_uncertain_is_what_is_nearest_to_the_threshold(say):
 def test_the_order_does_not_depend_on_the_order_of_rows(say):
     rng = np.random.default_rng(0)
     items = table(np.round(rng.random(24), 1))
-    embeddings = rng.normal(size=(24, 5))
+    places = features(rng.normal(size=(24, 5)))
     given = say("c", kind=UNUSUAL)
     for queue in QUEUES:
-        straight = line_up(items, queue, given, embeddings=embeddings)
+        straight = line_up(items, queue, given, places=places)
         order = rng.permutation(24)
-        other = line_up(items.iloc[order], queue, given, embeddings=embeddings[order])
+        other = line_up(items.iloc[order], queue, given, places=places[order])
         pd.testing.assert_frame_equal(straight, other)
 
 
@@ -75,7 +75,7 @@ def test_out_of_distribution_comes_first_among_the_novel(say):
     embeddings = rng.normal(size=(29, 4))
     embeddings[1] = np.nan
     embeddings[10] += 30
-    order = names(many, "novel", say(), embeddings=embeddings)
+    order = names(many, "novel", say(), places=features(embeddings))
     assert order[:2] == "zg" and order[-1] == "x" and len(order) == 29
 
 
@@ -86,8 +86,8 @@ def test_no_such_queue(say):
 
 def test_an_empty_table_is_an_empty_queue(say):
     for queue in QUEUES:
-        assert line_up(table([]), queue, say(), embeddings=np.zeros((0, 8))).empty
-        assert len(line_up(table([0.5, 0.6]), queue, say(), embeddings=np.zeros((2, 0)))) == 2
+        assert line_up(table([]), queue, say(), places=np.zeros((0, 8))).empty
+        assert len(line_up(table([0.5, 0.6]), queue, say(), places=np.zeros((2, 0)))) == 2
 
 
 def test_answers_are_what_counts(say):
@@ -107,6 +107,16 @@ def test_axes_are_the_main_ones():
     assert axes(np.ones((9, 4))).shape == (9, 0)
 
 
+def test_features_of_what_has_none():
+    assert features(np.full((30, 4), np.nan)).shape == (30, 0)
+    rows = np.random.default_rng(4).normal(size=(40, 4))
+    rows[3] = np.nan
+    rows[7] += 9
+    found = features(rows)
+    assert np.isnan(found[3]).all() and np.isfinite(np.delete(found, 3, 0)).all()
+    assert np.nanargmax(found[:, -1]) == 7 and found.shape == (40, 5)
+
+
 def crowd(seed, many=3000, rare=20):
     """Return rows of five ordinary kinds, some of them far out, and a few of a rare one."""
     rng = np.random.default_rng(seed)
@@ -119,8 +129,9 @@ def crowd(seed, many=3000, rare=20):
 
 
 def test_the_forest_learns_from_the_answers():
-    rows, is_rare = crowd(3)
-    static = is_rare[np.argsort(-strangeness(rows), kind="stable")[:30]].sum()
+    embeddings, is_rare = crowd(3)
+    static = is_rare[np.argsort(-isolation(embeddings), kind="stable")[:30]].sum()
+    rows = features(embeddings)
     said = np.zeros(len(rows), np.int8)
     for _ in range(30):
         score = np.where(said == 0, strangeness(rows, said), -np.inf)
