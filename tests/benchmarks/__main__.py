@@ -7,7 +7,7 @@ python -m tests.benchmarks differencing --fields 40   # one, at full size
 
 from argparse import ArgumentParser
 
-from tests.benchmarks import differencing, ephemerides, light_curves, scoring, simulation
+from tests.benchmarks import active, differencing, ephemerides, light_curves, scoring, simulation
 
 PROGRAMS = {
     "light_curves": light_curves.main,
@@ -15,6 +15,7 @@ PROGRAMS = {
     "simulation": simulation.main,
     "ephemerides": ephemerides.main,
     "differencing": differencing.main,
+    "active": active.main,
 }
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ JOBS = [
     "promote",
     "query",
     "report",
+    "review",
 ]
 JOBS += ["completeness", "crossvalidate", "recalibrate", "score_sectors", "select_supernovae", "status", "train"]
 

@@ -11,6 +11,7 @@ import threading
 import time
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 import uvicorn
@@ -20,12 +21,14 @@ from PIL import Image
 from catalogs import review, write
 from catalogs.embeddings import EMBEDDINGS
 from catalogs.review import append, labels, training_labels
+from catalogs.schema import STARS
 from models import review_pictures
 from models.review_pages import router
 from models.review_transients import Transients
 from pipeline.candidates import CURRENT
 from tests.models import toy_realbogus, toy_review
 from tests.models.toy_review import MODEL, PAIR, app, fill, names
+from tests.rows import star
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUIET = (
@@ -215,6 +218,38 @@ def test_many_files_are_merged_at_the_start(filled, monkeypatch):
         append(filled, PRODUCT, [{"item_id": f"x{number}", "label": "real", "who": "ada"}])
     router(filled)
     assert len(filled.list("labels", ".parquet")) == 1 and len(review.Ledger(filled, PRODUCT).rows()) == 5
+
+
+def test_the_queue_and_the_labels_on_the_command_line(filled):
+    from click.testing import CliRunner
+
+    from jobs.review import main
+
+    found = CliRunner().invoke(main, ["--workspace", filled.root])
+    lines = [line.split() for line in found.output.splitlines()]
+    assert found.exit_code == 0 and [line[0] for line in lines[1:7]] == names()
+    assert "6 left; 0 labelled" in found.output and "open /review/" in found.output
+    append(filled, PRODUCT, [{"item_id": names()[0], "label": "real", "who": "ada"}])
+    found = CliRunner().invoke(main, ["--workspace", filled.root, "--merge", "--export"])
+    assert found.exit_code == 0 and f"{names()[0]},real,,1,ada" in found.output
+    found = CliRunner().invoke(main, ["--workspace", filled.root, "--product", "eclipsing_binaries"])
+    assert found.exit_code == 3 and "score_sectors" in found.output
+
+
+def test_eclipsing_binaries_are_reviewed_too(workspace):
+    row = star(0.9, sectors=[1]) | {"ra": 10.0, "dec": -5.0, "tmag": 9.5, "catalog_release": "r1"}
+    row |= {"model_id": "calnet-0a1b2c3d", "model_sha256": "ab" * 32, "stage_version": 1, "settings_hash": "x"}
+    row |= {"manifest_key": "combine/none", "tier": "high"}
+    rows = [row | {"tic_id": 7}, row | {"tic_id": 8, "p_eb": 0.55}, row | {"tic_id": 9, "tier": "none"}]
+    write.write(workspace, "catalogs/eclipsing_binaries.parquet", STARS.of(rows), STARS)
+    client, product = TestClient(app(workspace), raise_server_exceptions=False), "eclipsing_binaries"
+    first = ask(client, product=product)
+    assert first["item"]["item_id"] == "TIC 8" and first["total"] == 2
+    assert client.get(f"/review/{first['item']['picture']}").content[:4] == b"\x89PNG"
+    assert say(client, "TIC 8", "bogus", product=product, type="planet").status_code == 200
+    assert ask(client, product=product)["item"]["item_id"] == "TIC 7"
+    made = review.reviewed(pd.DataFrame({"tic_id": [7, 8]}), labels(workspace, product), pd.Series(["TIC 7", "TIC 8"]))
+    assert list(made["review_label"]) == [None, "bogus"]
 
 
 class Browser:
