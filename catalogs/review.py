@@ -43,6 +43,7 @@ __all__ = [
     "labels",
     "merge",
     "reviewed",
+    "system_name",
     "training_labels",
     "undo",
 ]
@@ -294,6 +295,11 @@ def reviewed(table: pd.DataFrame, given: pd.DataFrame, item: str | pd.Series = "
         values = counted[source].to_numpy(object)
         made[column] = pd.Series([values[n] if n >= 0 else None for n in places], made.index, object)
     return made
+
+
+def system_name(tic_id: int, eb_id: int = 1) -> str:
+    """Return what labels call an eclipsing binary: ``TIC 7``; its star's second system ``TIC 7 system 2``."""
+    return f"TIC {tic_id}" + (f" system {eb_id}" if eb_id > 1 else "")
 
 
 def training_labels(workspace: Folder, product: str = "transient_candidates") -> pd.DataFrame:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from catalogs.binaries import Flag, meanings
 from catalogs.figures import Picture
 from catalogs.folder import Folder
+from catalogs.review import system_name
 from models import review_pictures
 from models.review_products import COLUMNS, STRANGE, Fact, Kind, changed, told
 from pipeline.errors import SkysiftError
@@ -18,7 +19,7 @@ from pipeline.lightcurves import atlas, candidate
 from pipeline.lightcurves.snapshot import CURRENT
 from pipeline.lightcurves.star import load
 
-__all__ = ["Binaries", "item_name"]
+__all__ = ["Binaries"]
 
 #: p_eb from which a star is more likely an eclipsing binary than not.
 _THRESHOLD = 0.5
@@ -29,11 +30,6 @@ _FACTS = {
     "ra": "deg", "dec": "deg", "sectors": "", "known_in": "", "is_new": "", "crowdsap_min": "", "source_tic_id": "",
     "model_id": "",
 }  # fmt: skip
-
-
-def item_name(tic_id: int, eb_id: int = 1) -> str:
-    """Return what labels call a system: ``TIC 7``, its star's second one ``TIC 7 system 2``."""
-    return f"TIC {tic_id}" + (f" system {eb_id}" if eb_id > 1 else "")
 
 
 class Binaries:
@@ -72,7 +68,7 @@ class Binaries:
             state = self.state()
             if state != self._state:
                 drawn = atlas.tasks(self._workspace, 1 << 30)
-                self._tasks, self._state = {item_name(*task.key): task for task in drawn}, state
+                self._tasks, self._state = {system_name(*task.key): task for task in drawn}, state
             return self._tasks
 
     def items(self) -> pd.DataFrame:
