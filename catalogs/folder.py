@@ -223,8 +223,11 @@ class Folder:
         for path, file in _walk(self.root, _inside(prefix) if prefix else "", deep):
             try:
                 stat = file.stat()
-            except OSError:  # a dangling link is listed, so that it can be accounted for
-                stat = file.stat(follow_symlinks=False)
+            except OSError:
+                try:  # a dangling link is listed, so that it can be accounted for
+                    stat = file.stat(follow_symlinks=False)
+                except FileNotFoundError:  # it was there a moment ago: another's temporary file, or one removed
+                    continue
             yield Entry(path, stat.st_size, stat.st_mtime)
 
     def _list_s3(self, prefix: str, deep: bool = True) -> Iterator[Entry]:

@@ -166,6 +166,8 @@ class Page:
         Labels and values that stand out at the top, such as counts.
     links : sequence of Link
         Links above the title; ``prev`` and ``next`` also answer to the arrow keys.
+    program : str
+        JavaScript of a page that a service answers: it may talk to that service and to nothing else.
     """
 
     title: str
@@ -173,6 +175,7 @@ class Page:
     lead: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
     links: Sequence[Link] = ()
+    program: str = ""
 
     def __post_init__(self) -> None:
         anchors = [section.anchor for section in self.sections]
@@ -183,7 +186,7 @@ class Page:
         """Return the page as HTML; the same page gives the same text."""
         turns = any(link.rel in ("prev", "next") for link in self.links)
         sorts = any(section.sortable for section in self.sections)
-        script = ";".join([_SCRIPT] * turns + [_SORT] * sorts)
+        script = ";".join([_SCRIPT] * turns + [_SORT] * sorts + [self.program] * bool(self.program))
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
         return _template().render(
             page=self,

@@ -23,6 +23,7 @@ from catalogs.columns import (
     TIC,
     TMAG,
 )
+from catalogs.labels import LABELS
 from catalogs.monitor import MONITOR
 from catalogs.recovery import COMPLETENESS, INJECTIONS, RELIABILITY
 from catalogs.supernovae import LIGHT_CURVE, MEMBERS, OBJECTS
@@ -34,6 +35,7 @@ __all__ = [
     "CANDIDATES",
     "COMPLETENESS",
     "INJECTIONS",
+    "LABELS",
     "LIGHT_CURVE",
     "MEMBERS",
     "MONITOR",

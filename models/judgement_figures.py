@@ -8,10 +8,10 @@ import pandas as pd
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from catalogs.figures import COLORS, Picture, canvas, embed
-from models import standing
+from models.evaluate import curves
 from models.groups import GROUPS
 from models.judgement import judge
-from models.standing import Standing
+from models.standing import learn
 
 __all__ = ["card", "figures"]
 
@@ -32,10 +32,11 @@ def card(history: list[dict[str, Any]], scored: pd.DataFrame) -> tuple[dict[str,
         Columns as of `models.judgement.judge`, and fold: the validation fold tells where the model stands and what its
         operating point is, the test fold judges it.
     """
-    found, files = standing.judge(history, scored)
+    standing = learn(scored[scored["fold"] == "validation"])
     test = scored[scored["fold"] == "test"]
-    told = {"test": judge(test, Standing.model_validate(found["standing"]))}
-    return found | {"judgement": told}, files | {name: one.png for name, one in figures(told, {"test": test}).items()}
+    told = {"test": judge(test, standing)}
+    pictures = {name: one.png for name, one in figures(told, {"test": test}).items()}
+    return {"standing": standing.model_dump(), "judgement": told}, curves(history) | pictures
 
 
 def figures(told: Told, tables: Tables) -> dict[str, Picture]:

@@ -13,17 +13,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
-from models.evaluate import curves, metrics
 from models.realbogus import embedding
 from pipeline.errors import CorruptModel
 
-__all__ = ["Standing", "judge", "learn", "operating_point"]
+__all__ = ["Standing", "learn", "operating_point"]
 
 Floats = NDArray[np.float64]
 
 _COMPONENTS = 16
 _QUANTILES = np.linspace(0, 1, 101)
-_PRIOR, _MISSED = 0.01, 0.01  # share of real among a survey's candidates; share of these that may be missed
 _STRANGE = 0.999  # rows farther out than this share of those held out are strange
 
 
@@ -99,25 +97,7 @@ def _distance(rows: ArrayLike, mean: ArrayLike, components: ArrayLike, scale: Ar
     return np.asarray(np.sqrt((axes**2).sum(1)))
 
 
-def judge(history: list[dict[str, Any]], scored: pd.DataFrame) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Return what a card says of a model of triplets, and figures by name.
-
-    Parameters
-    ----------
-    history : list of dict
-        One an epoch, see `models.evaluate.curves`.
-    scored : pandas.DataFrame
-        Columns as of `learn`, and fold: the validation fold tells where the model stands, the test fold judges it.
-    """
-    standing = learn(scored[scored["fold"] == "validation"], _PRIOR, _MISSED)
-    folds = {}
-    for fold in ("validation", "test"):
-        rows = scored[(scored["fold"] == fold) & (scored["weight"] > 0)]
-        folds[fold] = metrics(rows["label"], standing.p_real(rows["logit"]), standing.threshold)
-    return {"standing": standing.model_dump(), "metrics": folds}, curves(history)
-
-
-def learn(held_out: pd.DataFrame, prior: float, missed: float) -> Standing:
+def learn(held_out: pd.DataFrame, prior: float = 0.01, missed: float = 0.01) -> Standing:
     """Return where a model stands.
 
     Parameters

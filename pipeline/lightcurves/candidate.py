@@ -8,12 +8,12 @@ import pandas as pd
 
 from catalogs.binaries import PROBABILITIES, Flag, is_clean, meanings
 from catalogs.folder import Folder
-from catalogs.pages import Link, Page, Section
+from catalogs.pages import Link, Page, Picture, Section
 from pipeline.lightcurves import panels, sheet
 from pipeline.lightcurves.ephemeris import Ephemeris
 from pipeline.lightcurves.star import StarCurves
 
-__all__ = ["ROWS", "index_path", "page_path", "write_candidate", "write_failure", "write_index"]
+__all__ = ["ROWS", "index_path", "page_path", "pictures", "write_candidate", "write_failure", "write_index"]
 
 #: Rows of a page of the index.
 ROWS = 500
@@ -64,17 +64,22 @@ def write_candidate(
     str
         Name of the page.
     """
+    shown = Section("Light curve", figures=pictures(star, row, ephemerides))
+    return _write(folder, rank, neighbours, row, shown, len(ephemerides))
+
+
+def pictures(star: StarCurves, row: Mapping[str, Any], ephemerides: Sequence[Ephemeris]) -> list[Picture]:
+    """Draw a candidate: its light curve, folded where there is a period, and its eclipses; see `write_candidate`."""
     tic_id, eb_id = int(row["tic_id"]), int(_value(row, "eb_id", 1))
     name = f"TIC {tic_id}"
     ephemeris = next((one for one in ephemerides if one.eb_id == eb_id), None)
     data = sheet.points(star, float("nan") if ephemeris is None else ephemeris.period)
-    pictures = [sheet.curve(data, ephemeris, name)]
+    drawn = [sheet.curve(data, ephemeris, name)]
     if periods := _periods(data, ephemeris):
         epoch = float(data.time[np.argmin(data.flux)]) if ephemeris is None else ephemeris.epoch
-        pictures.append(sheet.folds(data, periods, epoch, name))
+        drawn.append(sheet.folds(data, periods, epoch, name))
     sigma = float(_value(row, "centroid_shift_sigma", np.nan))
-    pictures.append(panels.eclipses(star, data, ephemeris, name, sigma))
-    return _write(folder, rank, neighbours, row, Section("Light curve", figures=pictures), len(ephemerides))
+    return [*drawn, panels.eclipses(star, data, ephemeris, name, sigma)]
 
 
 def write_failure(folder: Folder, rank: int, neighbours: tuple[str, str], row: Mapping[str, Any], error: str) -> str:

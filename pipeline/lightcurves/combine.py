@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from catalogs import schema, write
+from catalogs import review, schema, write
 from catalogs.binaries import Flag
 from catalogs.folder import Folder
 from catalogs.known import JOINT, KnownList, is_new, known_in
@@ -149,11 +149,14 @@ def combine(made: Draft, known: Sequence[KnownList] = ()) -> Snapshot:
     upstream = made.scored.upstream | {manifest.path(Systems.name, record.key): record.identity for record in found}
     measured = recovery.read(workspace, made.model_id)
     upstream |= {} if measured is None else measured.upstream
-    settings = {
+    settings: dict[str, Any] = {
         "systems": made.systems.settings.model_dump(mode="json"),
         "calibration": None if made.calibration is None else made.calibration.model_dump(mode="json"),
         "known": sorted(map(_digest, known)),
     }
+    said = review.labels(workspace, schema.STARS.name)
+    if len(said):  # what nobody has reviewed stays the release it was
+        settings["labels"] = digest(review.consensus(said).to_dict("records"))
     release = digest([upstream, VERSION, settings])[:16]
     if (done := snapshot.renewed(workspace, made.model_id, release)) is not None:
         return done
@@ -161,6 +164,8 @@ def combine(made: Draft, known: Sequence[KnownList] = ()) -> Snapshot:
     systems = pa.concat_tables([schema.SYSTEMS.empty(), *tables]).to_pandas(types_mapper=_nullable)
     stars = _with_lists(_with_blends(_stars(made, systems)), known)
     stars = stars if measured is None else measured.joined(stars)
+    names = [review.system_name(*star) for star in zip(stars["tic_id"], stars["eb_id"], strict=True)]
+    stars = review.reviewed(stars, said, pd.Series(names, stars.index, object))
     origin = snapshot.provenance(made.model_id, made.model_sha256, release, settings)
     wanted = stars.assign(**origin).drop(columns=["low_threshold"])
     return snapshot.commit(

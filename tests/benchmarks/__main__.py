@@ -8,7 +8,17 @@ python -m tests.benchmarks realbogus --fields 400     # the frozen set, whole
 
 from argparse import ArgumentParser
 
-from tests.benchmarks import alerts, differencing, drift, ephemerides, light_curves, realbogus, scoring, simulation
+from tests.benchmarks import (
+    active,
+    alerts,
+    differencing,
+    drift,
+    ephemerides,
+    light_curves,
+    realbogus,
+    scoring,
+    simulation,
+)
 
 PROGRAMS = {
     "light_curves": light_curves.main,
@@ -19,6 +29,7 @@ PROGRAMS = {
     "realbogus": realbogus.main,
     "drift": drift.main,
     "alerts": alerts.main,
+    "active": active.main,
 }
 
 if __name__ == "__main__":

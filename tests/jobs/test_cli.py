@@ -34,6 +34,7 @@ JOBS = [
     "promote",
     "query",
     "report",
+    "review",
 ]
 JOBS += ["completeness", "crossvalidate", "drift", "evaluate", "recalibrate", "score_candidates", "score_sectors"]
 JOBS += ["select_supernovae", "status", "train"]
