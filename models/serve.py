@@ -20,14 +20,14 @@ from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
 from catalogs.folder import Folder
+from models.replica import Replica
 from models.scorer import Scores
 from models.service import Service, app
 from models.service_batches import Gone
-from models.service_models import Choice, Shelf
 from pipeline.errors import SkysiftError, UsageError
 from pipeline.settings import ScoreSettings
 
-__all__ = ["BATCH", "LANES", "NAME", "Replica", "Replicas", "default_replicas", "listen", "replicas"]
+__all__ = ["BATCH", "LANES", "NAME", "Replicas", "default_replicas", "listen", "replicas"]
 
 #: Of the application on Serve.
 NAME = "skysift"
@@ -43,40 +43,6 @@ _MAX_HEADERS = 32 << 10
 _CONNECTIONS = 1000
 
 Pixels = NDArray[np.float32]
-
-
-class Replica:
-    """One process that scores.
-
-    Parameters
-    ----------
-    workspace : Folder
-        With the registry of models.
-    models : list of str
-        What to have ready.
-    settings : ScoreSettings
-        Runtime, precision, batch.
-    device : str
-        ``cpu``, ``cuda`` or ``auto``.
-    """
-
-    def __init__(self, workspace: Folder, models: list[str], settings: ScoreSettings, device: str) -> None:
-        self.shelf = Shelf(workspace, settings, device)
-        choice = Choice(workspace, models[0])
-        for model in reversed(models):
-            self.shelf.load(choice.resolve(model).id)
-
-    def score(self, pixels: Pixels, model: str) -> Scores:
-        """Score triplets, see `Shelf`."""
-        return self.shelf.score(pixels, model)
-
-    def load(self, model: str) -> None:
-        """Have a model ready, see `Shelf`."""
-        self.shelf.load(model)
-
-    def loaded(self) -> list[str]:
-        """Return the ids of the models that are ready."""
-        return self.shelf.loaded()
 
 
 class Replicas:
@@ -157,7 +123,7 @@ def replicas(
         num_replicas=count,
         ray_actor_options={"num_cpus": 1, "num_gpus": gpus},
         max_ongoing_requests=LANES,
-        health_check_period_s=1,
+        health_check_period_s=0.5,
         health_check_timeout_s=10,
         graceful_shutdown_timeout_s=2,
         graceful_shutdown_wait_loop_s=0.2,

@@ -94,10 +94,20 @@ class _State:
         self.metrics = Metrics(lambda: self.batches.waiting)
         for collector in service.collectors:
             self.metrics.registry.register(collector)
-        # Asyncio's own pool is for the disk; decoding is bounded, as it shares its cores with those who score.
-        self.decoders = ThreadPoolExecutor(_DECODERS, "decode")
         self.batches = Batches(service.backend, service.batch, service.lanes, service.limits.queue, self.metrics.batch)
         self.moving = asyncio.Lock()
+
+    @asynccontextmanager
+    async def at_work(self, _: FastAPI) -> AsyncIterator[None]:
+        """Score while inside."""
+        self.batches.start()
+        # Asyncio's own pool is for the disk; decoding is bounded, as it shares its cores with those who score.
+        self.decoders = ThreadPoolExecutor(_DECODERS, "decode")
+        try:
+            yield
+        finally:
+            await self.batches.stop()
+            self.decoders.shutdown(wait=False, cancel_futures=True)
 
     async def choose(self, model: str) -> Chosen:
         """Return the version that is meant, or refuse."""
@@ -124,19 +134,12 @@ class _told:
 def app(service: Service) -> Gate:
     """Return the application of a service, behind its gate."""
 
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:  # numpydoc ignore=GL08
-        state.batches.start()
-        yield
-        await state.batches.stop()
-        state.decoders.shutdown(wait=False, cancel_futures=True)
-
     state = _State(service)
     made = FastAPI(
         title="skysift",
         version="1",
         description="Real or bogus: scores of triplets (science, reference, difference) and of whole alerts.",
-        lifespan=lifespan,
+        lifespan=state.at_work,
         # Their pages load programs from another site, which a closed network has not and an open one should not.
         docs_url=None,
         redoc_url=None,
