@@ -27,6 +27,7 @@ from fastapi.responses import JSONResponse, Response
 from numpy.typing import NDArray
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from catalogs.folder import Folder
 from models import service_bodies
@@ -149,7 +150,12 @@ def app(service: Service) -> Gate:
     if importlib.util.find_spec("models.review_pages"):
         pages = importlib.import_module("models.review_pages")
         made.include_router(pages.router(service.workspace), prefix="/review")
-    for kind, answer in ((Refusal, _refused), (RequestValidationError, _invalid), (HTTPException, _http)):
+    for kind, answer in (
+        (Refusal, _refused),
+        (RequestValidationError, _invalid),
+        (HTTPException, _http),
+        (ClientDisconnect, _left),
+    ):
         made.add_exception_handler(kind, answer)
     return Gate(made, service.token, LOCAL_NAMES, state.metrics.request)
 
@@ -198,7 +204,7 @@ async def _scored(
         with _told():
             scores = await state.batches.score(pixels, chosen.id, deadline)
         good = answers([item.id for item in found], scores, chosen.threshold, chosen.id)
-        state.metrics.scored(chosen.id, scores, [row["tier"] for row in good])
+        state.metrics.scored(chosen.id, scores, good)
         for observe in state.service.observers:
             observe(chosen.id, pixels, scores)
     rest = iter(good)
@@ -282,6 +288,10 @@ async def _invalid(_: Request, error: Exception) -> Response:
 async def _http(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return _problem(error.status_code, "http", f"{error.detail}; see /openapi.json", error.headers)
+
+
+async def _left(_: Request, error: Exception) -> Response:
+    return _problem(400, "left", f"{type(error).__name__}: the client went away")  # nobody reads it; it is counted
 
 
 def _problem(status: int, code: str, message: str, headers: Any = None) -> Response:

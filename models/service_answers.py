@@ -98,16 +98,22 @@ def tiers(scores: Scores, threshold: float) -> list[str]:
 
 
 def answers(names: list[str], scores: Scores, threshold: float, model: str) -> list[dict[str, Any]]:
-    """Return the answer for each triplet, as `Score` says."""
+    """Return the answer for each triplet, as `Score` or, where the model gives no number, `Unscored` says."""
     columns = {
         name: _numbers(getattr(scores, name))
         for name in ("p_real", "p_prior", "p_transient", "p_variable", "p_mover", "novelty")
     }
-    return [
-        {"id": name, **{key: values[row] for key, values in columns.items()}, "ood": bool(scores.ood[row]),
-         "threshold": threshold, "tier": tier, "model": model}
-        for row, (name, tier) in enumerate(zip(names, tiers(scores, threshold), strict=True))
-    ]  # fmt: skip
+    found = tiers(scores, threshold)
+    rows: list[dict[str, Any]] = []
+    for row, name in enumerate(names):
+        if columns["p_real"][row] is None:  # values beyond what single precision can square
+            message = "the model gives no number; are these counts?"
+            rows.append({"id": name, "reason": "cutout_values", "message": message, "model": model})
+            continue
+        known = {key: values[row] for key, values in columns.items()}
+        strange = bool(scores.ood[row])
+        rows.append({"id": name, **known, "ood": strange, "threshold": threshold, "tier": found[row], "model": model})
+    return rows
 
 
 def _numbers(values: NDArray[np.float64]) -> list[float | None]:

@@ -1,7 +1,6 @@
 """How much the service takes at once, and what it says to what is too much: a status, a code and the cure."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ class Limits:
     queue : int
         Triplets that wait to be scored; what comes on top is told to come again.
     requests : int
-        Requests to score that are worked on at once.
+        Requests with a body that are worked on at once.
     body_s : float
         Seconds in which a body must have arrived.
     answer_s : float
@@ -39,7 +38,7 @@ class Limits:
     triplets: int = 512
     queue: int = 512
     requests: int = 64
-    body_s: float = 20.0
+    body_s: float = 10.0
     answer_s: float = 15.0
 
 
@@ -82,7 +81,7 @@ class Budget:
 
     @asynccontextmanager
     async def body(self, chunks: AsyncIterator[bytes], headers: Mapping[str, str], most: int) -> AsyncIterator[bytes]:
-        """Hold the body of a request, which is read no further than it is allowed to be long.
+        """Count a request and hold its body, which is read no further than it is allowed to be long.
 
         Parameters
         ----------
@@ -96,9 +95,14 @@ class Budget:
         Raises
         ------
         Refusal
-            413 if it is too long, 429 if too many others are in memory, 503 if it is too slow.
+            413 if it is too long, 429 if too many others are worked on or in memory, 503 if it is too slow.
         """
+        # Before anything is read: what waits here already is all that is waited for.
+        if self.requests >= self.limits.requests:
+            await _drain(chunks, headers, most)
+            raise Refusal(429, "busy", f"{self.limits.requests} requests are worked on; send this again in a second")
         held = bytearray()
+        self.requests += 1
         try:
             try:
                 async with asyncio.timeout(self.limits.body_s):
@@ -109,6 +113,7 @@ class Budget:
             yield bytes(held)
         finally:
             self.bytes -= len(held)
+            self.requests -= 1
 
     async def _fill(self, held: bytearray, chunks: AsyncIterator[bytes], headers: Mapping[str, str], most: int) -> None:
         too_long = Refusal(413, "body_too_large", f"a body of more than {most} bytes; send fewer triplets at once")
@@ -124,23 +129,6 @@ class Budget:
                 raise Refusal(429, "busy", "too many bodies are being read; send this one again in a second")
             self.bytes += len(chunk)
             held += chunk
-
-    @asynccontextmanager
-    async def request(self) -> AsyncIterator[float]:
-        """Count a request as being worked on; yield the time at which it must be answered, as of `time.monotonic`.
-
-        Raises
-        ------
-        Refusal
-            429 if there are too many.
-        """
-        if self.requests >= self.limits.requests:
-            raise Refusal(429, "busy", f"{self.requests} requests are being scored; send this one again in a second")
-        self.requests += 1
-        try:
-            yield time.monotonic() + self.limits.answer_s
-        finally:
-            self.requests -= 1
 
 
 async def _drain(chunks: AsyncIterator[bytes], headers: Mapping[str, str], most: int) -> None:

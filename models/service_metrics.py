@@ -1,6 +1,7 @@
 """What the service counts, as Prometheus reads it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -58,10 +59,13 @@ class Metrics:
         """Count triplets that are computed together."""
         self._batches.observe(count)
 
-    def scored(self, model: str, scores: Scores, tiers: list[str]) -> None:
-        """Count what was scored."""
-        for tier in tiers:
-            self._scored.labels(model, tier).inc()
+    def scored(self, model: str, scores: Scores, answers: Sequence[Mapping[str, Any]]) -> None:
+        """Count what was scored, and how it was answered."""
+        for answer in answers:
+            if "tier" in answer:
+                self._scored.labels(model, answer["tier"]).inc()
+            else:
+                self.unscored(answer["reason"])
         histogram = self._scores.labels(model)
         for value in scores.p_real[np.isfinite(scores.p_real)]:
             histogram.observe(float(value))

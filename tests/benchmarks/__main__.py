@@ -7,11 +7,12 @@ python -m tests.benchmarks differencing --fields 40   # one, at full size
 
 from argparse import ArgumentParser
 
-from tests.benchmarks import differencing, ephemerides, light_curves, scoring, simulation
+from tests.benchmarks import differencing, ephemerides, light_curves, scoring, serving, simulation
 
 PROGRAMS = {
     "light_curves": light_curves.main,
     "scoring": scoring.main,
+    "serving": serving.main,
     "simulation": simulation.main,
     "ephemerides": ephemerides.main,
     "differencing": differencing.main,

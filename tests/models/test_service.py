@@ -134,6 +134,13 @@ def test_an_object_array_is_never_unpickled(registered: Folder) -> None:
     assert answer.status_code == 422
 
 
+def test_counts_beyond_single_precision_have_a_reason_not_a_score(registered: Folder) -> None:
+    triplets = toy_realbogus.triplets(2)
+    triplets[0] *= np.float32(3e37)
+    rows = ask(service(registered), ("POST", "/score", {"content": npy(triplets)}))[0].json()
+    assert "p_real" in rows[1] and (rows[0].get("reason") == "cutout_values" or 0 <= rows[0]["p_real"] <= 1)
+
+
 def test_requests_together_are_scored_together(registered: Folder) -> None:
     backend = Here(registered)
     triplets = toy_realbogus.triplets(40)

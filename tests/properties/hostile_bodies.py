@@ -42,6 +42,8 @@ _HEADERS = [
 _MODELS = ["realbogus@", "@", "../../etc", "realbogus@../..", "\x00", "x" * 3000, "realbogus@candidate@candidate",
            "eb", "REALBOGUS", "realbogus@0badc0de", "%00", "realbogus@realbogus-00000000", "☃"]  # fmt: skip
 
+_STARTS = [b"", b"\x00", b"PAR1", b"Obj\x01", b"Obj\x02", b"\x80\x04.", b"\x1f\x8b\x08", b"SIMPLE  =", b"<html>"]
+
 
 class Ask(NamedTuple):
     """One hostile request of ``POST /score``, and of what kind it is."""
@@ -79,49 +81,53 @@ def _special(good: dict[str, bytes]) -> Iterator[Ask]:
         for version in (b"\x01\x00", b"\x02\x00", b"\x03\x00", b"\x09\x09"):
             size = struct.pack("<H" if version == b"\x01\x00" else "<I", len(header))
             yield Ask("npy header", b"\x93NUMPY" + version + size + header + bytes(100))
+    for size in (3e38, 1e30, 1e-40):
+        noise = np.random.default_rng(0).uniform(-size, size, (1, 3, 63, 63))
+        yield Ask("npy value", npy(noise.astype(np.float32)))
     for value in (np.nan, np.inf, -np.inf, 3e38, 1e-45):
         yield Ask("npy value", npy(np.full((1, 3, 63, 63), value, np.float32)))
+    yield from _documents()
+    for start in _STARTS:
+        yield Ask("start", start)
+        yield Ask("start", start + bytes(5000))
+        yield Ask("start", start + b"\xff" * 5000)
+    for size in (1, 5 << 20):
+        yield Ask("large", bytes(size))
+    yield from _labelled(good)
+
+
+def _documents() -> Iterator[Ask]:
     for key in ("id", "science", "template", "difference", "triplets", "model"):
         for value in _VALUES:
             body = document(np.random.default_rng(0).normal(size=(1, 3, 9, 9)).astype(np.float32))
             (body if key in ("triplets", "model") else body["triplets"][0])[key] = value
             yield Ask(f"JSON {key}", json.dumps(body).encode())
-    for text in (b"[", b"[" * 100_000, b'{"a":' * 100_000, b"1" * 10_000, b"NaN", b"null", b'"', b"\xff\xfe[", b"[]",
-                 b"{}", b"[{}]", b'[{"science":1}]', b"{}\n{}", b"\xef\xbb\xbf{}", b'{"triplets":[' + b"1," * 900 + b"1]}",
+    for text in (b"[", b"[" * 100_000, b'{"a":' * 100_000,
+                 b"1" * 10_000, b"NaN", b"null", b'"', b"\xff\xfe[", b"[]",
+                 b"{}", b"[{}]", b'[{"science":1}]', b"{}\n{}", b"\xef\xbb\xbf{}",
+                 b'{"triplets":[' + b"1," * 900 + b"1]}",
                  b"[" + b"1," * 2_100_000 + b"1]"):  # fmt: skip
         yield Ask("JSON", text, {"content-type": "application/json"})
     for packed in (bomb(300), gzip.compress(gzip.compress(image(np.eye(63)))), b"\xff\xd8\xff\xe0", bytes(3000),
                    image(np.eye(700)), image(np.eye(63), packed=False)[:5000], gzip.compress(b"")):  # fmt: skip
         three = dict.fromkeys(("science", "template", "difference"), base64.b64encode(packed).decode())
         yield Ask("FITS", json.dumps({"triplets": [three]}).encode())
-    for start in (
-        b"",
-        b"\x00",
-        b"PAR1",
-        b"Obj\x01",
-        b"Obj\x02",
-        b"\x80\x04.",
-        b"\x1f\x8b\x08",
-        b"SIMPLE  =",
-        b"<html>",
-    ):
-        yield Ask("start", start)
-        yield Ask("start", start + bytes(5000))
-        yield Ask("start", start + b"\xff" * 5000)
+
+
+def _labelled(good: dict[str, bytes]) -> Iterator[Ask]:
     for kind in _TYPES:
         for name, body in good.items():
             yield Ask(f"{name} as another", body, {"content-type": kind.replace("\x00", "nul")})
     for model in _MODELS:
         yield Ask("model", good["npy"], params={"model": model})
     form = "multipart/form-data; boundary=x"
-    for body in (b"--x", b"--x--", b"--x\r\n\r\n\r\n--x--", b"--x\r\n" * 200 + b"--x--", b"--x\r\n\r\n" + good["npy"] + b"\r\n--x--",
+    for body in (b"--x", b"--x--", b"--x\r\n\r\n\r\n--x--", b"--x\r\n\r\n" + good["npy"] + b"\r\n--x--", b"--x\r\n" * 200 + b"--x--",
                  b"--x\r\nContent-Disposition: form-data; name=model\r\n\r\n\xff\r\n--x--"):  # fmt: skip
         yield Ask("form", body, {"content-type": form})
-    for name, value in {"content-encoding": "gzip", "range": "bytes=0-", "x-long": "y" * 20_000, "cookie": "=;" * 3000,
+    for name, value in {"content-encoding": "gzip", "range": "bytes=0-", "x-long": "y" * 20_000,
+                        "cookie": "=;" * 3000,
                         "authorization": "Basic \xff", "accept": "nothing/at-all", "expect": "100-continue"}.items():  # fmt: skip
         yield Ask("header", good["npy"], {name: value})
-    for size in (1, 5 << 20):
-        yield Ask("large", bytes(size))
 
 
 def _random(good: dict[str, bytes], rng: np.random.Generator) -> Iterator[Ask]:
