@@ -14,6 +14,7 @@
 import asyncio
 import importlib
 import importlib.util
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -150,12 +151,8 @@ def app(service: Service) -> Gate:
     if importlib.util.find_spec("models.review_pages"):
         pages = importlib.import_module("models.review_pages")
         made.include_router(pages.router(service.workspace), prefix="/review")
-    for kind, answer in (
-        (Refusal, _refused),
-        (RequestValidationError, _invalid),
-        (HTTPException, _http),
-        (ClientDisconnect, _left),
-    ):
+    handlers = {Refusal: _refused, RequestValidationError: _invalid, HTTPException: _http, ClientDisconnect: _left}
+    for kind, answer in handlers.items():
         made.add_exception_handler(kind, answer)
     return Gate(made, service.token, LOCAL_NAMES, state.metrics.request)
 
@@ -169,10 +166,8 @@ def _scoring(state: _State) -> APIRouter:
         limits, kind = state.service.limits, request.headers.get("content-type", "")
         # As ZTF pads its cutouts at the edge of a chip: the published network has learnt them so.
         centred = not (model or state.service.model).startswith("braai")
-        async with (
-            state.budget.body(request.stream(), request.headers, limits.body) as data,
-            state.budget.request() as deadline,
-        ):
+        async with state.budget.body(request.stream(), request.headers, limits.body) as data:
+            deadline = time.monotonic() + limits.answer_s
             body = await asyncio.get_running_loop().run_in_executor(
                 state.decoders, service_bodies.read, data, kind, limits, centred
             )

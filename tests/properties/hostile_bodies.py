@@ -121,12 +121,14 @@ def _labelled(good: dict[str, bytes]) -> Iterator[Ask]:
     for model in _MODELS:
         yield Ask("model", good["npy"], params={"model": model})
     form = "multipart/form-data; boundary=x"
-    for body in (b"--x", b"--x--", b"--x\r\n\r\n\r\n--x--", b"--x\r\n\r\n" + good["npy"] + b"\r\n--x--", b"--x\r\n" * 200 + b"--x--",
+    for body in (b"--x", b"--x--", b"--x\r\n\r\n\r\n--x--",
+                 b"--x\r\n\r\n" + good["npy"] + b"\r\n--x--", b"--x\r\n" * 200 + b"--x--",
                  b"--x\r\nContent-Disposition: form-data; name=model\r\n\r\n\xff\r\n--x--"):  # fmt: skip
         yield Ask("form", body, {"content-type": form})
     for name, value in {"content-encoding": "gzip", "range": "bytes=0-", "x-long": "y" * 20_000,
                         "cookie": "=;" * 3000,
-                        "authorization": "Basic \xff", "accept": "nothing/at-all", "expect": "100-continue"}.items():  # fmt: skip
+                        "authorization": "Basic \xff", "accept": "a/b",
+                        "expect": "100-continue"}.items():  # fmt: skip
         yield Ask("header", good["npy"], {name: value})
 
 
