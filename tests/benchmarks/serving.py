@@ -31,7 +31,7 @@ from tests.models.toy_service import npy
 __all__ = ["main"]
 
 REPLICAS = 2
-SECONDS = 6.0
+SECONDS = 10.0
 PER_REQUEST = 4  # triplets
 BODIES = 16
 LIMIT_S = 60.0
