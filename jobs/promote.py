@@ -13,6 +13,7 @@ import click
 from catalogs.folder import Folder
 from jobs import options
 from models.registry import Registry
+from models.spec import get_spec
 from pipeline.lightcurves import combine
 
 
@@ -20,19 +21,25 @@ from pipeline.lightcurves import combine
 @options.workspace
 @click.argument("model")
 @click.option("--ship", is_flag=True, help="Put it into models/weights too, for all who use this tree.")
-def main(workspace: Folder, model: str, ship: bool) -> None:
-    """Make MODEL (NAME@candidate, NAME@ID) what score_sectors uses and eclipsing_binaries.parquet shows.
+@click.option("--rollback", is_flag=True, help="Put back what was in production before; MODEL is then a NAME.")
+def main(workspace: Folder, model: str, ship: bool, rollback: bool) -> None:
+    """Make MODEL (NAME@candidate, NAME@ID) what scores, and for `eb` what eclipsing_binaries.parquet shows.
 
-    The way back is the same command with the former id, which is printed.
+    The way back is --rollback, or the same command with the former id, which is printed.
     """
     registry = Registry(workspace)
-    entry = registry.resolve(model)
+    entry = registry.resolve(f"{model}@{registry.former(model)}" if rollback else model)
     before = registry.aliases(entry.name).get("production", "none")
-    registry.set_alias(entry.name, "production", entry.id)
+    if rollback:
+        registry.rollback(entry.name)
+    else:
+        registry.set_alias(entry.name, "production", entry.id)
     click.echo(f"production of {entry.name}: {before} → {entry.id}")
     if ship:
         registry.ship(entry)
         click.echo(f"shipped: {registry.shipped.url(entry.name)}")
+    if "triplet" in get_spec(entry.name).inputs:
+        return  # a service takes it up within a second; nothing else shows one model's scores as production's
     if found := combine.newest(workspace, entry.id):
         combine.publish(workspace, found)
         click.echo(f"{workspace.url(combine.CURRENT)}: {found.rows} rows")

@@ -5,6 +5,7 @@
     models/calnet/1a2b3c4d/weights.safetensors    version = first 8 digits of the sha256 of this file
     models/calnet/1a2b3c4d/card.json              written last: a version exists once its card does
     models/calnet/aliases.json                    {"candidate": "calnet-1a2b3c4d", "production": …}
+    models/calnet/history.json                    what stood in production before, latest last: the way back
 
 The workspace is looked through first, then the models that ship with skysift, in ``models/weights``.
 """
@@ -28,6 +29,8 @@ from pipeline.errors import CorruptModel, ModelNotFound
 __all__ = ["Entry", "Registry", "SHIPPED"]
 
 SHIPPED = Path(__file__).parent / "weights"
+
+_KEPT = 100  # of the history
 
 _NAME = re.compile(r"[a-z0-9_]+")
 _VERSION = re.compile(r"[0-9a-f]{8}")
@@ -185,9 +188,52 @@ class Registry:
         if not _NAME.fullmatch(alias) or _VERSION.fullmatch(alias):
             raise ModelNotFound(f"{alias!r} cannot be an alias: lower-case letters, digits and underscores only")
         entry = self.resolve(f"{name}@{id}")
+        if alias == "production":
+            self._remember([*self._history(name), entry.id], name)
+        self._point(name, alias, entry.id)
+
+    def former(self, name: str) -> str:
+        """Return the id of what stood in production before.
+
+        Raises
+        ------
+        ModelNotFound
+            If nothing did, or it is gone.
+        """
+        history = self._history(name)
+        if len(history) < 2:
+            raise ModelNotFound(f"no other version of {name} was in production before; promote one by its id")
+        return self.resolve(f"{name}@{history[-2]}").id
+
+    def rollback(self, name: str) -> str:
+        """Put back into production what stood there before, and return its id; again, what stood before that.
+
+        Raises
+        ------
+        ModelNotFound
+            If nothing did, or it is gone.
+        """
+        former = self.former(name)
+        self._remember(self._history(name)[:-1], name)
+        self._point(name, "production", former)
+        return former
+
+    def _point(self, name: str, alias: str, id: str) -> None:
         path = f"{name}/aliases.json"
         aliases = _json(self.own, path) if self.own.exists(path) else {}
-        self.own.write(path, json.dumps(aliases | {alias: entry.id}, indent=1, sort_keys=True).encode())
+        self.own.write(path, json.dumps(aliases | {alias: id}, indent=1, sort_keys=True).encode())
+
+    def _history(self, name: str) -> list[str]:
+        """Return what stood in production, one after the other, what stands there now last."""
+        path = f"{_named(name)}/history.json"
+        known = _json(self.own, path).get("production", []) if self.own.exists(path) else []
+        history = [str(id) for id in known] if isinstance(known, list) else []
+        now = self.aliases(name).get("production")
+        return history if now is None or history[-1:] == [now] else [*history, now]
+
+    def _remember(self, history: list[str], name: str) -> None:
+        kept = [id for id, before in zip(history, ["", *history], strict=False) if id != before][-_KEPT:]
+        self.own.write(f"{name}/history.json", json.dumps({"production": kept}, indent=1).encode())
 
     def annotate(self, entry: Entry, facts: Mapping[str, Any]) -> None:
         """Add facts to the card of a version; what is there under other names stays.

@@ -17,12 +17,14 @@ from tests.benchmarks import (
     light_curves,
     realbogus,
     scoring,
+    serving,
     simulation,
 )
 
 PROGRAMS = {
     "light_curves": light_curves.main,
     "scoring": scoring.main,
+    "serving": serving.main,
     "simulation": simulation.main,
     "ephemerides": ephemerides.main,
     "differencing": differencing.main,

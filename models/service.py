@@ -1,0 +1,293 @@
+"""The service as an ASGI application: triplets in, scores out, whatever computes them.
+
+::
+
+    POST /score                       triplets or alerts → scores
+    GET  /models                      versions, aliases, which are ready
+    POST /models/{name}/promote       another version in production, without a restart
+    POST /models/{name}/rollback      the one before
+    GET  /health  /metrics            for those who watch it
+    GET  /openapi.json                all of this, for programs
+    …    /review                      pages of labelling, where `models.review_pages` is there
+"""
+
+import asyncio
+import importlib
+import importlib.util
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from catalogs.folder import Folder
+from models import service_bodies
+from models.scorer import Scores
+from models.service_answers import BODY, ERRORS, Health, Model, Models, Moved, Promotion, Score, Unscored, answers
+from models.service_batches import Backend, Batches, Gone
+from models.service_gate import LOCAL_NAMES, Gate
+from models.service_limits import Budget, Limits, Refusal
+from models.service_metrics import CONTENT_TYPE, Metrics
+from models.service_models import Choice, Chosen
+from pipeline.errors import CorruptModel, ModelNotFound
+
+__all__ = ["Service", "app"]
+
+Observer = Callable[[str, NDArray[np.float32], Scores], None]
+
+_CONTROL = 64 << 10  # bytes of a body that is not of triplets
+_DECODERS = 2
+
+
+@dataclass(frozen=True)
+class Service:
+    """What a service is made of.
+
+    Parameters
+    ----------
+    workspace : Folder
+        With its registry of models.
+    backend : Backend
+        What computes.
+    model : str
+        Of requests that name none; its alias production unless it names another.
+    token : str
+        That requests must bring; empty: none.
+    limits : Limits
+        Of what is taken at once.
+    batch : int
+        Triplets computed together.
+    lanes : int
+        Batches under way at once.
+    observers : sequence of callable
+        Told model id, triplets and scores of every request.
+    collectors : sequence
+        Prometheus collectors, whose figures ``/metrics`` shows too.
+    """
+
+    workspace: Folder
+    backend: Backend
+    model: str = "realbogus"
+    token: str = ""
+    limits: Limits = field(default_factory=Limits)
+    batch: int = 16
+    lanes: int = 1
+    observers: Sequence[Observer] = ()
+    collectors: Sequence[Any] = ()
+
+
+class _State:
+    """A service at work, in one event loop."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.choice = Choice(service.workspace, service.model)
+        self.budget = Budget(service.limits)
+        self.metrics = Metrics(lambda: self.batches.waiting)
+        for collector in service.collectors:
+            self.metrics.registry.register(collector)
+        self.batches = Batches(service.backend, service.batch, service.lanes, service.limits.queue, self.metrics.batch)
+        self.moving = asyncio.Lock()
+
+    @asynccontextmanager
+    async def at_work(self, _: FastAPI) -> AsyncIterator[None]:
+        """Score while inside."""
+        self.batches.start()
+        # Asyncio's own pool is for the disk; decoding is bounded, as it shares its cores with those who score.
+        self.decoders = ThreadPoolExecutor(_DECODERS, "decode")
+        try:
+            yield
+        finally:
+            await self.batches.stop()
+            self.decoders.shutdown(wait=False, cancel_futures=True)
+
+    async def choose(self, model: str) -> Chosen:
+        """Return the version that is meant, or refuse."""
+        with _told():
+            return await asyncio.to_thread(self.choice.resolve, model)
+
+
+class _told:
+    """Turns errors of models into refusals."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, ModelNotFound):
+            raise Refusal(422, "model", str(error)) from None
+        if isinstance(error, CorruptModel):
+            raise Refusal(503, "model_corrupt", str(error)) from None
+        if isinstance(error, Gone | TimeoutError):
+            raise Refusal(503, "unavailable", "nothing is there to score at the moment; again in a second") from None
+        if isinstance(error, OSError):
+            raise Refusal(503, "storage", "the workspace cannot be read at the moment; again in a second") from None
+
+
+def app(service: Service) -> Gate:
+    """Return the application of a service, behind its gate."""
+
+    state = _State(service)
+    made = FastAPI(
+        title="skysift",
+        version="1",
+        description="Real or bogus: scores of triplets (science, reference, difference) and of whole alerts.",
+        lifespan=state.at_work,
+        # Their pages load programs from another site, which a closed network has not and an open one should not.
+        docs_url=None,
+        redoc_url=None,
+    )
+    made.include_router(_scoring(state))
+    made.include_router(_control(state))
+    if importlib.util.find_spec("models.review_pages"):
+        pages = importlib.import_module("models.review_pages")
+        made.include_router(pages.router(service.workspace), prefix="/review")
+    handlers = {Refusal: _refused, RequestValidationError: _invalid, HTTPException: _http, ClientDisconnect: _left}
+    for kind, answer in handlers.items():
+        made.add_exception_handler(kind, answer)
+    return Gate(made, service.token, LOCAL_NAMES, state.metrics.request)
+
+
+def _scoring(state: _State) -> APIRouter:
+    router = APIRouter(responses=ERRORS)
+
+    @router.post("/score", response_model=list[Score | Unscored], openapi_extra=BODY)
+    async def score(request: Request, model: str = "") -> Response:
+        """Score triplets; one that cannot be scored has a reason in its place, the others go on."""
+        limits, kind = state.service.limits, request.headers.get("content-type", "")
+        # As ZTF pads its cutouts at the edge of a chip: the published network has learnt them so.
+        centred = not (model or state.service.model).startswith("braai")
+        async with state.budget.body(request.stream(), request.headers, limits.body) as data:
+            deadline = time.monotonic() + limits.answer_s
+            body = await asyncio.get_running_loop().run_in_executor(
+                state.decoders, service_bodies.read, data, kind, limits, centred
+            )
+            chosen = await state.choose(model or body.model)
+            rows = await _scored(state, body.items, chosen, deadline)
+        return JSONResponse(rows)
+
+    @router.get("/models")
+    async def models() -> Models:
+        """List models, their versions and aliases, and which are ready."""
+        with _told():
+            table = await asyncio.to_thread(state.choice.table)
+            ready = await state.service.backend.loaded()
+        common = set.intersection(*map(set, ready)) if ready else set()
+        rows = [Model(**row, loaded=[id for id in row["versions"] if id in common]) for row in table]
+        return Models(default=state.service.model, models=rows)
+
+    return router
+
+
+async def _scored(
+    state: _State, items: list[service_bodies.Item], chosen: Chosen, deadline: float
+) -> list[dict[str, Any]]:
+    """Return the answer of each triplet, in the order sent."""
+    found = [item for item in items if item.pixels is not None]
+    good: list[dict[str, Any]] = []
+    if found:
+        pixels = np.stack([item.pixels for item in found if item.pixels is not None])
+        with _told():
+            scores = await state.batches.score(pixels, chosen.id, deadline)
+        good = answers([item.id for item in found], scores, chosen.threshold, chosen.id)
+        state.metrics.scored(chosen.id, scores, good)
+        for observe in state.service.observers:
+            observe(chosen.id, pixels, scores)
+    rest = iter(good)
+    rows = []
+    for item in items:
+        if item.pixels is not None:
+            rows.append(next(rest))
+        else:
+            state.metrics.unscored(item.reason)
+            rows.append({"id": item.id, "reason": item.reason, "message": item.message, "model": chosen.id})
+    return rows
+
+
+def _control(state: _State) -> APIRouter:
+    router = APIRouter(responses={status: ERRORS[status] for status in (401, 403, 413, 422, 503)})
+    registry, backend = state.choice.registry, state.service.backend
+
+    @router.post(
+        "/models/{name}/promote",
+        openapi_extra={"requestBody": {"content": {"application/json": {"schema": Promotion.model_json_schema()}}}},
+    )
+    async def promote(request: Request, name: str) -> Moved:
+        """Put a version into production, once every replica has it ready; the default is the candidate."""
+        async with state.budget.body(request.stream(), request.headers, _CONTROL) as data:
+            try:
+                wanted = Promotion.model_validate_json(data or b"{}").version
+            except ValidationError as error:
+                text = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+                raise Refusal(422, "json", f'{text[:300]}; send {{"version": "candidate"}}') from None
+        async with state.moving:
+            with _told():
+                entry = await asyncio.to_thread(state.choice.entry, f"{name}@{wanted}")
+                await backend.load(entry.id)
+                before = await asyncio.to_thread(registry.aliases, name)
+                await asyncio.to_thread(registry.set_alias, name, "production", entry.id)
+            state.choice.forget()
+        return Moved(name=name, production=entry.id, before=before.get("production"))
+
+    @router.post("/models/{name}/rollback")
+    async def rollback(name: str) -> Moved:
+        """Put into production what was there before."""
+        async with state.moving:
+            with _told():
+                before = await asyncio.to_thread(state.choice.entry, name)
+                former = await asyncio.to_thread(registry.former, name)
+                await backend.load(former)
+                await asyncio.to_thread(registry.rollback, name)
+            state.choice.forget()
+        return Moved(name=name, production=former, before=before.id)
+
+    @router.get("/health")
+    async def health() -> Health:
+        """Say whether triplets can be scored."""
+        try:
+            replicas = len(await backend.loaded())
+        except (Gone, TimeoutError):
+            replicas = 0
+        if not replicas:
+            raise Refusal(503, "unavailable", "nothing is there to score at the moment; again in a second")
+        return Health(status="ok", replicas=replicas, waiting=state.batches.waiting)
+
+    @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    async def metrics() -> Response:
+        """Return figures for Prometheus."""
+        return Response(state.metrics.text(), media_type=CONTENT_TYPE)
+
+    return router
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Refusal)
+    return _problem(error.status, error.code, error.message, error.headers)
+
+
+async def _invalid(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    text = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+    return _problem(422, "request", f"{text[:300]}; see /openapi.json")
+
+
+async def _http(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return _problem(error.status_code, "http", f"{error.detail}; see /openapi.json", error.headers)
+
+
+async def _left(_: Request, error: Exception) -> Response:
+    return _problem(400, "left", f"{type(error).__name__}: the client went away")  # nobody reads it; it is counted
+
+
+def _problem(status: int, code: str, message: str, headers: Any = None) -> Response:
+    return JSONResponse({"error": code, "message": message}, status, headers)
