@@ -18,6 +18,7 @@ from pipeline.images.training import CandidateSet
 from pipeline.lightcurves.labelled import Labelled
 from pipeline.lightcurves.training import TrainingSet
 from pipeline.settings import CalibrationSettings, CandidateSetSettings, TrainingSetSettings, TrainSettings
+from pipeline.simulate.nights import BRIGHT, described
 
 __all__ = ["Sources", "describe", "learn"]
 
@@ -79,7 +80,17 @@ class Sources:
             raise UsageError(
                 f"{', '.join(given)}: for models of light curves; realbogus learns from --simulated fields"
             )
-        return [CandidateSet(workspace, CandidateSetSettings.load(config, "triplets", fields=self.simulated))]
+        asked = CandidateSetSettings.load(config, "triplets", fields=self.simulated)
+        sets = [CandidateSet(workspace, asked)]
+        if asked.description is None:
+            # Beside them, fields of bright changes, as many as their own description says for these.
+            share = sets[0].description.fields / described(None).fields
+            bright = described(BRIGHT)
+            few = asked.model_copy(
+                update={"description": str(BRIGHT), "seed": None, "fields": max(1, round(share * bright.fields))}
+            )
+            sets.append(CandidateSet(workspace, few))
+        return sets
 
     def labelled_stars(self) -> Labelled:
         """Return the real stars.

@@ -20,9 +20,12 @@ from pipeline.simulate.conditions import FieldSettings
 from pipeline.simulate.exposure import Exposure
 from pipeline.simulate.scene import Population
 
-__all__ = ["Description", "Flaws", "Night", "described", "draw_night"]
+__all__ = ["BRIGHT", "Description", "Flaws", "Night", "described", "draw_night"]
 
 _DEFAULT = Path(__file__).with_name("nights.toml")
+
+#: Fields full of bright changes, which networks are trained on besides.
+BRIGHT = Path(__file__).with_name("bright.toml")
 
 #: Wavelengths of the filters, nm, and brightness of the sky in them, relative to r.
 _FILTERS = {"g": (480.0, 0.6), "r": (640.0, 1.0), "i": (780.0, 1.8)}
