@@ -18,7 +18,7 @@ from pipeline.images.training import CandidateSet
 from pipeline.lightcurves.labelled import Labelled
 from pipeline.lightcurves.training import TrainingSet
 from pipeline.settings import CalibrationSettings, CandidateSetSettings, TrainingSetSettings, TrainSettings
-from pipeline.simulate.nights import BRIGHT, described
+from pipeline.simulate.nights import BRIGHT
 
 __all__ = ["Sources", "describe", "learn"]
 
@@ -27,6 +27,9 @@ _SPLIT = ("seed", "validation", "test", "split_by")
 
 #: Simulated stars among the real ones: what the real ones do not show must not be forgotten.
 _REMEMBERED = 2048
+
+#: Fields of bright changes for each other simulated field.
+_BRIGHT_SHARE = 0.08
 
 
 @dataclass(frozen=True)
@@ -83,12 +86,8 @@ class Sources:
         asked = CandidateSetSettings.load(config, "triplets", fields=self.simulated)
         sets = [CandidateSet(workspace, asked)]
         if asked.description is None:
-            # Beside them, fields of bright changes, as many as their own description says for these.
-            share = sets[0].description.fields / described(None).fields
-            bright = described(BRIGHT)
-            few = asked.model_copy(
-                update={"description": str(BRIGHT), "seed": None, "fields": max(1, round(share * bright.fields))}
-            )
+            fields = max(1, round(_BRIGHT_SHARE * sets[0].description.fields))
+            few = asked.model_copy(update={"description": str(BRIGHT), "seed": None, "fields": fields})
             sets.append(CandidateSet(workspace, few))
         return sets
 
