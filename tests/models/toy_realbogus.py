@@ -8,10 +8,10 @@ from catalogs.folder import Folder
 from models import reference
 from models.inputs import statistics
 from models.planes import SIZE
+from models.realbogus import embedding
 from models.registry import Registry
 from models.runtime import Predictor
 from models.spec import get_spec
-from models.realbogus import embedding
 from models.standing import learn
 
 __all__ = ["save", "triplets"]
