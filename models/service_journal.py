@@ -28,6 +28,9 @@ Pixels = NDArray[np.float32]
 
 _MOST = 1024  # triplets, 48 MB, that wait to be looked at; of more only the scores are logged
 
+_STRATA = 500  # surveys, filters and quarters of an hour that are told apart: packets say what their senders like
+_LAST_S = 10.0  # that the last entry may take
+
 log = logging.getLogger(__name__)
 
 
@@ -62,6 +65,7 @@ class Journal:
         self._rows: dict[str, list[pd.DataFrame]] = defaultdict(list)
         self._reasons: dict[str, Counter[str]] = defaultdict(Counter)
         self._written: dict[str, pa.Table] = {}
+        self._strata: set[tuple[Any, ...]] = set()
         self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
 
     def start(self) -> None:
@@ -71,7 +75,7 @@ class Journal:
     def stop(self) -> None:
         """Write what is left; nothing is taken after that."""
         self._told.put(None)
-        self._thread.join()
+        self._thread.join(_LAST_S)
 
     def scored(self, model: str, pixels: Pixels, scores: Scores, rows: Sequence[Mapping[str, Any]]) -> None:
         """Take note of triplets, at once; what it costs is done in the thread.
@@ -123,7 +127,7 @@ class Journal:
 
     def _take(self, one: _Scored) -> None:
         scores = {name: getattr(one.scores, name) for name in ("logit", "p_real", "novelty", "ood")}
-        rows = pd.DataFrame(one.rows).assign(**scores)
+        rows = pd.DataFrame(map(self._named, one.rows)).assign(**scores)
         if one.pixels is not None:
             rows = rows.join(statistics(one.pixels))
             with self._lock:
@@ -133,10 +137,18 @@ class Journal:
         if not known.all():
             self._reasons[one.model]["cutout_values"] += int((~known).sum())
 
+    def _named(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Return a row without filter and time if there are too many of these already."""
+        mjd = row.get("mjd_mid")
+        stratum = row.get("survey"), row.get("filter"), mjd and mjd // 90
+        if len(self._strata) < _STRATA:
+            self._strata.add(stratum)
+        return row if stratum in self._strata else row | {"filter": "", "mjd_mid": None}
+
     def _flush(self) -> None:
         hour = time.strftime("%Y%m%dT%H", time.gmtime())
         if hour != self._hour:
-            self._hour, self._written = hour, {}
+            self._hour, self._written, self._strata = hour, {}, set()
         models = sorted(self._rows.keys() | self._reasons.keys())
         rows, reasons, self._rows, self._reasons = self._rows, self._reasons, defaultdict(list), defaultdict(Counter)
         for model in models:
