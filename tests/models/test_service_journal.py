@@ -1,6 +1,7 @@
 """What a service scores is in the log, whatever it is and however much."""
 
 import logging
+import time
 
 import numpy as np
 import pytest
@@ -54,7 +55,7 @@ def test_what_has_no_score_is_refused_and_a_full_disk_stops_nothing(workspace, m
         journal.scored(MODEL, toy_realbogus.triplets(2), scores, [{"tier": ""}, {"tier": "real"}])
         journal.start()
         while not journal._written:
-            pass
+            time.sleep(0.01)
     journal.refused(MODEL, "cutout_jpeg")
     journal.stop()
     log = monitor.read(workspace, MODEL)
