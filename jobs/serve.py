@@ -17,7 +17,7 @@ from models.service import Service
 from models.service_models import Choice
 from models.service_token import read_token
 from pipeline.errors import UsageError
-from pipeline.settings import ScoreSettings
+from pipeline.settings import CandidateScoreSettings, ScoreSettings
 
 
 @options.job
@@ -51,7 +51,10 @@ def main(
     ):
         click.echo(f"listening on http://{host}:{port}")
         lanes = serve.LANES * (replicas or actors)
-        service = Service(workspace, backend, model[0], token, batch=settings.batch_size, lanes=lanes)
+        service = Service(
+            workspace, backend, model[0], token, batch=settings.batch_size, lanes=lanes,
+            settings=CandidateScoreSettings.load(config, "candidates"),
+        )  # fmt: skip
         serve.listen(service, host, port)
 
 

@@ -5,17 +5,23 @@ others are resampled to 3 pixels first (`models.planes.rescale`), never filled u
 """
 
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from catalogs import write
+from catalogs.embeddings import EMBEDDINGS
 from catalogs.folder import Folder
+from catalogs.monitor import MONITOR
 from catalogs.transient_candidates import TRANSIENT_CANDIDATES, tier
-from models.planes import rescale
+from models import monitor
+from models.inputs import statistics
+from models.planes import sampled
 from models.registry import Entry
 from models.scorer import Scorer, Scores
 from pipeline import candidates
@@ -126,7 +132,7 @@ class ScoreCandidates(Stage):
         return self._known[1] if self._known and self._known[0] == key else self.listed(key)
 
     def run(self, key: Key, skip: dict[str, InputOutcome]) -> Product:
-        """Score the candidates of a partition and write one row each."""
+        """Score the candidates of a partition; write one row each, their embeddings, and what the batch was like."""
         rows: dict[str, Row] = {}
         outcomes: list[InputOutcome] = list(skip.values())
         for lot in self.lots(key, skip):
@@ -137,10 +143,19 @@ class ScoreCandidates(Stage):
                 if outcome.state == State.DONE:
                     _keep(rows, row, outcomes)
         self._known = key, [outcome.input for outcome in outcomes]
-        table = TRANSIENT_CANDIDATES.of(rows.values())
-        written = Object(*write.write(self.workspace, f"catalogs/{key}.parquet", table, TRANSIENT_CANDIDATES))
         details = {"runtime": self.scorer.predictor.describe(), "sources": self.sources(key)}
-        return Product([written], len(table), outcomes, details)
+        return Product(self._write(key, list(rows.values()), outcomes), len(rows), outcomes, details)
+
+    def _write(self, key: Key, rows: list[Row], outcomes: list[InputOutcome]) -> list[Object]:
+        found = [(f"catalogs/{key}.parquet", TRANSIENT_CANDIDATES.of(rows), TRANSIENT_CANDIDATES)]
+        if self.scorer.standing.embedding is not None:
+            beside = Key(EMBEDDINGS.name, key.where, key.part)
+            found.append((f"catalogs/{beside}.parquet", EMBEDDINGS.of(rows), EMBEDDINGS))
+        refused = Counter(str(one.reason) for one in outcomes if one.state in (State.REJECTED, State.FAILED))
+        batch = str(key).removeprefix(f"{key.product}/model={self.entry.id}/")
+        log = monitor.summary(self.entry.id, batch, pd.DataFrame(rows), refused)
+        found.append((monitor.path(self.entry.id, batch), log, MONITOR))
+        return [Object(*write.write(self.workspace, *one)) for one in found]
 
     def probe(self, key: Key, name: str) -> None:
         """Score one candidate and throw the score away."""
@@ -151,37 +166,24 @@ class ScoreCandidates(Stage):
     def _scored(self, key: Key, lot: Lot) -> tuple[list[Row], list[InputOutcome]]:
         if not lot.names:
             return [], []
-        scores = self.scorer.score(self._sampled(lot))
-        columns = self._columns(scores)
+        pixels = sampled(lot.pixels, lot.fwhm_px, self.settings)
+        scores = self.scorer.score(pixels)
+        columns = self._columns(scores) | statistics(pixels).to_dict("list")
         constants = {
             "prior": self.scorer.prior, "threshold": self.scorer.threshold, "catalog_release": "draft",
             "model_id": self.entry.id, "model_sha256": self.entry.sha256, "stage_version": self.version,
             "settings_hash": self.settings.hash, "manifest_key": f"{self.name}/{key}",
         }  # fmt: skip
         rows = [
-            {**row, **constants, **dict(zip(columns, values, strict=True))}
+            {**row, **constants, "image": monitor.image(row), **dict(zip(columns, values, strict=True))}
             for row, values in zip(lot.rows, zip(*columns.values(), strict=True), strict=True)
         ]
         finite = np.isfinite(scores.p_real)
         return rows, [_outcome(name, bool(good)) for name, good in zip(lot.names, finite, strict=True)]
 
     def _columns(self, scores: Scores) -> dict[str, list[Any]]:
-        names = ("p_real", "p_prior", "p_transient", "p_variable", "p_mover", "novelty", "ood")
-        found = {name: getattr(scores, name).tolist() for name in names}
+        found = {name: values.tolist() for name, values in scores._asdict().items()}
         return found | {"tier": tier(scores.p_real, self.scorer.threshold, self.settings.uncertain).tolist()}
-
-    def _sampled(self, lot: Lot) -> NDArray[np.float32]:
-        """Return triplets with stars of a width that the model knows."""
-        low, high = self.settings.min_fwhm, self.settings.max_fwhm
-        with np.errstate(invalid="ignore"):
-            odd = (lot.fwhm_px < low) | (lot.fwhm_px > high)
-        if not odd.any():
-            return lot.pixels
-        pixels = lot.pixels.copy()
-        for place in np.flatnonzero(odd):
-            factor = self.settings.target_fwhm / float(lot.fwhm_px[place])
-            pixels[place] = rescale(lot.pixels[place : place + 1], factor)[0]
-        return pixels
 
 
 def _keep(rows: dict[str, Row], row: Row, outcomes: list[InputOutcome]) -> None:

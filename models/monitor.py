@@ -9,7 +9,9 @@ A file is a batch's own and is written whole: whoever scores the same batch agai
 
 import json
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,12 +21,25 @@ from catalogs import write
 from catalogs.folder import Folder
 from catalogs.monitor import MONITOR, STATISTICS, histogram_of
 
-__all__ = ["PRODUCT", "log", "read", "season", "summary"]
+__all__ = ["PRODUCT", "added", "image", "log", "path", "read", "season", "summary"]
 
 PRODUCT = "monitor/transient_candidates"
 
 _MJD = pd.Timestamp("1858-11-17")
+_STATISTICS = [one.name for one in STATISTICS]
 _UNSAFE = re.compile(r"[^\w.=-]+")
+
+
+def path(model_id: str, batch: str) -> str:
+    """Return where in a workspace the rows of a batch lie."""
+    return f"{PRODUCT}/model={model_id}/{_UNSAFE.sub('_', batch)}.parquet"
+
+
+def image(row: Mapping[str, Any]) -> str:
+    """Return what tells the science image of a candidate from others: pair_id, or else survey, mjd_mid and ccd."""
+    if row.get("pair_id"):
+        return str(row["pair_id"])
+    return "" if row.get("mjd_mid") is None else f"{row['survey']}:{row['mjd_mid']:.6f}:{row.get('ccd') or ''}"
 
 
 def season(mjd: pd.Series) -> pd.Series:
@@ -88,6 +103,28 @@ def _row(part: pd.DataFrame) -> dict[str, object]:
     }  # fmt: skip
 
 
+def added(tables: Sequence[pa.Table]) -> pa.Table:
+    """Return rows of `summary` of parts of the same batches as those of the whole; no image is in two parts."""
+    rows = pa.concat_tables([MONITOR.empty(), *tables]).to_pandas()
+    return MONITOR.of(
+        dict(zip(MONITOR.key, key, strict=True)) | _sum(part)
+        for key, part in rows.groupby(list(MONITOR.key), sort=True)
+    )  # fmt: skip
+
+
+def _sum(parts: pd.DataFrame) -> dict[str, object]:
+    refused: Counter[str] = Counter()
+    for text in parts["refused"]:
+        refused.update(json.loads(text))
+    counts = ("n", "n_images", "n_real", "n_uncertain", "n_bogus", "n_ood")
+    return {
+        "mjd_min": parts["mjd_min"].min(), "mjd_max": parts["mjd_max"].max(),
+        "clump": float((parts["clump"] * parts["n"]).sum() / max(parts["n"].sum(), 1)),
+        "refused": json.dumps(dict(sorted(refused.items()))), **{name: int(parts[name].sum()) for name in counts},
+        **{name: np.sum(np.stack(parts[name].to_list()), 0).tolist() for name in map(histogram_of, _STATISTICS)},
+    }  # fmt: skip
+
+
 def log(workspace: Folder, rows: pa.Table) -> list[str]:
     """Write the rows of batches, a file a batch; return the paths in the workspace.
 
@@ -96,9 +133,8 @@ def log(workspace: Folder, rows: pa.Table) -> list[str]:
     paths = []
     table = rows.to_pandas()
     for (model_id, batch), part in table.groupby(["model_id", "batch"]):
-        path = f"{PRODUCT}/model={model_id}/{_UNSAFE.sub('_', str(batch))}.parquet"
-        write.write(workspace, path, pa.Table.from_pandas(part, MONITOR.arrow_schema(), False), MONITOR)
-        paths.append(path)
+        paths.append(path(str(model_id), str(batch)))
+        write.write(workspace, paths[-1], pa.Table.from_pandas(part, MONITOR.arrow_schema(), False), MONITOR)
     return paths
 
 
@@ -115,8 +151,8 @@ def read(workspace: Folder, model_id: str, since: float | None = None) -> pd.Dat
         MJD: rows with science images from then on only.
     """
     entries = workspace.list(f"{PRODUCT}/model={model_id}", ".parquet")
-    tables = [write.read(workspace, entry.path, MONITOR).to_pandas() for entry in entries]
-    rows = pd.concat(tables, ignore_index=True) if tables else MONITOR.empty().to_pandas()
+    tables = [write.read(workspace, entry.path, MONITOR) for entry in entries]
+    rows = pa.concat_tables([MONITOR.empty(), *tables]).to_pandas()
     if since is not None:
         rows = rows[rows["mjd_max"] >= since]
     return rows.sort_values(["mjd_min", "batch"], kind="stable", ignore_index=True)

@@ -4,7 +4,9 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from catalogs import review
 from catalogs.folder import Folder
+from catalogs.transient_candidates import TRANSIENT_CANDIDATES
 from models import pool as actors
 from models.alerts import ScoreAlerts
 from models.candidates import ScoreCandidates
@@ -116,7 +118,8 @@ def score_candidates(
 
 def catalogue(workspace: Folder, entry: Entry) -> list[str]:
     """Put the catalogue of a model together, publish it if the model is in production, and say so."""
-    snapshot, notes = candidates.combine(workspace, entry.id, entry.sha256)
+    said = review.consensus(review.labels(workspace, TRANSIENT_CANDIDATES.name))
+    snapshot, notes = candidates.combine(workspace, entry.id, entry.sha256, said if len(said) else None)
     notes.append(f"{workspace.url(snapshot.path)}: {snapshot.rows} rows")
     if Registry(workspace).aliases(entry.name).get("production") != entry.id:
         cure = f"python -m jobs.promote {entry.name}@{entry.id} publishes it"

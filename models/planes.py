@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
-__all__ = ["CHANNELS", "PLANES", "SIZE", "centred", "levels", "planes", "rescale", "usable"]
+from pipeline.settings import CandidateScoreSettings
+
+__all__ = ["CHANNELS", "PLANES", "SIZE", "centred", "levels", "planes", "rescale", "sampled", "usable"]
 
 Floats = NDArray[np.float32]
 
@@ -143,3 +145,32 @@ def rescale(triplets: Floats, factor: float) -> Floats:
             outside = map_coordinates(gone.astype(np.float32), grid, order=1, mode="constant", cval=1.0)
             target[outside > 0.5] = np.nan
     return out
+
+
+def sampled(triplets: Floats, fwhm_px: NDArray[np.floating], settings: CandidateScoreSettings) -> Floats:
+    """Return triplets in which stars are as wide as networks know them.
+
+    Parameters
+    ----------
+    triplets : (n, 3, s, s) float32
+        NaN where there are no pixels.
+    fwhm_px : (n,) array
+        FWHM of stars in each, px; NaN where it is not known.
+    settings : CandidateScoreSettings
+        Widths that are left as they are, and what the others are brought to by `rescale`.
+
+    Returns
+    -------
+    (n, 3, s, s) or (n, 3, 63, 63) float32
+        The same if none has to be resampled.
+    """
+    widths = np.asarray(fwhm_px, float)
+    with np.errstate(invalid="ignore"):
+        odd = (widths < settings.min_fwhm) | (widths > settings.max_fwhm)
+    if not odd.any():
+        return triplets
+    pixels = centred(triplets).copy()
+    for place in np.flatnonzero(odd):
+        factor = settings.target_fwhm / float(widths[place])
+        pixels[place] = rescale(usable(triplets[place : place + 1]), factor)[0]
+    return pixels

@@ -15,7 +15,7 @@ import asyncio
 import importlib
 import importlib.util
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -25,25 +25,23 @@ import numpy as np
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from numpy.typing import NDArray
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from catalogs.folder import Folder
 from models import service_bodies
-from models.scorer import Scores
 from models.service_answers import BODY, ERRORS, Health, Model, Models, Moved, Promotion, Score, Unscored, answers
 from models.service_batches import Backend, Batches, Gone
 from models.service_gate import LOCAL_NAMES, Gate
+from models.service_journal import Journal
 from models.service_limits import Budget, Limits, Refusal
-from models.service_metrics import CONTENT_TYPE, Metrics
+from models.service_metrics import CONTENT_TYPE, DriftMetrics, Metrics
 from models.service_models import Choice, Chosen
 from pipeline.errors import CorruptModel, ModelNotFound
+from pipeline.settings import CandidateScoreSettings
 
 __all__ = ["Service", "app"]
-
-Observer = Callable[[str, NDArray[np.float32], Scores], None]
 
 _CONTROL = 64 << 10  # bytes of a body that is not of triplets
 _DECODERS = 2
@@ -69,10 +67,10 @@ class Service:
         Triplets computed together.
     lanes : int
         Batches under way at once.
-    observers : sequence of callable
-        Told model id, triplets and scores of every request.
-    collectors : sequence
-        Prometheus collectors, whose figures ``/metrics`` shows too.
+    settings : CandidateScoreSettings
+        Of tiers, and of widths of stars, as in batch.
+    log_s : float
+        Seconds between two entries in the log of what was scored, see `models.monitor`.
     """
 
     workspace: Folder
@@ -82,8 +80,8 @@ class Service:
     limits: Limits = field(default_factory=Limits)
     batch: int = 16
     lanes: int = 1
-    observers: Sequence[Observer] = ()
-    collectors: Sequence[Any] = ()
+    settings: CandidateScoreSettings = field(default_factory=lambda: CandidateScoreSettings.load(None, "candidates"))
+    log_s: float = 60.0
 
 
 class _State:
@@ -94,8 +92,8 @@ class _State:
         self.choice = Choice(service.workspace, service.model)
         self.budget = Budget(service.limits)
         self.metrics = Metrics(lambda: self.batches.waiting)
-        for collector in service.collectors:
-            self.metrics.registry.register(collector)
+        self.journal = Journal(service.workspace, service.log_s)
+        self.drift = DriftMetrics(service.workspace)
         self.batches = Batches(service.backend, service.batch, service.lanes, service.limits.queue, self.metrics.batch)
         self.moving = asyncio.Lock()
 
@@ -103,12 +101,14 @@ class _State:
     async def at_work(self, _: FastAPI) -> AsyncIterator[None]:
         """Score while inside."""
         self.batches.start()
+        self.journal.start()
         # Asyncio's own pool is for the disk; decoding is bounded, as it shares its cores with those who score.
         self.decoders = ThreadPoolExecutor(_DECODERS, "decode")
         try:
             yield
         finally:
             await self.batches.stop()
+            await asyncio.to_thread(self.journal.stop)
             self.decoders.shutdown(wait=False, cancel_futures=True)
 
     async def choose(self, model: str) -> Chosen:
@@ -164,12 +164,10 @@ def _scoring(state: _State) -> APIRouter:
     async def score(request: Request, model: str = "") -> Response:
         """Score triplets; one that cannot be scored has a reason in its place, the others go on."""
         limits, kind = state.service.limits, request.headers.get("content-type", "")
-        # As ZTF pads its cutouts at the edge of a chip: the published network has learnt them so.
-        centred = not (model or state.service.model).startswith("braai")
         async with state.budget.body(request.stream(), request.headers, limits.body) as data:
             deadline = time.monotonic() + limits.answer_s
             body = await asyncio.get_running_loop().run_in_executor(
-                state.decoders, service_bodies.read, data, kind, limits, centred
+                state.decoders, service_bodies.read, data, kind, limits, state.service.settings
             )
             chosen = await state.choose(model or body.model)
             rows = await _scored(state, body.items, chosen, deadline)
@@ -198,10 +196,11 @@ async def _scored(
         pixels = np.stack([item.pixels for item in found if item.pixels is not None])
         with _told():
             scores = await state.batches.score(pixels, chosen.id, deadline)
-        good = answers([item.id for item in found], scores, chosen.threshold, chosen.id)
+        uncertain = state.service.settings.uncertain
+        good = answers([item.id for item in found], scores, chosen.threshold, chosen.id, uncertain)
         state.metrics.scored(chosen.id, scores, good)
-        for observe in state.service.observers:
-            observe(chosen.id, pixels, scores)
+        known = [{**item.facts, "tier": row.get("tier", "")} for item, row in zip(found, good, strict=True)]
+        state.journal.scored(chosen.id, pixels, scores, known)
     rest = iter(good)
     rows = []
     for item in items:
@@ -209,6 +208,7 @@ async def _scored(
             rows.append(next(rest))
         else:
             state.metrics.unscored(item.reason)
+            state.journal.refused(chosen.id, item.reason)
             rows.append({"id": item.id, "reason": item.reason, "message": item.message, "model": chosen.id})
     return rows
 
@@ -264,7 +264,8 @@ def _control(state: _State) -> APIRouter:
     @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def metrics() -> Response:
         """Return figures for Prometheus."""
-        return Response(state.metrics.text(), media_type=CONTENT_TYPE)
+        drift = await state.drift.text(state.service.model)
+        return Response(state.metrics.text() + drift, media_type=CONTENT_TYPE)
 
     return router
 

@@ -6,10 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from catalogs.transient_candidates import tier
 from models.scorer import Scores
 
-__all__ = ["ERRORS", "BODY", "Health", "Model", "Models", "Moved", "Promotion", "Problem", "Score", "Unscored",
-           "answers", "tiers"]  # fmt: skip
+__all__ = ["ERRORS", "BODY", "FWHM_PX", "Health", "Model", "Models", "Moved", "Promotion", "Problem", "Score",
+           "Unscored", "answers"]  # fmt: skip
+
+#: FWHM of stars that images may have, px.
+FWHM_PX = (0.5, 50.0)
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -26,7 +30,9 @@ class Score(BaseModel):
     novelty: Share | None = Field(description="share of known triplets that are less strange")
     ood: bool = Field(description="stranger than nearly all known triplets: the probabilities may mean nothing")
     threshold: Share = Field(description="p_real from which a candidate counts as real")
-    tier: Literal["real", "uncertain", "bogus"]
+    tier: Literal["real", "uncertain", "bogus"] = Field(
+        description="real: p_real at the threshold or above; uncertain: its odds a little below; bogus: the others"
+    )
     model: str = Field(description="id of the version that scored")
 
 
@@ -86,24 +92,27 @@ class Moved(BaseModel):
     before: str | None
 
 
-def tiers(scores: Scores, threshold: float) -> list[str]:
-    """Return the tier of each triplet.
+def answers(names: list[str], scores: Scores, threshold: float, model: str, uncertain: float) -> list[dict[str, Any]]:
+    """Return the answer for each triplet, as `Score` or, where the model gives no number, `Unscored` says.
 
-    Real: at or above the threshold, more likely real than not, and nothing strange; uncertain: at or above the
-    threshold but not that, or strange; else bogus.
+    Parameters
+    ----------
+    names : list of str
+        Of the triplets.
+    scores : Scores
+        What the model says of them.
+    threshold : float
+        p_real from which a candidate counts as real.
+    model : str
+        Id of the version that scored.
+    uncertain : float
+        Factor of `catalogs.transient_candidates.tier`.
     """
-    sure = scores.p_real >= max(threshold, 0.5)
-    found = np.where(sure, "real", np.where(scores.p_real >= threshold, "uncertain", "bogus"))
-    return [str(tier) for tier in np.where(scores.ood, "uncertain", found)]
-
-
-def answers(names: list[str], scores: Scores, threshold: float, model: str) -> list[dict[str, Any]]:
-    """Return the answer for each triplet, as `Score` or, where the model gives no number, `Unscored` says."""
     columns = {
         name: _numbers(getattr(scores, name))
         for name in ("p_real", "p_prior", "p_transient", "p_variable", "p_mover", "novelty")
     }
-    found = tiers(scores, threshold)
+    found = tier(scores.p_real, threshold, uncertain).tolist()
     rows: list[dict[str, Any]] = []
     for row, name in enumerate(names):
         if columns["p_real"][row] is None:  # values beyond what single precision can square
@@ -142,6 +151,12 @@ _TRIPLET = {
         "template": _IMAGE | {"description": "the reference; may also be called reference"},
         "reference": _IMAGE,
         "difference": _IMAGE,
+        "fwhm_px": {
+            "type": "number",
+            "minimum": FWHM_PX[0],
+            "maximum": FWHM_PX[1],
+            "description": "FWHM of stars in these images, pixels; far from usual ones they are resampled",
+        },
     },
 }
 _BINARY = {"schema": {"type": "string", "format": "binary"}}

@@ -11,16 +11,21 @@ import json
 import time
 import tokenize
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.planes import CHANNELS, SIZE, centred
+from models import monitor
+from models.planes import CHANNELS, SIZE, centred, sampled
+from models.service_answers import FWHM_PX
 from models.service_limits import Limits, Refusal
+from pipeline.alerts import facts
 from pipeline.alerts.cutouts import MAX_SIDE, MIN_SIDE, BadCutout, decode, triplet
 from pipeline.alerts.packets import Packet, Unread, parse
 from pipeline.archive import printable
+from pipeline.settings import CandidateScoreSettings
 
 __all__ = ["Body", "Item", "read"]
 
@@ -46,12 +51,15 @@ class Item(NamedTuple):
         Science, reference, difference; NaN where there are none.
     reason, message : str
         Code and sentence where there are no pixels to score, else empty.
+    facts : mapping
+        Of an alert survey, filter, mjd_mid, and image: what tells science images apart.
     """
 
     id: str
     pixels: Pixels | None
     reason: str = ""
     message: str = ""
+    facts: Mapping[str, Any] = MappingProxyType({})
 
 
 class Body(NamedTuple):
@@ -69,7 +77,7 @@ class Body(NamedTuple):
     model: str = ""
 
 
-def read(data: bytes, content_type: str, limits: Limits, centred: bool = True) -> Body:
+def read(data: bytes, content_type: str, limits: Limits, settings: CandidateScoreSettings) -> Body:
     """Return what a body asks for.
 
     Parameters
@@ -80,8 +88,8 @@ def read(data: bytes, content_type: str, limits: Limits, centred: bool = True) -
         Its header; only ``multipart/form-data`` changes how it is read.
     limits : Limits
         Of triplets and of time.
-    centred : bool
-        Put the candidate of an alert from the edge of a chip into the middle, see `pipeline.alerts.cutouts.cut`.
+    settings : CandidateScoreSettings
+        Widths of stars that models know; images with others are resampled, as in batch.
 
     Raises
     ------
@@ -90,14 +98,14 @@ def read(data: bytes, content_type: str, limits: Limits, centred: bool = True) -
     """
     deadline = time.monotonic() + limits.answer_s
     if content_type.lower().startswith("multipart/"):
-        return _multipart(data, content_type, _Work(limits, deadline, centred))
-    return _part(data, _Work(limits, deadline, centred))
+        return _multipart(data, content_type, _Work(limits, deadline, settings))
+    return _part(data, _Work(limits, deadline, settings))
 
 
 class _Work(NamedTuple):
     limits: Limits
     deadline: float
-    centred: bool
+    settings: CandidateScoreSettings
 
     def check_time(self) -> None:
         if time.monotonic() > self.deadline:
@@ -156,7 +164,7 @@ def _rows(values: NDArray[Any], work: _Work) -> list[Item]:
         return [_item(str(row), pixels.astype(np.float32)) for row, pixels in enumerate(values)]
 
 
-def _item(name: str, pixels: Pixels) -> Item:
+def _item(name: str, pixels: Pixels, known: Mapping[str, Any] = MappingProxyType({})) -> Item:
     """Return a triplet, if there is something in each of its images."""
     pixels = centred(np.where(np.isfinite(pixels), pixels, np.float32(np.nan))[None])[0]
     flat = pixels.reshape(CHANNELS, -1)
@@ -166,7 +174,7 @@ def _item(name: str, pixels: Pixels) -> Item:
             return Item(name, None, "cutout_empty", f"{image[0]}: {what}; send the image as it is, in counts")
     if not np.isfinite(flat).all(0).any():
         return Item(name, None, "cutout_empty", "no pixel that all three images have; send them of one place")
-    return Item(name, pixels)
+    return Item(name, pixels, facts=known)
 
 
 def _document(data: bytes, work: _Work) -> Body:
@@ -196,6 +204,10 @@ def _encoded(row: int, item: Any, work: _Work) -> Item:
         return Item(str(row), None, "packet_malformed", f"triplet {row} is no object")
     known = item.get("id")
     name = printable(str(known)[:200]) if isinstance(known, str | int) and not isinstance(known, bool) else str(row)
+    width = item.get("fwhm_px")
+    if width is not None and not (type(width) in (int, float) and FWHM_PX[0] <= width <= FWHM_PX[1]):
+        message = f"fwhm_px is {printable(repr(width)[:40])}; give {FWHM_PX[0]:g} to {FWHM_PX[1]:g}, or leave it out"
+        return Item(name, None, "packet_malformed", message)
     images = []
     for keys in _NAMES:
         work.check_time()
@@ -211,11 +223,16 @@ def _encoded(row: int, item: Any, work: _Work) -> Item:
     if len({image.shape for image in images}) > 1 or min(images[0].shape) < MIN_SIDE:
         shapes = ", ".join(f"{image.shape[1]}x{image.shape[0]}" for image in images)
         return Item(name, None, "cutout_shape", f"images of {shapes} px; send three of one size, from {MIN_SIDE} px on")
-    return _item(name, np.stack(images))
+    return _item(name, _sampled(np.stack(images), width, work))
+
+
+def _sampled(pixels: Pixels, width: float | None, work: _Work) -> Pixels:
+    """Return a triplet with stars as wide as models know them."""
+    return sampled(pixels[None], np.array([np.nan if width is None else width]), work.settings)[0]
 
 
 def _alerts(data: bytes, work: _Work) -> list[Item]:
-    found = list(itertools.islice(_timely(parse(data, "body"), work), work.limits.triplets + 1))
+    found = list(itertools.islice(_timely(parse(data, "body", tables=False), work), work.limits.triplets + 1))
     work.check_count(len(found))
     if len(found) == 1 and isinstance(found[0], Unread):
         raise Refusal(422, str(found[0].reason), f"{printable(found[0].message)}; send {_HOW}")
@@ -234,10 +251,12 @@ def _alert(packet: Packet | Unread, work: _Work) -> Item:
     if isinstance(packet, Unread):
         return Item(name, None, str(packet.reason), printable(packet.message))
     try:
-        pixels = triplet(packet, SIZE, centred=work.centred)
+        pixels = triplet(packet, SIZE, centred=True)
     except BadCutout as error:
         return Item(name, None, str(error.reason), printable(error.message))
-    return _item(name, pixels)
+    row = facts.row(packet)
+    known = {key: row[key] for key in ("survey", "filter", "mjd_mid")} | {"image": monitor.image(row)}
+    return _item(name, _sampled(pixels, row["fwhm_px"], work), known)
 
 
 def _multipart(data: bytes, content_type: str, work: _Work) -> Body:

@@ -1,23 +1,37 @@
-"""What the service counts, as Prometheus reads it."""
+"""What the service counts, and whether it drifts, as Prometheus reads it."""
 
+import asyncio
+import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from starlette.types import Scope
 
+from catalogs.folder import Folder
+from catalogs.table import CatalogError
+from models import monitor
+from models.alarm import Verdict, judge, metrics
+from models.registry import Registry
 from models.scorer import Scores
+from pipeline.errors import SkysiftError
 
-__all__ = ["CONTENT_TYPE", "Metrics"]
+__all__ = ["CONTENT_TYPE", "DriftMetrics", "Metrics"]
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20)
 _COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 _SHARES = tuple(step / 20 for step in range(1, 21))
+_FRESH_S = 60.0  # that a verdict on the log counts for
+_SHARE = 0.02  # of the time that may go into verdicts, however long the log
 _METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
+
+log = logging.getLogger(__name__)
 
 
 class Metrics:
@@ -77,3 +91,39 @@ class Metrics:
     def text(self) -> bytes:
         """Return everything in Prometheus' text format."""
         return generate_latest(self.registry)
+
+
+class DriftMetrics:
+    """What `models.alarm.metrics` tells of a model's log, made once a minute at most, in a thread.
+
+    Parameters
+    ----------
+    workspace : Folder
+        With the log and the registry of models.
+    """
+
+    def __init__(self, workspace: Folder) -> None:
+        self.workspace = workspace
+        self._lock = asyncio.Lock()
+        self._model, self._text, self._until = "", b"", -np.inf
+
+    async def text(self, model: str) -> bytes:
+        """Return the figures of a model, as in `Registry.resolve`; nothing of one that cannot be judged."""
+        async with self._lock:
+            if model != self._model or time.monotonic() > self._until:
+                started = time.monotonic()
+                self._text, self._model = await asyncio.to_thread(self._made, model), model
+                ended = time.monotonic()
+                self._until = ended + max(_FRESH_S, (ended - started) / _SHARE)
+            return self._text
+
+    def _made(self, model: str) -> bytes:
+        try:
+            entry = Registry(self.workspace).resolve(model)
+            if "drift" in entry.card:
+                return metrics(entry, judge(self.workspace, entry))
+            nothing = pd.DataFrame()
+            return metrics(entry, Verdict(monitor.read(self.workspace, entry.id), nothing, nothing))
+        except (SkysiftError, CatalogError, OSError) as error:
+            log.warning("no figures of drift: %s", error)
+            return b""

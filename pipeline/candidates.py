@@ -199,8 +199,9 @@ def _reviewed(table: pa.Table, reviews: pd.DataFrame) -> pa.Table:
     last = reviews.sort_values("when", kind="stable").drop_duplicates("item_id", keep="last").set_index("item_id")
     names = table["candidate_id"].to_pylist()
     for name, source in (("review_label", "label"), ("reviewed_by", "who"), ("reviewed_at", "when")):
-        said = last[source].astype(str).reindex(names)
-        table = _with(table, name, pa.array(said.where(said.notna(), None).tolist(), pa.string()))
+        said = last[source].reindex(names)
+        values = [None if pd.isna(value) else str(value) for value in said]
+        table = _with(table, name, pa.array(values, pa.string()))
     return table
 
 

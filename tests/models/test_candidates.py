@@ -15,7 +15,7 @@ from catalogs.supernovae import Selection
 from catalogs.transient_candidates import TRANSIENT_CANDIDATES, tier
 from models import night
 from models.alerts import ScoreAlerts
-from models.planes import rescale
+from models.planes import rescale, sampled
 from models.registry import Registry
 from models.scorer import Scorer
 from pipeline import candidates, manifest, stores
@@ -97,9 +97,11 @@ def test_other_pixels_are_resampled_and_ours_are_not(toy, tmp_path):
     (key,) = stage.keys()
     (lot,) = stage.lots(key, {})
     ours = lot.fwhm_px < 6
-    assert np.array_equal(stage._sampled(lot)[ours], lot.pixels[ours], equal_nan=True) and 0 < ours.sum() < len(ours)
-    wide = type(lot)(lot.names, lot.pixels, np.full(len(lot.names), 12.0), lot.rows, [])
-    assert np.array_equal(stage._sampled(wide), rescale(lot.pixels, 0.25), equal_nan=True)
+    found = sampled(lot.pixels, lot.fwhm_px, FP32)
+    assert np.array_equal(found[ours], lot.pixels[ours], equal_nan=True) and 0 < ours.sum() < len(ours)
+    found = sampled(lot.pixels, np.full(len(lot.names), 12.0), FP32)
+    assert np.array_equal(found, rescale(lot.pixels, 0.25), equal_nan=True)
+    assert sampled(lot.pixels, np.full(len(lot.names), np.nan), FP32) is lot.pixels
 
 
 def test_any_order_of_files_and_partitions_gives_the_same_bytes(toy, tmp_path):

@@ -43,6 +43,24 @@ def test_scored_again_it_replaces_itself_with_the_same_bytes(workspace: Folder) 
     assert monitor.read(workspace, MODEL)["n"].sum() == 2 * len(batch)
 
 
+def test_parts_of_a_batch_add_up_to_it() -> None:
+    batch = candidates(SURVEYS, 8, seed=5, each=6)
+    parts = [batch[batch["image"].isin([f"5-{number}" for number in some])] for some in (range(5), range(5, 8))]
+    one, other = ({"cutout_jpeg": 4}, {"cutout_crc": 1, "cutout_jpeg": 2})
+    made = [monitor.summary(MODEL, "a", part, refused) for part, refused in zip(parts, (one, other), strict=True)]
+    whole = monitor.summary(MODEL, "a", batch, {"cutout_jpeg": 6, "cutout_crc": 1})
+    found, expected = (MONITOR.conform(rows).to_pylist() for rows in (monitor.added(made), whole))
+    for row, right in zip(found, expected, strict=True):
+        assert row.pop("clump") == pytest.approx(right.pop("clump")) and row == right
+    assert monitor.added([]).num_rows == 0
+
+
+def test_images_are_pairs_or_places_and_times() -> None:
+    assert monitor.image({"pair_id": "a_b", "mjd_mid": 60000.0, "survey": "x"}) == "a_b"
+    assert monitor.image({"mjd_mid": 60000.25, "survey": "ztf", "ccd": "7"}) == "ztf:60000.250000:7"
+    assert monitor.image({"mjd_mid": None, "survey": "ztf"}) == ""
+
+
 def test_what_only_was_refused_is_logged_too(workspace: Folder) -> None:
     monitor.log(workspace, monitor.summary(MODEL, "a", pd.DataFrame(), {"cutout_jpeg": 2}))
     found = monitor.read(workspace, MODEL)

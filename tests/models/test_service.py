@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from catalogs.folder import Folder
+from models import monitor
+from models.planes import rescale
 from models.registry import Registry
 from models.scorer import Scorer
 from models.service_limits import Limits
@@ -300,6 +302,40 @@ def test_figures_for_prometheus(registered: Folder) -> None:
     assert samples["skysift_triplets_unscored_total", "cutout_missing"] == 1
     assert samples["skysift_p_real_count", Registry(registered).resolve("realbogus").id] == 2
     assert samples["skysift_batch_triplets_count",] == 1 and samples["skysift_queue_triplets",] == 0
+
+
+def test_what_is_scored_is_logged_hour_by_hour(tmp_path: Path) -> None:
+    workspace = Folder(tmp_path)
+    model = toy_realbogus.save(workspace)
+    body = document(toy_realbogus.triplets(3))
+    body["triplets"][0]["science"] = None
+
+    async def scored() -> str:
+        async with running(service(workspace, log_s=0.2)) as client:
+            for _ in range(2):
+                await client.post("/score", json=body)
+                await asyncio.sleep(0.4)
+            await client.post("/score", content=npy(toy_realbogus.triplets(5)))
+            return (await client.get("/metrics")).text
+
+    figures = asyncio.run(scored())
+    log = monitor.read(workspace, model)
+    assert log["n"].tolist() == [9] and json.loads(log["refused"][0]) == {"cutout_missing": 2}
+    assert log["batch"][0].startswith("service-") and np.sum(log["n_by_peak"][0]) == np.sum(log["n_by_logit"][0]) == 9
+    assert "skysift_drift_psi{" in figures and "skysift_last_mjd" in figures
+    counts = [line.rsplit(" ", 1)[1] for line in figures.splitlines() if line.startswith("skysift_scored_total{")]
+    assert sum(map(float, counts)) == 4
+
+
+def test_images_of_unusual_width_are_resampled(registered: Folder) -> None:
+    triplets = toy_realbogus.triplets(4)
+    body = document(triplets)
+    for row, width in zip(body["triplets"], (12, 2.5, None, "wide"), strict=True):
+        row["fwhm_px"] = width
+    rows = ask(service(registered), ("POST", "/score", {"json": body}))[0].json()
+    right = expected(registered, np.concatenate([rescale(triplets[:1], 0.25), triplets[1:3]]))
+    assert [row["p_real"] for row in rows[:3]] == pytest.approx(right, abs=1e-6)
+    assert rows[3]["reason"] == "packet_malformed" and "fwhm_px" in rows[3]["message"]
 
 
 def test_the_document_says_how_to_ask(registered: Folder) -> None:

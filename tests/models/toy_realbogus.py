@@ -5,7 +5,10 @@ import pandas as pd
 import torch
 
 from catalogs.folder import Folder
+from models import reference
+from models.inputs import statistics
 from models.planes import SIZE
+from models.realbogus import embedding
 from models.registry import Registry
 from models.runtime import Predictor
 from models.spec import get_spec
@@ -30,11 +33,15 @@ def save(workspace: Folder, name: str = "realbogus", seed: int = 0, alias: str |
     torch.manual_seed(seed)
     spec = get_spec(name)
     weights = spec.network().state_dict()
-    columns = Predictor(spec, weights, runtime="torch").columns(triplets(64))
-    label = (np.arange(64) % 2 == 0).astype(int)
-    standing = learn(pd.DataFrame(columns).assign(label=label, weight=1.0), prior=0.1, missed=0.01)
+    pixels = triplets(64)
+    columns = pd.DataFrame(Predictor(spec, weights, runtime="torch").columns(pixels))
+    columns["label"] = (np.arange(64) % 2 == 0).astype(int)
+    standing = learn(columns.assign(weight=1.0), prior=0.1, missed=0.01)
+    known = {"survey": "", "filter": "", "image": np.arange(64) // 2, "novelty": standing.novelty(embedding(columns))}
+    usual = reference.learn(pd.concat([columns[["logit", "label"]].assign(**known), statistics(pixels)], axis=1))
+    facts = {"standing": standing.model_dump(), "drift": usual.model_dump(mode="json")}
     registry = Registry(workspace)
-    made = registry.save(name, weights, {"standing": standing.model_dump()}, {})
+    made = registry.save(name, weights, facts, {})
     if alias:
         registry.set_alias(name, alias, made)
     return made
