@@ -28,7 +28,7 @@ def main(workspace: Folder, model: str, out: Path, int8: bool, name: str | None,
 
     The file takes planes (n, 4, 63, 63) and gives logit, types and embedding; its metadata say how planes are made and
     what makes a logit a probability. Scores are compared with torch's on triplets of --set that the model did not learn
-    from, of --alerts, or of eight simulated fields (half a minute); with --int8 half of the fields or objects
+    from, of --alerts, or of eight simulated fields (a minute); with --int8 half of the fields or objects
     calibrate, and the others compare.
     """
     check(workspace, model, out)

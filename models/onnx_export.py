@@ -105,9 +105,10 @@ def export(
         graph = _int8(graph, _with_pixels(calibration))
     precision = "float32" if calibration is None else "int8"
     data = _labelled(graph, _metadata(entry, spec, standing, precision))
-    told = {"model": entry.id, "weights_sha256": entry.sha256, "precision": precision, "opset": OPSET}
-    told |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    told |= _compared(network, data, spec, standing, seen)
+    told = {
+        "model": entry.id, "weights_sha256": entry.sha256, "precision": precision, "opset": OPSET,
+        "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(),
+    } | _compared(network, data, spec, standing, seen)  # fmt: skip
     folder = Folder(path.absolute().parent)
     folder.write(path.name, data)
     folder.write(path.with_suffix(".json").name, json.dumps(told, indent=1, allow_nan=False).encode())
@@ -155,9 +156,8 @@ def summary(told: dict[str, Any]) -> str:
             numbers = (change[name][key] for key in ("median", "p99", "max"))
             lines.append("  |change of {}|: median {:.2g}, 99% below {:.2g}, at most {:.2g}".format(name, *numbers))
     moved = ", ".join(f"{kind} {many}" for kind, many in change["tier"].items()) or "none"
-    lines.append(f"  other tier: {moved}")
-    lines.append(f"  {told['speedup']:.1f} times as fast as torch, on one thread: {told['seconds']['onnx']:.2g} s each")
-    return "\n".join(lines)
+    speed = f"  {told['speedup']:.1f} times as fast as torch, on one thread: {told['seconds']['onnx']:.2g} s each"
+    return "\n".join([*lines, f"  other tier: {moved}", speed])
 
 
 def _with_pixels(triplets: NDArray[np.floating]) -> Floats:
@@ -165,7 +165,7 @@ def _with_pixels(triplets: NDArray[np.floating]) -> Floats:
     pixels = np.asarray(triplets, np.float32)
     if pixels.ndim != 4 or pixels.shape[1] != 3:
         raise UsageError(f"triplets of shape {pixels.shape}: give (n, 3, 63, 63): science, reference, difference")
-    return pixels[np.isfinite(usable(pixels)).all(1).any((1, 2))]
+    return pixels[np.isfinite(usable(pixels)).all(1).any(-1).any(-1)]
 
 
 def _network(spec: ModelSpec, registry: Registry, entry: Entry) -> nn.Module:
