@@ -19,6 +19,7 @@ from models.registry import Registry
 from models.scorer import Scorer
 from models.spec import get_spec
 from models.standing import Standing
+from pipeline.alerts.batches import Batch
 from pipeline.errors import Missing, ModelNotFound, UsageError
 from pipeline.settings import ScoreSettings
 from tests.models import toy_realbogus
@@ -180,3 +181,14 @@ def test_samples_are_parted_by_field_and_object(exported, tmp_path):
         onnx_samples.samples(workspace, "realbogus", str(path), [path])
     with pytest.raises(Missing, match="there are: none"):
         onnx_samples.samples(workspace, "realbogus", "nowhere")
+
+
+def test_alerts_are_parted_by_object(exported, tmp_path, monkeypatch):
+    pixels = toy_realbogus.triplets(6)
+    rows = [{"object_id": name} for name in "abcabc"]
+    made = [Batch(pixels[:4], rows[:4], []), Batch(pixels[4:], rows[4:], []), Batch(pixels[:0], [], [])]
+    monkeypatch.setattr(onnx_samples, "batches", lambda paths, size, centred: iter(made if paths[0].exists() else []))
+    calibration, held_out = onnx_samples.samples(exported[0], "realbogus", None, [tmp_path])
+    assert np.array_equal(calibration, pixels[[0, 2, 3, 5]]) and np.array_equal(held_out, pixels[[1, 4]])
+    with pytest.raises(UsageError, match="no alert with three cutouts"):
+        onnx_samples.samples(exported[0], "realbogus", None, [tmp_path / "none"])
