@@ -28,6 +28,7 @@ JOBS = [
     "difference_images",
     "explain",
     "export",
+    "export_model",
     "ingest_images",
     "ingest_sectors",
     "preprocess_sectors",
@@ -91,6 +92,8 @@ def test_wrong_usage_is_2_and_says_what_is_right(tmp_path):
         (("query", "--workspace", tmp_path, "--catalog", "candidates"), "python -m jobs.difference_images"),
         (("query", "--workspace", tmp_path, "--catalog", "supernova_candidates"), "python -m jobs.select_supernovae"),
         (("score_sectors", "--workspace", tmp_path, __file__), "--files a.fits"),
+        (("export_model", "--out", tmp_path / "a.bin"), "end in .onnx"),
+        (("export_model", "--out", tmp_path / "a.onnx", "--model", "eb"), "--model realbogus"),
         (("score_sectors", "--workspace", tmp_path, "--files"), "--files a.fits"),
     ]
     for options, cure in cases:
