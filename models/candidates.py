@@ -1,7 +1,7 @@
 """Candidates with triplets → scores: the stages that run a model of triplets over differences and over alerts.
 
 Alerts of every survey are scored in their own pixels where stars are 1.5 to 6 pixels wide there, ZTF's 2 among them;
-others are resampled to 3 pixels first (`models.planes.rescale`), never filled up to another survey's size.
+others are resampled to 3 pixels first (`pipeline.images.sampling`), never filled up to another survey's size.
 """
 
 from abc import abstractmethod
@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from catalogs import write
 from catalogs.folder import Folder
 from catalogs.transient_candidates import TRANSIENT_CANDIDATES, tier
-from models.planes import rescale
 from models.registry import Entry
 from models.scorer import Scorer, Scores
 from pipeline import candidates
 from pipeline.errors import Reason
+from pipeline.images.sampling import sampled
 from pipeline.manifest import Object
 from pipeline.partition import Key
 from pipeline.settings import CandidateScoreSettings
@@ -151,7 +151,7 @@ class ScoreCandidates(Stage):
     def _scored(self, key: Key, lot: Lot) -> tuple[list[Row], list[InputOutcome]]:
         if not lot.names:
             return [], []
-        scores = self.scorer.score(self._sampled(lot))
+        scores = self.scorer.score(sampled(lot.pixels, lot.fwhm_px, self.settings)[0])
         columns = self._columns(scores)
         constants = {
             "prior": self.scorer.prior, "threshold": self.scorer.threshold, "catalog_release": "draft",
@@ -169,19 +169,6 @@ class ScoreCandidates(Stage):
         names = ("p_real", "p_prior", "p_transient", "p_variable", "p_mover", "novelty", "ood")
         found = {name: getattr(scores, name).tolist() for name in names}
         return found | {"tier": tier(scores.p_real, self.scorer.threshold, self.settings.uncertain).tolist()}
-
-    def _sampled(self, lot: Lot) -> NDArray[np.float32]:
-        """Return triplets with stars of a width that the model knows."""
-        low, high = self.settings.min_fwhm, self.settings.max_fwhm
-        with np.errstate(invalid="ignore"):
-            odd = (lot.fwhm_px < low) | (lot.fwhm_px > high)
-        if not odd.any():
-            return lot.pixels
-        pixels = lot.pixels.copy()
-        for place in np.flatnonzero(odd):
-            factor = self.settings.target_fwhm / float(lot.fwhm_px[place])
-            pixels[place] = rescale(lot.pixels[place : place + 1], factor)[0]
-        return pixels
 
 
 def _keep(rows: dict[str, Row], row: Row, outcomes: list[InputOutcome]) -> None:

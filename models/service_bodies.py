@@ -16,11 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.planes import CHANNELS, SIZE, centred
+from models.planes import CHANNELS, SIZE
 from models.service_limits import Limits, Refusal
 from pipeline.alerts.cutouts import MAX_SIDE, MIN_SIDE, BadCutout, decode, triplet
 from pipeline.alerts.packets import Packet, Unread, parse
 from pipeline.archive import printable
+from pipeline.images.sampling import centred
 
 __all__ = ["Body", "Item", "read"]
 
