@@ -12,8 +12,10 @@ import click
 
 from catalogs.folder import Folder
 from jobs import options
-from models.lessons import Sources, describe, learn
+from models.lessons import Sources, describe, learn, make
 from models.registry import Registry
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @options.job
@@ -28,11 +30,15 @@ from models.registry import Registry
 @click.option("--batch-size", type=click.IntRange(1), help="Segments a step, over all workers. *")
 @click.option("--learning-rate", type=float, help="Highest learning rate. *")
 @click.option("--max-seconds", type=float, help="Stop after this time, s. *")
-@click.option("--split-by", type=click.Choice(["star", "sector"]), help="What is held out as a whole.")
+@click.option("--set", "described", multiple=True, type=FILE, help="TOML file of a set of triplets, see below.")
+@click.option("--start-from", help="Begin with the weights of this model, an id or an alias; of triplets only.")
+@click.option("--split-by", help="Held out as a whole: star, sector; of triplets field, temporal, ccd, filter, survey, "
+              "kind, or one of these, survey:ztf.  [default: star, field]")  # fmt: skip
 @click.option("--folds", type=click.IntRange(2), help="Hold out one of so many folds of the stars, see --fold.")
 @click.option("--fold", type=click.IntRange(0), help="Which one, from 0.  [default: 0]")
 @click.option("--seed", type=click.IntRange(0), help="Of weights, order, split and drawn negatives.")
 @click.option("--overwrite", is_flag=True, help="Train anew, though the same training was begun or is done.")
+@click.option("--only-sets", is_flag=True, help="Make the sets of triplets; train nothing.")
 @click.option(
     "--dry-run",
     is_flag=True,
@@ -42,8 +48,9 @@ from models.registry import Registry
 @options.ray
 def main(
     workspace: Folder, sectors: list[int] | None, name: str, labels: str | None, negatives: str | None, overwrite: bool,
-    dry_run: bool, config: Path | None, workers: int | None, ray_address: str | None,
-    simulated: int | None, labelled: str | None, known: tuple[str, ...], leave_out: str | None, **values: object,
+    dry_run: bool, only_sets: bool, described: tuple[Path, ...], config: Path | None, workers: int | None,
+    ray_address: str | None, simulated: int | None, labelled: str | None, known: tuple[str, ...], leave_out: str | None,
+    **values: object,
 ) -> None:  # fmt: skip
     """Train on labelled stars; the result is NAME@candidate until it is promoted, but for that of a fold.
 
@@ -54,12 +61,19 @@ def main(
 
     Stars, never segments, are split into training, validation and test. Weights, card, curves and confusion matrix go
     to WORKSPACE/models/NAME/<version>/. Run again after a kill, it goes on from its last checkpoint.
+
+    `realbogus` learns from simulated fields, or from what a file names (--set; pipeline/images/setfile.py tells how).
+    What reviewers have labelled in the workspace is learnt with --set pipeline/images/reviewed.toml --start-from
+    production --epochs 4 --learning-rate 3e-4.
     """
-    sources = Sources(labels, negatives, sectors, simulated, labelled, known, leave_out)
+    sources = Sources(labels, negatives, sectors, simulated, labelled, known, leave_out, described)
     if dry_run:
         click.echo(describe(workspace, name, sources, config, values, workers or os.cpu_count() or 1))
         return
     with options.ray_session(workers, ray_address, workspace) as (count, gpus):
+        if only_sets:
+            click.echo(make(workspace, name, sources, config, count, overwrite))
+            return
         made = learn(workspace, name, sources, config, values, count, gpus > 0, overwrite)
     if Registry(workspace).aliases(name).get("candidate") == made:
         click.echo(f"{made}: now {name}@candidate; `python -m jobs.promote {name}@candidate` makes it production")

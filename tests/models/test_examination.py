@@ -9,11 +9,12 @@ import pytest
 from click.testing import CliRunner
 
 from models.examination import examine
-from models.examinees import examinee, of_arrays, of_stores, seen
+from models.examinees import examinee, of_arrays, of_stores
 from models.inquiry import Inquiry, inquire, models_of
 from models.registry import Registry
 from models.retrospective import retrospect, without
 from models.scorer import Scorer
+from models.sightings import seen
 from pipeline.errors import Missing, UsageError
 from pipeline.settings import TrainSettings
 from tests.models import toy_candidates, toy_realbogus
