@@ -121,6 +121,7 @@ def fit(
 
 
 def check_cluster(workers: int, gpu: bool) -> None:
+    """Check that this process is connected to a Ray cluster with so many cores, and GPUs if they are wanted."""
     if not ray.is_initialized():
         raise UsageError("train: not connected to Ray; use cluster.local.ray_session")
     there = ray.cluster_resources()

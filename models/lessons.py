@@ -200,8 +200,8 @@ def _trainings(
     return [(rehearsal, sets[1:]), (settings, [sets[0], sets[1].first(_REMEMBERED)])]
 
 
-def make(workspace: Folder, name: str, sources: Sources, config: Path | None, workers: int, overwrite: bool) -> str:
-    """Make the sets that a model of triplets would learn from, on the connected Ray cluster; return what there is.
+def make(workspace: Folder, name: str, sources: Sources, config: Path | None, workers: int, overwrite: bool) -> None:
+    """Make the sets that a model of triplets would learn from, on the connected Ray cluster; say what there is.
 
     Raises
     ------
@@ -212,8 +212,9 @@ def make(workspace: Folder, name: str, sources: Sources, config: Path | None, wo
         raise UsageError(f"--only-sets: {name} is none of triplets")
     sets = sources.triplets(workspace, config)
     make_sets(sets, workers, overwrite)
-    made = [stage.describe() for one in sets for stage in one.stages]
-    return "\n".join(f"{one['store']}: {one['triplets']} triplets, sha256 {one['sha256']}" for one in made)
+    for stage in (stage for one in sets for stage in one.stages):
+        about = stage.describe()
+        print(f"{about['store']}: {about['triplets']} triplets, sha256 {about['sha256']}")
 
 
 def describe(

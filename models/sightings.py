@@ -1,4 +1,4 @@
-"""Which candidates a model has met in training: those it learnt from, those that chose its epoch, those that may judge."""
+"""Which candidates a model has met in training: it learnt from some, some chose its epoch, the others may judge it."""
 
 from collections.abc import Mapping
 from pathlib import Path
