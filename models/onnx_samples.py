@@ -9,8 +9,9 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from catalogs.folder import Folder
-from models.examinees import Candidates, examinee, of_arrays, of_stores, seen
+from models.examinees import Candidates, examinee, of_arrays, of_stores
 from models.scorer import Scorer
+from models.sightings import seen
 from pipeline.alerts.batches import batches
 from pipeline.errors import UsageError
 from pipeline.images.training import CandidateSet

@@ -16,6 +16,7 @@ from scipy.spatial import cKDTree
 from scipy.special import logit
 
 from catalogs.review import consensus
+from models.standing import principal
 from pipeline.errors import UsageError
 
 __all__ = ["QUEUES", "UNUSUAL", "answers", "axes", "features", "isolation", "line_up", "strangeness"]
@@ -124,11 +125,8 @@ def axes(embeddings: Floats, count: int = _AXES) -> Floats:
         Axes kept, at most.
     """
     rows = np.asarray(embeddings, np.float64)
-    rows = rows - rows.mean(0)
-    spread, directions = np.linalg.eigh(rows.T @ rows / max(len(rows) - 1, 1))
-    kept = np.argsort(-spread, kind="stable")[:count]
-    kept = kept[spread[kept] > 1e-12 * max(float(spread.max()), 1e-300)]
-    return np.ascontiguousarray(rows @ directions[:, kept] / np.sqrt(spread[kept]))
+    mean, directions, spread = principal(rows, count)
+    return np.ascontiguousarray((rows - mean) @ directions.T / spread)
 
 
 def features(embeddings: Floats, seed: int = 0) -> Floats:

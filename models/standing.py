@@ -16,12 +16,14 @@ from scipy.special import expit, logit
 from models.realbogus import embedding
 from pipeline.errors import CorruptModel
 
-__all__ = ["Standing", "learn", "operating_point"]
+__all__ = ["Standing", "learn", "operating_point", "principal"]
 
 Floats = NDArray[np.float64]
 
 _COMPONENTS = 16
-_QUANTILES = np.linspace(0, 1, 101)
+_FLAT = 1e-12  # of the largest variance
+_SHARES = np.append(np.linspace(0, 0.99, 100), [0.995, 0.998, 0.999, 1.0])
+_BEYOND = 1e-4  # of the scale of novelty, for what is farther out than all held-out rows
 _STRANGE = 0.999  # rows farther out than this share of those held out are strange
 
 
@@ -33,7 +35,7 @@ class Embedding(BaseModel):
     mean: list[float]
     components: list[list[float]]
     scale: list[float]
-    distances: list[float] = Field(min_length=len(_QUANTILES), max_length=len(_QUANTILES))
+    distances: list[float] = Field(min_length=len(_SHARES), max_length=len(_SHARES))
 
 
 class Standing(BaseModel):
@@ -75,16 +77,21 @@ class Standing(BaseModel):
         return np.asarray(expit(self.scale * np.asarray(logits, float) + self.offset + odds))
 
     def novelty(self, embeddings: Floats) -> Floats:
-        """Return the share of held-out rows that lie nearer the middle of the cloud than each row (n,)."""
+        """Return the share of held-out rows that lie nearer the middle of the cloud than each row (n,).
+
+        Of what is farther out than all of them, the farther still has the higher one.
+        """
         if self.embedding is None:
             return np.full(len(embeddings), np.nan)
-        return np.interp(self._distance(embeddings), self.embedding.distances, _QUANTILES)
+        found, farthest = self._distance(embeddings), self.embedding.distances[-1]
+        share = np.interp(found, self.embedding.distances, _SHARES * (1 - _BEYOND))
+        return np.where(found > farthest, 1 - _BEYOND * farthest / np.maximum(found, 1e-300), share)
 
     def is_strange(self, embeddings: Floats) -> NDArray[np.bool_]:
         """Return which rows lie farther out than nearly all held-out rows."""
         if self.embedding is None:
             return np.zeros(len(embeddings), bool)
-        limit = np.interp(_STRANGE, _QUANTILES, self.embedding.distances)
+        limit = self.embedding.distances[int(np.flatnonzero(_SHARES == _STRANGE)[0])]
         return self._distance(embeddings) > limit
 
     def _distance(self, embeddings: Floats) -> Floats:
@@ -138,10 +145,20 @@ def _platt(label: NDArray[np.bool_], logits: Floats) -> tuple[float, float]:
 
 
 def _cloud(rows: Floats) -> Embedding:
-    mean = rows.mean(0)
-    _, spread, axes = np.linalg.svd(rows - mean, full_matrices=False)
-    kept = min(_COMPONENTS, len(spread))
-    scale = np.maximum(spread[:kept] / np.sqrt(max(len(rows) - 1, 1)), 1e-9)
-    distances = np.quantile(_distance(rows, mean, axes[:kept], scale), _QUANTILES)
-    return Embedding(mean=mean.tolist(), components=axes[:kept].tolist(), scale=scale.tolist(),
+    mean, axes, scale = principal(rows, _COMPONENTS)
+    distances = np.quantile(_distance(rows, mean, axes, scale), _SHARES)
+    return Embedding(mean=mean.tolist(), components=axes.tolist(), scale=scale.tolist(),
                      distances=distances.tolist())  # fmt: skip
+
+
+def principal(rows: Floats, most: int) -> tuple[Floats, Floats, Floats]:
+    """Return middle (k,), main axes (m, k) and the spread along each (m,) of rows (n, k); m is `most` at most.
+
+    Axes along which rows do not differ are left out.
+    """
+    mean = rows.mean(0)
+    centred = rows - mean
+    variance, directions = np.linalg.eigh(centred.T @ centred / max(len(rows) - 1, 1))
+    kept = np.argsort(-variance, kind="stable")[:most]
+    kept = kept[variance[kept] > _FLAT * max(float(variance.max(initial=0)), 1e-300)]
+    return mean, np.ascontiguousarray(directions[:, kept].T), np.sqrt(variance[kept])
