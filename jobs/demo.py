@@ -2,29 +2,50 @@
 """Run the main jobs from end to end on simulated light curves and images: files in, catalogues and pages out."""
 
 import sys
-from itertools import chain
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 if __package__ in (None, ""):  # run as a file: the rooms are beside this folder
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import click
-import pandas as pd
 
-from catalogs.binaries import BRIEF
+from catalogs import binaries, supernovae
 from catalogs.folder import Folder
+from catalogs.query import query
 from jobs import options
+from models.night import score_candidates
 from models.predict import score_sectors
-from pipeline import recipes
+from models.registry import Registry
+from pipeline import candidates, recipes
 from pipeline.images import gallery
-from pipeline.lightcurves import atlas, combine, page
-from pipeline.settings import IngestSettings, PreprocessSettings, ScoreSettings
-from pipeline.simulate.demo import find_supernovae, write_demo_archive, write_demo_images
+from pipeline.lightcurves import atlas, page
+from pipeline.report import Report
+from pipeline.settings import CandidateScoreSettings, IngestSettings, PreprocessSettings, ScoreSettings
+from pipeline.simulate.demo import find_candidates, find_supernovae, write_demo_archive, write_demo_images
 
 _ABOUT = "All of them are simulated: figures here show that the way works, not how well it does in the sky."
 
-#: Vetting pages that are drawn.
-_PAGES = 12
+#: Vetting pages that are drawn; rows of a catalogue that are shown.
+_PAGES, _ROWS = 12, 8
+
+#: Columns of a scored candidate that are shown.
+_SCORES = ("candidate_id", "snr", "flags", "p_real", "p_prior", "p_transient", "novelty", "ood", "tier")
+
+
+def _scores(folder: Folder, pool: tuple[int, float]) -> Iterator[Report]:
+    yield from score_sectors(folder, "eb", None, ScoreSettings.load(None, "score"), pool)
+    if "production" not in Registry(folder).aliases("realbogus"):
+        click.echo("no model realbogus is in production here: candidates are not scored, and p_real stays empty")
+        return
+    settings = CandidateScoreSettings.load(None, "candidates")
+    yield from score_candidates(folder, "realbogus", None, settings, pool, allow_missing=True)
+
+
+def _show(folder: Folder, name: str, order: str, columns: tuple[str, ...], clean: bool = False) -> None:
+    rows = query(folder, name, columns=columns, clean=clean)
+    click.echo(f"\ncatalogue: {', '.join(rows.attrs['source'])}; the best of its rows, and some of its columns:")
+    click.echo(rows.nlargest(_ROWS, order).to_string())
 
 
 @options.job
@@ -34,8 +55,8 @@ _PAGES = 12
 def main(workspace: str, stars: int, workers: int | None) -> None:
     """Simulate archives of light curves and images, and make the catalogues of eclipsing binaries and of supernovae.
 
-    Scores are by the model that ships, which was never shown these stars. Run again, the demo takes up what is there;
-    remove the folder to begin anew.
+    Scores are by the models that ship, which were never shown these stars and this field. Run again, the demo takes up
+    what is there; remove the folder to begin anew.
     """
     folder, archive = Folder(workspace), Path(workspace, "archive")
     click.echo(f"simulating {stars} stars in two sectors, about half of them eclipsing binaries: {archive}")
@@ -43,25 +64,28 @@ def main(workspace: str, stars: int, workers: int | None) -> None:
     ingest, preprocess = IngestSettings.load(None, "ingest"), PreprocessSettings.load(None, "preprocess")
     field = write_demo_images(Path(workspace, "field"))
     click.echo(f"simulating a field at three times, six supernovae in it: {field}")
-    reports = []
+    reports: list[Report] = []
+
+    def go(steps: Iterable[Report]) -> None:
+        for report in steps:
+            click.echo(report)
+            reports.append(report)
+
     with options.dask_session(workers, None, folder) as client:
-        ingested = recipes.ingest_sectors(client, folder, Folder(archive), None, ingest)
-        curves = chain(ingested, recipes.preprocess_sectors(client, folder, None, preprocess))
-        for report in chain(curves, find_supernovae(client, folder, field, _PAGES, _ABOUT)):
-            click.echo(report)
-            reports.append(report)
+        go(recipes.ingest_sectors(client, folder, Folder(archive), None, ingest))
+        go(recipes.preprocess_sectors(client, folder, None, preprocess))
+        go(find_candidates(client, folder, field))
     with options.ray_session(workers, None, folder) as pool:
-        for report in score_sectors(folder, "eb", None, ScoreSettings.load(None, "score"), pool):
-            click.echo(report)
-            reports.append(report)
+        go(_scores(folder, pool))
     with options.dask_session(workers, None, folder) as client:
         drawn, pages = recipes.draw_candidates(client, folder, atlas.tasks(folder, _PAGES))
-    click.echo(drawn)
-    reports.append(drawn)
+        go([drawn])
+        go(find_supernovae(client, folder, field, _PAGES, _ABOUT))
     path = page.write_report(folder, truth, set(truth["tic_id"]), [_ABOUT], pages=pages)
-    click.echo(f"\ncatalogue: {folder.url(combine.CURRENT)}; the best of its rows, and some of its columns:")
-    rows = pd.read_parquet(folder.url(combine.CURRENT), columns=list(BRIEF)).nlargest(8, "p_eb")
-    click.echo(rows.to_string())
+    _show(folder, "eclipsing_binaries", "p_eb", binaries.BRIEF)
+    if folder.exists(candidates.CURRENT):
+        _show(folder, "transient_candidates", "p_real", _SCORES)
+    _show(folder, "supernova_candidates", "snr_max", supernovae.BRIEF, clean=True)
     click.echo(f"\nreport: {path}\nreport: {folder.url(gallery.PATH)}/index.html")
     sys.exit(max(report.exit_status for report in reports))
 

@@ -17,7 +17,7 @@ from jobs import options
 
 @options.job
 @options.workspace
-@click.option("--catalog", default="eclipsing_binaries", show_default=True, help="Or eclipsing_binary_scores.")
+@click.option("--catalog", default="eclipsing_binaries", show_default=True, help="Any that query opens.")
 @click.option("--format", "form", type=click.Choice([*FORMATS, "list"]), help="Default: by the ending of TARGET.")
 @click.option("--min-score", type=float, help="Lowest p_eb (of segments: score).")
 @click.option("--where", help="""SQL condition, such as "tmag < 12".""")

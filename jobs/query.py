@@ -30,7 +30,7 @@ _BRIEF = {
 @click.option("--id", "ids", multiple=True, help="TIC number, or name of object, candidate or transient; repeatable.")
 @click.option("--cone", type=(float, float, float), help="RA, Dec and radius in degrees; nearest first.")
 @click.option("--min-score", type=float, help="Lowest p_eb (of segments: score; of images: p_real).")
-@click.option("--clean", is_flag=True, help="Only rows that nothing speaks against: tier high; selected; no bad flag.")
+@click.option("--clean", is_flag=True, help="Only rows nothing speaks against: tier high, real; selected; no bad flag.")
 @click.option("--where", help="""SQL condition, such as "tmag < 12 and n_segments > 2".""")
 @click.option("--as-of", help="Snapshot number, release, or ISO date or time (UTC).")
 @click.option("--model", help="Model id.  [default: the published one]")

@@ -22,7 +22,7 @@ from pipeline.simulate.damaged import write_damaged
 from pipeline.simulate.epochs import draw_epochs
 from pipeline.simulate.spoc import write_archive
 
-__all__ = ["SEED", "find_supernovae", "write_demo_archive", "write_demo_images"]
+__all__ = ["SEED", "find_candidates", "find_supernovae", "write_demo_archive", "write_demo_images"]
 
 _TRUTH = "sky/truth.csv"
 
@@ -67,8 +67,8 @@ def write_demo_images(folder: str | Path) -> Path:
     return folder
 
 
-def find_supernovae(client: Client | None, workspace: Folder, field: Path, pages: int, about: str) -> Iterator[Report]:
-    """Go all the way from images to supernova candidates, with the settings that nobody chose.
+def find_candidates(client: Client | None, workspace: Folder, field: Path) -> Iterator[Report]:
+    """Go from images to candidates with triplets, with the settings that nobody chose.
 
     Parameters
     ----------
@@ -78,6 +78,24 @@ def find_supernovae(client: Client | None, workspace: Folder, field: Path, pages
         Receives everything.
     field : Path
         Archive as of `write_demo_images`.
+
+    Yields
+    ------
+    Report
+        One a step.
+    """
+    images, pairing = ImageSettings.load(None, "images"), PairSettings.load(None, "pairs")
+    yield from recipes.ingest_images(client, workspace, Folder(field), images)
+    yield from recipes.difference_images(client, workspace, pairing, DifferenceSettings.load(None, "difference"))
+
+
+def find_supernovae(client: Client | None, workspace: Folder, field: Path, pages: int, about: str) -> Iterator[Report]:
+    """Go on from candidates, scored or not, to supernova candidates.
+
+    Parameters
+    ----------
+    client, workspace, field
+        As of `find_candidates`.
     pages : int
         Largest number of pages of candidates.
     about : str
@@ -89,8 +107,5 @@ def find_supernovae(client: Client | None, workspace: Folder, field: Path, pages
         One a step.
     """
     known = Lists(transients.read(f"{field}/variables.csv").table, movers.read(f"{field}/movers.csv"))
-    images, pairing = ImageSettings.load(None, "images"), PairSettings.load(None, "pairs")
-    yield from recipes.ingest_images(client, workspace, Folder(field), images)
-    yield from recipes.difference_images(client, workspace, pairing, DifferenceSettings.load(None, "difference"))
     near, chosen = AssociateSettings.load(None, "associate"), SelectSettings.load(None, "select")
     yield from recipes.select_supernovae(client, workspace, near, chosen, known, pages, [about])

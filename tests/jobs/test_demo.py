@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from catalogs.supernovae import is_selected
+from catalogs.supernovae import Selection, is_selected
 from cluster.address import DASK_ADDRESS
 from jobs.demo import main
 
@@ -26,6 +26,11 @@ def test_demo_makes_catalogue_and_report_and_repeats_nothing(tmp_path, monkeypat
     assert "Only the 12 stars count" in report.read_text()
     supernovae = tmp_path / "demo/catalogs/supernova_candidates.parquet"
     assert is_selected(pd.read_parquet(supernovae)["selection"]).sum() == 6
+    # Scored where a model ships, and said so where none does.
+    scored = (tmp_path / "demo/catalogs/transient_candidates.parquet").exists()
+    assert scored != ("no model realbogus is in production here" in first.output)
+    unknown = pd.read_parquet(supernovae)["selection"] & int(Selection.NO_P_REAL) > 0
+    assert unknown.eq(not scored).all()
     pages = tmp_path / "demo/reports/supernovae/index.html"
     assert str(pages) in first.output and "six supernovae" in first.output and pages.exists()
 

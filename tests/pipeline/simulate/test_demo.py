@@ -8,7 +8,7 @@ from catalogs.folder import Folder
 from catalogs.supernovae import Selection, is_selected
 from pipeline.images import gallery, supernovae
 from pipeline.images.footprints import unit_vectors
-from pipeline.simulate.demo import find_supernovae, write_demo_images
+from pipeline.simulate.demo import find_candidates, find_supernovae, write_demo_images
 
 
 def objects_at(objects, rows):
@@ -23,7 +23,7 @@ def objects_at(objects, rows):
 @pytest.mark.slow
 def test_supernovae_are_found_in_the_demos_images(tmp_path):
     field, workspace = write_demo_images(tmp_path / "field"), Folder(tmp_path / "workspace")
-    reports = list(find_supernovae(None, workspace, field, 12, "simulated"))
+    reports = [*find_candidates(None, workspace, field), *find_supernovae(None, workspace, field, 12, "simulated")]
     assert not any(report.exit_status for report in reports)
     truth, tables = pd.read_csv(field / "truth.csv"), supernovae.read(workspace)
     at = {
@@ -46,5 +46,5 @@ def test_supernovae_are_found_in_the_demos_images(tmp_path):
     # The text of the picture of a difference.
     assert "candidates without" in workspace.read(f"{gallery.PATH}/index.html").decode()
     before = workspace.read(supernovae.CURRENT)
-    again = list(find_supernovae(None, workspace, field, 12, "simulated"))
+    again = [*find_candidates(None, workspace, field), *find_supernovae(None, workspace, field, 12, "simulated")]
     assert workspace.read(supernovae.CURRENT) == before and not any(report.exit_status for report in again)
