@@ -6,7 +6,6 @@ from the lower half of a quarter of the pixels, which stars hardly touch.
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import map_coordinates
 
 __all__ = ["CHANNELS", "PLANES", "SIZE", "centred", "levels", "planes", "rescale", "usable"]
 
@@ -127,6 +126,8 @@ def rescale(triplets: Floats, factor: float) -> Floats:
     (n, c, 63, 63) float32
         By cubic splines, each pixel's counts divided by factor²; NaN where no pixels were.
     """
+    from scipy.ndimage import map_coordinates  # a second that those who only score need not wait
+
     if factor == 1:
         return centred(triplets)
     half = SIZE // 2
