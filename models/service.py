@@ -96,7 +96,7 @@ class _State:
         self.metrics = Metrics(lambda: self.batches.waiting)
         for collector in service.collectors:
             self.metrics.registry.register(collector)
-        self.batches = Batches(service.backend, service.batch, service.lanes, service.limits.queue, self.metrics.batch)
+        self.batches = Batches(service.backend, service.batch, service.lanes, service.limits, self.metrics.batch)
         self.moving = asyncio.Lock()
 
     @asynccontextmanager
@@ -166,7 +166,7 @@ def _scoring(state: _State) -> APIRouter:
         limits, kind = state.service.limits, request.headers.get("content-type", "")
         # As ZTF pads its cutouts at the edge of a chip: the published network has learnt them so.
         centred = not (model or state.service.model).startswith("braai")
-        async with state.budget.body(request.stream(), request.headers, limits.body) as data:
+        async with state.budget.body(request.stream(), request.headers, limits.body, state.batches.wait) as data:
             deadline = time.monotonic() + limits.answer_s
             body = await asyncio.get_running_loop().run_in_executor(
                 state.decoders, service_bodies.read, data, kind, limits, centred
