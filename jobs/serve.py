@@ -27,7 +27,7 @@ from pipeline.settings import ScoreSettings
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
 @click.option("--replicas", type=click.IntRange(1), help="Processes that score.  [default: 2, or a core each less one]")
 @click.option("--reserve", type=click.IntRange(0),
-              help="Further ones, so that as many are left when one dies.  [default: 1; 0 with --ray-address]")  # fmt: skip
+              help="More of them, for when one dies.  [default: 1; 0 with --ray-address]")  # fmt: skip
 @click.option("--token-file", type=click.Path(dir_okay=False, path_type=Path), help="What every request must bring.")
 @click.option("--model", multiple=True, default=["realbogus"], show_default=True,
               help="NAME or NAME@ALIAS to have ready; the first scores what names none.")  # fmt: skip
