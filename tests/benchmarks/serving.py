@@ -128,6 +128,7 @@ def _http() -> httpx.AsyncClient:
 
 def main() -> None:
     """Measure throughput, twice that, and replacement of a replica."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends what it has started, too
     heading(f"serving, {REPLICAS} replicas, {PER_REQUEST} triplets a request")
     with tempfile.TemporaryDirectory(prefix="skysift-bench-") as name:
         workspace = Folder(name)
