@@ -1,7 +1,9 @@
 """Ids, versions and aliases of models; what is damaged or hostile is refused."""
 
 import hashlib
+import importlib
 import json
+from dataclasses import fields
 
 import pytest
 import torch
@@ -9,8 +11,9 @@ from click.testing import CliRunner, Result
 
 from catalogs.folder import Folder
 from jobs.promote import main as promote_job
+from models import braai, eb
 from models.registry import Registry
-from models.spec import get_spec
+from models.spec import SPECS, get_spec
 from pipeline.errors import CorruptModel, ModelNotFound
 
 CARD = {"metrics": {"f1": 0.9}}
@@ -190,6 +193,15 @@ def test_hostile_names_are_not_written(registry: Registry) -> None:
 def test_unknown_model_lists_the_known() -> None:
     with pytest.raises(ModelNotFound, match="calnet"):
         get_spec("calnett")
+
+
+def test_what_a_model_is_made_of_is_there_when_it_is_needed() -> None:
+    for spec in SPECS.values():
+        for part in (getattr(spec, entry.name) for entry in fields(spec)):
+            if hasattr(part, "module"):
+                assert callable(getattr(importlib.import_module(part.module), part.name))
+    assert get_spec("eb").outputs == len(eb.CLASSES) + 2
+    assert get_spec("realbogus").outputs == 1 + braai.RealBogus.TYPES + braai.RealBogus.EMBEDDING
 
 
 def test_what_ships_is_in_production_in_every_workspace(registry: Registry, tmp_path) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -94,6 +96,14 @@ def test_a_file_without_a_token_or_a_short_one_is_refused(tmp_path: Path) -> Non
         read_token(tmp_path / "nowhere", {})
     with pytest.raises(UsageError, match=VARIABLE):
         read_token(None, {VARIABLE: "short"})
+
+
+def test_a_new_replica_waits_for_no_other_model() -> None:
+    heavy = {"astropy", "h5py", "matplotlib", "numba", "pandas", "scipy.ndimage", "scipy.optimize", "sklearn", "xarray"}
+    code = f"import sys, models.replica; print(*sorted({heavy!r} & set(sys.modules)))"
+    tree = Path(serve.__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", code], cwd=tree, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and not done.stdout.split(), done.stderr[-2000:] + done.stdout
 
 
 def _replica_pids() -> list[int]:
