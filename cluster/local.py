@@ -189,7 +189,8 @@ def ray_session(
     with contextlib.ExitStack() as stack:
         if address is None or address == "local":
             stack.enter_context(_loopback())
-            context = _start_ray(workers, object_store_bytes)
+            with _importable():
+                context = _start_ray(workers, object_store_bytes)
         else:
             if address == "auto" or is_loopback(split_address(address)[0]):
                 stack.enter_context(_loopback())
@@ -213,10 +214,23 @@ def _start_ray(workers: int | None, object_store_bytes: int | None) -> Any:
         dashboard_host="127.0.0.1",
         dashboard_port=free_port(8265),
         object_store_memory=object_store_bytes,
-        runtime_env={"env_vars": {"PYTHONPATH": _TREE}},
         logging_level=logging.WARNING,
         log_to_driver=False,  # answers carry errors; the rest is in Ray's logs
     )
+
+
+@contextlib.contextmanager
+def _importable() -> Iterator[None]:
+    """Let processes that are started meanwhile import this tree.
+
+    An environment of the job would do it too; but workers that Ray has started in advance have none, and stay unused.
+    """
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([_TREE, *([before] if before else [])])
+    try:
+        yield
+    finally:
+        os.environ.pop("PYTHONPATH") if before is None else os.environ.update({"PYTHONPATH": before})
 
 
 def _connect_ray(address: str) -> Any:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-import h5py
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
@@ -208,6 +207,8 @@ def load_published(path: str | Path, norm: str = "row") -> Callable[[ArrayLike],
 
 def _arrays(path: Path) -> list[NDArray[np.float32]]:
     """Return the arrays of a Keras file in the order of its layers: kernel, bias, kernel, bias, …"""
+    import h5py
+
     if not path.is_file():
         raise UsageError(f"{path}: no such file; give the HDF5 file of published weights")
     try:

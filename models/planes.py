@@ -7,14 +7,11 @@ from the lower half of a quarter of the pixels, which stars hardly touch.
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.images.sampling import centred, usable
+from pipeline.images.sampling import SIZE, centred, usable
 
 __all__ = ["CHANNELS", "PLANES", "SIZE", "levels", "planes"]
 
 Floats = NDArray[np.float32]
-
-#: Pixels on a side.
-SIZE = 63
 
 #: Science, reference, difference.
 CHANNELS = 3

@@ -5,10 +5,9 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
@@ -17,6 +16,9 @@ from torch.nn import functional
 
 from models.braai import RealBogus
 from models.planes import CHANNELS, SIZE
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["TYPES", "UNTYPED", "augment", "embedding", "loss", "read", "type_code"]
 
@@ -66,7 +68,7 @@ def read(outputs: NDArray[np.floating]) -> dict[str, NDArray[np.float64]]:
     return columns
 
 
-def embedding(columns: Mapping[str, Any] | pd.DataFrame) -> NDArray[np.float64]:
+def embedding(columns: "Mapping[str, Any] | pd.DataFrame") -> NDArray[np.float64]:
     """Return the embedding (n, k) out of columns as `read` names them; k is 0 where there is none."""
     names = sorted((name for name in columns if _COORDINATE.fullmatch(name)), key=lambda name: int(name[1:]))
     rows = len(columns["logit"])

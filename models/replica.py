@@ -1,5 +1,7 @@
 """A process that scores; its module imports no more than that takes, as a new one is waited for."""
 
+import os
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +13,8 @@ from pipeline.settings import ScoreSettings
 __all__ = ["Replica"]
 
 Pixels = NDArray[np.float32]
+
+_NICE = 5
 
 
 class Replica:
@@ -33,6 +37,8 @@ class Replica:
         choice = Choice(workspace, models[0])
         for model in reversed(models):
             self.shelf.load(choice.resolve(model).id)
+        # At work it gives way to those that start, and to the process that takes and refuses requests.
+        os.nice(_NICE)
 
     def score(self, pixels: Pixels, model: str) -> Scores:
         """Score triplets, see `Shelf`."""

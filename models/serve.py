@@ -95,7 +95,7 @@ def default_replicas() -> int:
 
 @contextmanager
 def replicas(
-    workspace: Folder, models: list[str], count: int, settings: ScoreSettings, gpus: float = 0
+    workspace: Folder, models: list[str], count: int, settings: ScoreSettings, gpus: float = 0, reserve: int = 0
 ) -> Iterator[Replicas]:
     """Run replicas on the Ray that this process is connected to.
 
@@ -111,6 +111,8 @@ def replicas(
         Runtime, precision, batch.
     gpus : float
         That a replica asks for.
+    reserve : int
+        Further replicas: when one dies, as many as asked for are there still, while a new one starts.
 
     Raises
     ------
@@ -120,7 +122,7 @@ def replicas(
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     serve.start(proxy_location="Disabled", logging_config={"log_level": "ERROR", "enable_access_log": False})
     deployment = serve.deployment(Replica).options(
-        num_replicas=count,
+        num_replicas=count + reserve,
         ray_actor_options={"num_cpus": 1, "num_gpus": gpus},
         max_ongoing_requests=LANES,
         health_check_period_s=0.5,

@@ -94,7 +94,7 @@ class _State:
         self.metrics = Metrics(lambda: self.batches.waiting)
         self.journal = Journal(service.workspace, service.log_s)
         self.drift = DriftMetrics(service.workspace)
-        self.batches = Batches(service.backend, service.batch, service.lanes, service.limits.queue, self.metrics.batch)
+        self.batches = Batches(service.backend, service.batch, service.lanes, service.limits, self.metrics.batch)
         self.moving = asyncio.Lock()
 
     @asynccontextmanager
@@ -164,7 +164,7 @@ def _scoring(state: _State) -> APIRouter:
     async def score(request: Request, model: str = "") -> Response:
         """Score triplets; one that cannot be scored has a reason in its place, the others go on."""
         limits, kind = state.service.limits, request.headers.get("content-type", "")
-        async with state.budget.body(request.stream(), request.headers, limits.body) as data:
+        async with state.budget.body(request.stream(), request.headers, limits.body, state.batches.wait) as data:
             deadline = time.monotonic() + limits.answer_s
             body = await asyncio.get_running_loop().run_in_executor(
                 state.decoders, service_bodies.read, data, kind, limits, state.service.settings

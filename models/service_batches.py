@@ -2,6 +2,9 @@
 
 A network computes batches of one size, so a lone triplet costs as much as a full batch. Nothing is held back to fill
 one, though: while a batch is computed the next one gathers.
+
+How long a new request would wait follows from what is there before it and the pace at which batches are done (Little
+1961): where that is too long, it is refused at once rather than answered late.
 """
 
 import asyncio
@@ -14,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.scorer import Scores
-from models.service_limits import Refusal
+from models.service_limits import Limits, Refusal, too_busy
 
-__all__ = ["Backend", "Batches", "Gone"]
+__all__ = ["Backend", "Batches", "Gone", "Pace"]
 
 Pixels = NDArray[np.float32]
 
 _PAUSE_S = 0.1
+_MEMORY = 0.1  # weight of the latest batch in the mean that the pace is
 
 
 class Gone(Exception):
@@ -58,6 +62,39 @@ class _Request:
             self.answer.set_exception(error)
 
 
+class Pace:
+    """Seconds between one batch done and the next, while there is work.
+
+    Parameters
+    ----------
+    clock : callable
+        Seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._mean: float | None = None
+        self._since: float | None = None  # the last batch, or since there is work again
+
+    def begins(self) -> None:
+        """Take note that there is work, after none was."""
+        self._since = self._clock()
+
+    def done(self, more: bool) -> None:
+        """Take note of a batch done, and whether there is more work."""
+        now = self._clock()
+        if self._since is not None:
+            spent = now - self._since
+            self._mean = spent if self._mean is None else self._mean + _MEMORY * (spent - self._mean)
+        self._since = now if more else None
+
+    @property
+    def seconds(self) -> float:
+        """Seconds a batch; of batches that do not come, as long as has been waited for one."""
+        stalled = 0.0 if self._since is None else self._clock() - self._since
+        return max(self._mean or 0.0, stalled)
+
+
 _Share = tuple[_Request, int, int]  # of a batch: which rows of a request
 
 
@@ -72,17 +109,19 @@ class Batches:
         Triplets of a batch.
     lanes : int
         Batches under way at once.
-    most : int
-        Triplets that may wait.
+    limits : Limits
+        How many triplets may wait, and how long.
     watch : callable, optional
         Told the number of triplets of every batch.
     """
 
     def __init__(
-        self, backend: Backend, size: int, lanes: int, most: int, watch: Callable[[int], None] | None = None
+        self, backend: Backend, size: int, lanes: int, limits: Limits, watch: Callable[[int], None] | None = None
     ) -> None:
-        self.backend, self.size, self.lanes, self.most = backend, size, lanes, most
+        self.backend, self.size, self.lanes, self.limits = backend, size, lanes, limits
         self.waiting = 0
+        self.pace = Pace()
+        self._under_way = 0
         self._watch = watch or (lambda count: None)
         self._queue: deque[_Request] = deque()
         self._news = asyncio.Event()
@@ -97,6 +136,13 @@ class Batches:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @property
+    def wait(self) -> float:
+        """Seconds until what came so far is expected to be done; 0 where nothing waits for its turn."""
+        if not self.waiting:
+            return 0.0
+        return (self._under_way + self.waiting / self.size) * self.pace.seconds
 
     async def score(self, pixels: Pixels, model: str, deadline: float) -> Scores:
         """Return the scores of (n, 3, 63, 63) triplets.
@@ -113,11 +159,13 @@ class Batches:
         Raises
         ------
         Refusal
-            429 if too many wait, 503 if the time is up.
+            429 if too many wait or too long, 503 if the time is up.
         """
-        if self.waiting and self.waiting + len(pixels) > self.most:
-            message = f"{self.waiting} triplets wait already, of at most {self.most}; send this again in a second"
-            raise Refusal(429, "queue_full", message)
+        if self.waiting and self.waiting + len(pixels) > self.limits.queue:
+            message = f"{self.waiting} triplets wait already, of at most {self.limits.queue}; send this again later"
+            raise Refusal(429, "queue_full", message, self.wait)
+        if self.wait > self.limits.wait_s:
+            raise too_busy(self.wait)
         request = _Request(pixels, model, deadline)
         self._queue.append(request)
         self.waiting += len(pixels)
@@ -138,7 +186,14 @@ class Batches:
                 self._news.clear()
                 await self._news.wait()
                 continue
-            await self._score(shares)
+            if not self._under_way:
+                self.pace.begins()
+            self._under_way += 1
+            try:
+                await self._score(shares)
+            finally:
+                self._under_way -= 1
+                self.pace.done(more=bool(self._under_way or self.waiting))
 
     def _take(self) -> list[_Share]:
         shares: list[_Share] = []

@@ -69,6 +69,7 @@ class Gate:
                 status = message["status"]
                 there = {name.lower() for name, _ in message.get("headers", [])}
                 extra = [(name, value) for name, value in _ALWAYS.items() if name not in there]
+                extra.append((b"server-timing", f"app;dur={(time.monotonic() - began) * 1e3:.1f}".encode()))
                 message = {**message, "headers": [*message.get("headers", []), *extra]}
             await send(message)
 

@@ -1,11 +1,14 @@
 """How much the service takes at once, and what it says to what is too much: a status, a code and the cure."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
-__all__ = ["Budget", "Limits", "Refusal"]
+__all__ = ["Budget", "Limits", "Refusal", "too_busy"]
+
+_AGAIN_S = 30
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,9 @@ class Limits:
         Of one request.
     queue : int
         Triplets that wait to be scored; what comes on top is told to come again.
+    wait_s : float
+        Seconds for which what waits already is expected to keep the replicas busy; where it is more, the next request
+        is told to come again: what is taken is answered soon.
     requests : int
         Requests with a body that are worked on at once.
     body_s : float
@@ -37,6 +43,7 @@ class Limits:
     values: int = 2_000_000
     triplets: int = 512
     queue: int = 512
+    wait_s: float = 2.0
     requests: int = 64
     body_s: float = 10.0
     answer_s: float = 15.0
@@ -53,16 +60,25 @@ class Refusal(Exception):
         A word for programs.
     message : str
         What is wrong, with the offending value and the cure.
+    again_s : float
+        Seconds after which it makes sense to come again, where that helps.
     """
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(self, status: int, code: str, message: str, again_s: float = 1.0) -> None:
         super().__init__(status, code, message)
-        self.status, self.code, self.message = status, code, message
+        self.status, self.code, self.message, self.again_s = status, code, message, again_s
 
     @property
     def headers(self) -> dict[str, str]:
         """Say when to come again, where that helps."""
-        return {"Retry-After": "1"} if self.status in (429, 503) else {}
+        again = min(max(math.ceil(self.again_s), 1), _AGAIN_S)
+        return {"Retry-After": str(again)} if self.status in (429, 503) else {}
+
+
+def too_busy(wait: float) -> Refusal:
+    """Return what is said to a request that would wait too long, of seconds."""
+    message = f"what waits already takes about {wait:.1f} s; send this again after as long"
+    return Refusal(429, "busy", message, wait)
 
 
 class Budget:
@@ -80,7 +96,9 @@ class Budget:
         self.requests = 0
 
     @asynccontextmanager
-    async def body(self, chunks: AsyncIterator[bytes], headers: Mapping[str, str], most: int) -> AsyncIterator[bytes]:
+    async def body(
+        self, chunks: AsyncIterator[bytes], headers: Mapping[str, str], most: int, wait: float = 0.0
+    ) -> AsyncIterator[bytes]:
         """Count a request and hold its body, which is read no further than it is allowed to be long.
 
         Parameters
@@ -91,16 +109,21 @@ class Budget:
             Of the request.
         most : int
             Bytes.
+        wait : float
+            Seconds for which it would wait to be worked on.
 
         Raises
         ------
         Refusal
-            413 if it is too long, 429 if too many others are worked on or in memory, 503 if it is too slow.
+            413 if it is too long, 429 if too many others are worked on, wait or are in memory, 503 if it is too slow.
         """
         # Before anything is read: what waits here already is all that is waited for.
         if self.requests >= self.limits.requests:
             await _drain(chunks, headers, most)
             raise Refusal(429, "busy", f"{self.limits.requests} requests are worked on; send this again in a second")
+        if wait > self.limits.wait_s:
+            await _drain(chunks, headers, most)
+            raise too_busy(wait)
         held = bytearray()
         self.requests += 1
         try:

@@ -1,30 +1,43 @@
-"""What a model is: network, inputs, classes, loss. One entry a model; the rest of the room asks here."""
+"""What a model is: network, inputs, classes, loss. One entry a model; the rest of the room asks here.
 
+Whoever scores by one model waits for no other's modules: what a model is made of is imported when it is first used.
+"""
+
+import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from scipy.special import expit
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models import braai, eb, evaluate, judgement_figures, realbogus
-from models.calnet import CALNet
-from models.calnet_lean import lean_calnet
-from models.planes import CHANNELS, PLANES, SIZE, planes
-from models.realbogus_lean import lean_realbogus
+from models.planes import CHANNELS, PLANES, SIZE
 from pipeline.errors import ModelNotFound
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["ModelSpec", "SPECS", "get_spec"]
 
 
 Columns = dict[str, NDArray[np.float64]]
 
-Judge = Callable[[list[dict[str, Any]], pd.DataFrame], tuple[dict[str, Any], dict[str, bytes]]]
+Judge = Callable[[list[dict[str, Any]], "pd.DataFrame"], tuple[dict[str, Any], dict[str, bytes]]]
+
+
+@dataclass(frozen=True)
+class _Later:
+    """A function or class of a module that is imported when it is first called."""
+
+    module: str
+    name: str
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        return getattr(importlib.import_module(self.module), self.name)(*args, **options)
 
 
 @dataclass(frozen=True)
@@ -82,7 +95,7 @@ class ModelSpec:
     training: Mapping[str, Any] = field(default_factory=dict)
     rehearsal: Mapping[str, Any] = field(default_factory=dict)
     group: str = "tic_id"
-    judge: Judge = evaluate.judge
+    judge: Judge = _Later("models.evaluate", "judge")
     lean: Callable[[nn.Module, bool], list[nn.Module]] | None = None
 
     @property
@@ -111,32 +124,32 @@ def _twice_softmax(outputs: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
 
 _CALNET = ModelSpec(
     name="calnet",
-    network=CALNet,
+    network=_Later("models.calnet", "CALNet"),
     recipe="calnet",
     inputs={"curve": (1, 4000), "periodogram": (1, 1000)},
     outputs=2,
     read=_read_two,
     loss=_cross_entropy,
     training={"epochs": 10},
-    lean=lean_calnet,
+    lean=_Later("models.calnet_lean", "lean_calnet"),
 )
 
 _REALBOGUS = ModelSpec(
     name="realbogus",
-    network=braai.RealBogus,
+    network=_Later("models.braai", "RealBogus"),
     recipe="",
     inputs={"triplet": (CHANNELS, SIZE, SIZE)},
-    outputs=1 + braai.RealBogus.TYPES + braai.RealBogus.EMBEDDING,
-    read=realbogus.read,
-    loss=realbogus.loss,
+    outputs=1 + 3 + 32,  # real, types, embedding
+    read=_Later("models.realbogus", "read"),
+    loss=_Later("models.realbogus", "loss"),
     targets=("type_code",),
-    augment=realbogus.augment,
-    prepare=planes,
+    augment=_Later("models.realbogus", "augment"),
+    prepare=_Later("models.planes", "planes"),
     seen=(PLANES, SIZE, SIZE),
     group="field",
-    judge=judgement_figures.card,
+    judge=_Later("models.judgement_figures", "card"),
     training={"epochs": 16, "batch_size": 128, "learning_rate": 2e-3, "weight_decay": 1e-2, "split_by": "field"},
-    lean=lean_realbogus,
+    lean=_Later("models.realbogus_lean", "lean_realbogus"),
 )
 
 SPECS = {
@@ -144,7 +157,7 @@ SPECS = {
     for spec in [
         ModelSpec(
             name="eb",
-            network=eb.EBNet,
+            network=_Later("models.eb", "EBNet"),
             recipe="robust",
             inputs={
                 "curve": (1, 4000),
@@ -153,11 +166,11 @@ SPECS = {
                 "folded": (4, 128),
                 "facts": (12,),
             },
-            outputs=len(eb.CLASSES) + 2,
-            read=eb.read,
-            loss=eb.loss,
+            outputs=5 + 2,  # classes, morphology and its spread
+            read=_Later("models.eb", "read"),
+            loss=_Later("models.eb", "loss"),
             targets=("klass_code", "morph"),
-            augment=eb.augment,
+            augment=_Later("models.eb", "augment"),
             training={"epochs": 8, "batch_size": 96, "learning_rate": 5e-4, "weight_decay": 1e-2},
             rehearsal={"epochs": 14, "batch_size": 96, "learning_rate": 3e-3, "weight_decay": 1e-2},
         ),
@@ -166,7 +179,9 @@ SPECS = {
         # vanishes where the network is sure, and it is soon sure that nothing is one.
         replace(_CALNET, name="calnet_published", loss=_twice_softmax),
         _REALBOGUS,
-        replace(_REALBOGUS, name="realbogus_baseline", network=braai.ThreeBlocks, outputs=1, lean=None),
+        replace(
+            _REALBOGUS, name="realbogus_baseline", network=_Later("models.braai", "ThreeBlocks"), outputs=1, lean=None
+        ),
     ]
 }
 

@@ -4,17 +4,18 @@ All of it is learnt from triplets that the training held out to choose the best 
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 from models.realbogus import embedding
 from pipeline.errors import CorruptModel
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Standing", "learn", "operating_point", "principal"]
 
@@ -104,7 +105,7 @@ def _distance(rows: ArrayLike, mean: ArrayLike, components: ArrayLike, scale: Ar
     return np.asarray(np.sqrt((axes**2).sum(1)))
 
 
-def learn(held_out: pd.DataFrame, prior: float = 0.01, missed: float = 0.01) -> Standing:
+def learn(held_out: "pd.DataFrame", prior: float = 0.01, missed: float = 0.01) -> Standing:
     """Return where a model stands.
 
     Parameters
@@ -134,6 +135,8 @@ def operating_point(label: NDArray[np.bool_], p: Floats, missed: float) -> float
 
 def _platt(label: NDArray[np.bool_], logits: Floats) -> tuple[float, float]:
     """Return scale and offset of Platt (1999), both labels weighing the same."""
+    from scipy.optimize import minimize  # a second that those who only score need not wait
+
     weight = np.where(label, 0.5 / max(label.sum(), 1), 0.5 / max((~label).sum(), 1))
     sign = np.where(label, 1.0, -1.0)
 

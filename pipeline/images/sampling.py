@@ -2,14 +2,15 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import map_coordinates
 
-from pipeline.images.triplets import SIZE
 from pipeline.settings import SamplingSettings
 
-__all__ = ["centred", "rescale", "sampled", "usable"]
+__all__ = ["SIZE", "centred", "rescale", "sampled", "usable"]
 
 Floats = NDArray[np.float32]
+
+#: Pixels on a side of a triplet, what braai and its kin were trained on.
+SIZE = 63
 
 _HUGE = 1e30
 
@@ -91,6 +92,8 @@ def rescale(triplets: Floats, factor: float) -> Floats:
     (n, c, 63, 63) float32
         By cubic splines, each pixel's counts divided by factor²; NaN where no pixels were.
     """
+    from scipy.ndimage import map_coordinates  # a second that those who only score need not wait
+
     if factor == 1:
         return centred(triplets)
     half = SIZE // 2

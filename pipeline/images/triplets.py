@@ -16,6 +16,7 @@ from catalogs.candidates import Flag, is_good
 from catalogs.folder import Folder
 from pipeline import stores
 from pipeline.images.frame import Pixels
+from pipeline.images.sampling import SIZE
 from pipeline.manifest import Object
 from pipeline.stores import Array, Template
 
@@ -26,9 +27,6 @@ NAME = "triplet"
 
 #: What the second dimension holds.
 CHANNELS = ("science", "reference", "difference")
-
-#: Pixels on a side, what braai and its kin were trained on.
-SIZE = 63
 
 #: Triplets of a partition, at most.
 CAPACITY = 2048

@@ -38,7 +38,7 @@ JOBS = [
     "review",
 ]
 JOBS += ["completeness", "crossvalidate", "drift", "evaluate", "recalibrate", "score_candidates", "score_sectors"]
-JOBS += ["select_supernovae", "status", "train"]
+JOBS += ["select_supernovae", "serve", "status", "train"]
 
 
 def run(name, *options):

@@ -1,14 +1,19 @@
 """Ids, versions and aliases of models; what is damaged or hostile is refused."""
 
 import hashlib
+import importlib
 import json
+from dataclasses import fields
 
 import pytest
 import torch
+from click.testing import CliRunner, Result
 
 from catalogs.folder import Folder
+from jobs.promote import main as promote_job
+from models import braai, eb
 from models.registry import Registry
-from models.spec import get_spec
+from models.spec import SPECS, get_spec
 from pipeline.errors import CorruptModel, ModelNotFound
 
 CARD = {"metrics": {"f1": 0.9}}
@@ -66,10 +71,60 @@ def test_nothing_in_production_names_the_cure(registry: Registry) -> None:
     assert registry.resolve("calnet") == registry.resolve("calnet@production")
 
 
+def test_rollback_goes_back_step_by_step(registry: Registry) -> None:
+    first, second, third = (registry.save("calnet", weights(value), CARD, {}) for value in (1.0, 2.0, 3.0))
+    for id in (first, second, second, third):
+        registry.set_alias("calnet", "production", id)
+    assert registry.former("calnet") == second
+    assert registry.rollback("calnet") == second and registry.resolve("calnet").id == second
+    assert registry.rollback("calnet") == first and registry.resolve("calnet").id == first
+    with pytest.raises(ModelNotFound, match="promote one by its id"):
+        registry.rollback("calnet")
+    assert registry.resolve("calnet").id == first
+    registry.set_alias("calnet", "production", third)
+    assert registry.rollback("calnet") == first
+
+
+def test_rollback_to_what_is_gone_changes_nothing(registry: Registry, workspace: Folder) -> None:
+    first, second = (registry.save("calnet", weights(value), CARD, {}) for value in (1.0, 2.0))
+    for id in (first, second):
+        registry.set_alias("calnet", "production", id)
+    workspace.remove(f"models/calnet/{first[-8:]}/card.json")
+    with pytest.raises(ModelNotFound, match=first[-8:]):
+        registry.rollback("calnet")
+    assert registry.resolve("calnet").id == second
+
+
+def test_rollback_returns_to_what_ships(workspace: Folder, tmp_path) -> None:
+    elsewhere = Registry(Folder(tmp_path / "elsewhere"))
+    shipped_id = elsewhere.save("calnet", weights(), CARD, {})
+    elsewhere.set_alias("calnet", "production", shipped_id)
+    registry = Registry(workspace, shipped=elsewhere.own)
+    registry.set_alias("calnet", "production", registry.save("calnet", weights(2.0), CARD, {}))
+    assert registry.rollback("calnet") == shipped_id == registry.resolve("calnet").id
+
+
+def test_promote_rolls_back_by_name(workspace: Folder) -> None:
+    registry = Registry(workspace)
+    first, second = (registry.save("realbogus", weights(value), CARD, {}) for value in (1.0, 2.0))
+
+    def promote(*options: str) -> Result:
+        return CliRunner().invoke(promote_job, ["--workspace", workspace.root, *options])
+
+    assert promote(f"realbogus@{first}").exit_code == promote(f"realbogus@{second}").exit_code == 0
+    back = promote("realbogus", "--rollback")
+    assert back.exit_code == 0 and f"{second} → {first}" in back.output
+    assert registry.resolve("realbogus").id == first
+    with_alias = promote("realbogus@candidate", "--rollback")
+    assert with_alias.exit_code != 0 and registry.resolve("realbogus").id == first
+
+
 @pytest.mark.parametrize("model", ["nosuch", "nosuch@candidate", "nosuch@0123abcd"])
 def test_an_unknown_name_lists_the_models_there_are(registry: Registry, model: str) -> None:
     registry.save("own", weights(), CARD, {})
-    with pytest.raises(ModelNotFound, match=r"'nosuch'; there are: calnet, calnet_published, eb, own$"):
+    with pytest.raises(
+        ModelNotFound, match=r"there are: calnet, calnet_published, eb, own, realbogus, realbogus_baseline$"
+    ):
         registry.resolve(model)
     with pytest.raises(ModelNotFound, match=r"no version of own .* is production"):
         registry.resolve("own")
@@ -138,6 +193,15 @@ def test_hostile_names_are_not_written(registry: Registry) -> None:
 def test_unknown_model_lists_the_known() -> None:
     with pytest.raises(ModelNotFound, match="calnet"):
         get_spec("calnett")
+
+
+def test_what_a_model_is_made_of_is_there_when_it_is_needed() -> None:
+    for spec in SPECS.values():
+        for part in (getattr(spec, entry.name) for entry in fields(spec)):
+            if hasattr(part, "module"):
+                assert callable(getattr(importlib.import_module(part.module), part.name))
+    assert get_spec("eb").outputs == len(eb.CLASSES) + 2
+    assert get_spec("realbogus").outputs == 1 + braai.RealBogus.TYPES + braai.RealBogus.EMBEDDING
 
 
 def test_what_ships_is_in_production_in_every_workspace(registry: Registry, tmp_path) -> None:

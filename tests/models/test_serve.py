@@ -3,16 +3,24 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
+from click.testing import CliRunner, Result
 
 from catalogs.folder import Folder
+from jobs.serve import main as serve_job
 from models import serve
 from models.registry import Registry
 from models.scorer import Scorer
 from models.service import Service
+from models.service_limits import Limits
+from models.service_token import VARIABLE, read_token
+from pipeline.errors import UsageError
 from pipeline.settings import ScoreSettings
 from tests.models import toy_realbogus
 from tests.models.toy_service import npy, running
@@ -34,6 +42,71 @@ def backend(workspace: Folder, ray_cluster: object) -> Iterator[serve.Replicas]:
         yield found
 
 
+@pytest.fixture
+def no_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+
+
+def _job(*options: object) -> Result:
+    return CliRunner().invoke(serve_job, [str(option) for option in options])
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "host.example"])
+def test_off_loopback_nothing_listens_without_a_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_token: None, host: str
+) -> None:
+    monkeypatch.setattr(serve, "listen", lambda *_: pytest.fail("it listens"))
+    refused = _job("--workspace", tmp_path, "--host", host)
+    assert refused.exit_code == 2 and "SKYSIFT_TOKEN" in refused.output and "--token-file" in refused.output
+
+
+def test_a_model_that_is_not_there_is_told_before_anything_starts(tmp_path: Path, no_token: None) -> None:
+    refused = _job("--workspace", tmp_path, "--model", "realbogus@0badc0de")
+    assert refused.exit_code != 0 and "0badc0de" in refused.output
+
+
+def test_the_token_comes_from_a_file_or_the_environment(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("of-a-file-and-long-enough\n")
+    file.chmod(0o600)
+    inside = {VARIABLE: "of-the-environment-and-long"}
+    assert read_token(None, {}) == "" and read_token(None, inside) == inside[VARIABLE]
+    assert read_token(file, inside) == "of-a-file-and-long-enough"
+
+
+@pytest.mark.parametrize(
+    ("token", "mode", "word"),
+    [
+        ("of-a-file-and-long-enough", 0o644, "chmod 600"),
+        ("short", 0o600, "openssl"),
+        ("", 0o600, "openssl"),
+        ("with a space in its middle", 0o600, "openssl"),
+        ("für-dieses-braucht-es-utf8", 0o600, "openssl"),
+    ],
+)
+def test_a_token_that_others_know_or_guess_is_refused(tmp_path: Path, token: str, mode: int, word: str) -> None:
+    file = tmp_path / "token"
+    file.write_text(token)
+    file.chmod(mode)
+    with pytest.raises(UsageError, match=word):
+        read_token(file, {VARIABLE: "of-the-environment-and-long"})
+
+
+def test_a_file_without_a_token_or_a_short_one_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="openssl"):
+        read_token(tmp_path / "nowhere", {})
+    with pytest.raises(UsageError, match=VARIABLE):
+        read_token(None, {VARIABLE: "short"})
+
+
+def test_a_new_replica_waits_for_no_other_model() -> None:
+    heavy = {"astropy", "h5py", "matplotlib", "numba", "pandas", "scipy.ndimage", "scipy.optimize", "sklearn", "xarray"}
+    code = f"import sys, models.replica; print(*sorted({heavy!r} & set(sys.modules)))"
+    tree = Path(serve.__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", code], cwd=tree, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and not done.stdout.split(), done.stderr[-2000:] + done.stdout
+
+
 def _replica_pids() -> list[int]:
     mine = psutil.Process().children(recursive=True)
     return [process.pid for process in mine if "ServeReplica" in " ".join(process.cmdline()[:1])]
@@ -45,7 +118,8 @@ def test_a_killed_replica_is_replaced_and_no_answer_is_lost(workspace: Folder, b
     (victim,) = _replica_pids()
 
     async def asked() -> list:
-        service = Service(workspace, backend, batch=serve.BATCH, lanes=serve.LANES)
+        patient = Limits(answer_s=60)  # there is no other replica, and the machine may do much else
+        service = Service(workspace, backend, batch=serve.BATCH, lanes=serve.LANES, limits=patient)
         async with running(service) as client:
             before = await client.post("/score", content=npy(triplets))
             os.kill(victim, signal.SIGKILL)

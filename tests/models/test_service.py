@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import time
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from models import monitor
 from models.planes import rescale
 from models.registry import Registry
 from models.scorer import Scorer
+from models.service_batches import Pace
 from models.service_limits import Limits
 from pipeline.settings import ScoreSettings
 from tests.models import toy_realbogus
@@ -186,6 +189,52 @@ def test_a_full_queue_and_a_late_answer_are_told(registered: Folder) -> None:
     assert {answer.status_code for answer in late} == {429, 503}
     assert all(answer.headers["retry-after"] == "1" and answer.json()["message"] for answer in late)
     assert last.status_code == 200
+
+
+class Slow(Here):
+    """A backend that takes a while for every batch."""
+
+    async def score(self, pixels: np.ndarray, model: str):
+        await asyncio.sleep(0.2)
+        return await super().score(pixels, model)
+
+
+def test_what_is_taken_is_answered_soon_and_the_rest_refused_at_once(registered: Folder) -> None:
+    """At a pace of one batch in 0.2 s and 1 s at most to wait, some five batches are taken of thirty."""
+    limits, body = Limits(wait_s=1.0), npy(toy_realbogus.triplets(16))
+
+    async def timed(client: httpx.AsyncClient) -> tuple[httpx.Response, float]:
+        began = time.monotonic()
+        return await client.post("/score", content=body), time.monotonic() - began
+
+    async def told() -> list[tuple[httpx.Response, float]]:
+        async with running(service(registered, backend=Slow(registered), limits=limits)) as client:
+            for _ in range(3):
+                await client.post("/score", content=body)
+            return await asyncio.gather(*[timed(client) for _ in range(30)])
+
+    found = asyncio.run(told())
+    taken = [seconds for answer, seconds in found if answer.status_code == 200]
+    refused = [answer for answer, _ in found if answer.status_code == 429]
+    assert len(taken) + len(refused) == 30 and 1 <= len(taken) <= 10
+    assert all(answer.json()["error"] == "busy" and int(answer.headers["retry-after"]) >= 1 for answer in refused)
+    assert all("app;dur=" in answer.headers["server-timing"] for answer, _ in found)
+
+
+def test_the_pace_is_that_of_batches_and_of_a_stall() -> None:
+    now = 0.0
+    pace = Pace(lambda: now)
+    assert pace.seconds == 0
+    pace.begins()
+    for _ in range(5):
+        now += 0.2
+        pace.done(more=True)
+    assert pace.seconds == pytest.approx(0.2)
+    now += 3
+    assert pace.seconds == pytest.approx(3)  # none comes any more
+    pace.done(more=False)
+    now += 100  # nothing to do is no stall
+    assert 0.2 < pace.seconds < 1
 
 
 def test_a_slow_body_is_given_up(registered: Folder) -> None:

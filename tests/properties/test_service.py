@@ -65,7 +65,7 @@ async def _all(made: Service, many: list[Ask]) -> Counter[tuple[str, int]]:
 
 
 @pytest.mark.parametrize(
-    "number", [pytest.param(100, id="short"), pytest.param(2200, id="long", marks=pytest.mark.slow)]
+    "number", [pytest.param(100, id="short"), pytest.param(2200, id="long", marks=pytest.mark.fuzz)]
 )
 def test_hostile_bodies_are_told_what_is_wrong(made: Service, good: dict[str, bytes], number: int) -> None:
     found = asyncio.run(_all(made, asks(good, number, seed=number)))
@@ -73,7 +73,7 @@ def test_hostile_bodies_are_told_what_is_wrong(made: Service, good: dict[str, by
     assert sum(count for (_, status), count in found.items() if status == 422) > number / 5
 
 
-@pytest.mark.parametrize("number", [pytest.param(8, id="short"), pytest.param(150, id="long", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("number", [pytest.param(8, id="short"), pytest.param(150, id="long", marks=pytest.mark.fuzz)])
 def test_requests_made_from_the_document(made: Service, number: int) -> None:
     """Schemathesis: what the OpenAPI document allows, and what it does not."""
     token = "of-sixteen-or-more"
