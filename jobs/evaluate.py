@@ -23,7 +23,8 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--weights", multiple=True, type=FILE, help="Published weights of braai (HDF5), beside the models.")
 @click.option("--norm", type=click.Choice(["row", "frobenius"]), default="row", show_default=True,
               help="What braai's weights were taught with: row (d6_m7) or frobenius (d6_m9).")  # fmt: skip
-@click.option("--set", "sets", multiple=True, help="Set of triplets in the workspace, or a .npz file.")
+@click.option("--set", "sets", multiple=True, help="Set of triplets in the workspace, or a TOML file that "
+              "describes one; or a .npz file.")  # fmt: skip
 @click.option("--fold", type=click.Choice(["test", "validation", "train", "all"]), default="test", show_default=True,
               help="What the candidates are to all models.")  # fmt: skip
 @click.option("--missed", type=click.FloatRange(0, 0.5), help="Choose thresholds anew: miss at most this share.")

@@ -119,6 +119,34 @@ def training_sets(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+def triplet_sets(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say what a model of triplets learns from."""
+    file = click.Path(exists=True, dir_okay=False, path_type=Path)
+    for option in (
+        click.option("--start-from", help="Begin with the weights of this model, an id or an alias; triplets only."),
+        click.option("--only-sets", is_flag=True, help="Make the sets of triplets; train nothing."),
+        click.option("--set", "described", multiple=True, type=file, help="TOML file of a set of triplets, see above."),
+    ):
+        function = option(function)
+    return function
+
+
+def splits(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say what a training holds out."""
+    for option in (
+        click.option("--seed", type=click.IntRange(0), help="Of weights, order, split and drawn negatives."),
+        click.option("--fold", type=click.IntRange(0), help="Which one, from 0.  [default: 0]"),
+        click.option("--folds", type=click.IntRange(2), help="Hold out one of so many folds, see --fold."),
+        click.option(
+            "--split-by",
+            help="Held out as a whole: star, sector; of triplets field, temporal, ccd, filter, survey, kind, or one "
+            "of these, such as survey:ztf.  [default: star, for triplets field]",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
 @contextmanager
 def dask_session(
     workers: int | None, address: str | None, workspace: Folder | None, small: bool = False

@@ -12,7 +12,7 @@ import click
 
 from catalogs.folder import Folder
 from jobs import options
-from models.lessons import Sources, describe, learn
+from models.lessons import Sources, describe, learn, make
 from models.registry import Registry
 
 
@@ -24,42 +24,43 @@ from models.registry import Registry
 @click.option("--negatives", help="Stars that are no eclipsing binaries, same formats.")
 @click.option("--unlisted-as-negative", type=click.IntRange(0), help="Draw N stars that are on no list as negatives.")
 @options.training_sets
+@options.triplet_sets
 @click.option("--epochs", type=click.IntRange(1), help="Passes over the training stars. *")
 @click.option("--batch-size", type=click.IntRange(1), help="Segments a step, over all workers. *")
 @click.option("--learning-rate", type=float, help="Highest learning rate. *")
 @click.option("--max-seconds", type=float, help="Stop after this time, s. *")
-@click.option("--split-by", type=click.Choice(["star", "sector"]), help="What is held out as a whole.")
-@click.option("--folds", type=click.IntRange(2), help="Hold out one of so many folds of the stars, see --fold.")
-@click.option("--fold", type=click.IntRange(0), help="Which one, from 0.  [default: 0]")
-@click.option("--seed", type=click.IntRange(0), help="Of weights, order, split and drawn negatives.")
+@options.splits
 @click.option("--overwrite", is_flag=True, help="Train anew, though the same training was begun or is done.")
-@click.option(
-    "--dry-run",
-    is_flag=True,
-    help="Print stars and epochs, once the training sets are made segments, folds and time too; make nothing.",
-)
+@click.option("--dry-run", is_flag=True, help="Print stars and epochs, once the training sets are made segments, folds "
+              "and time too; make nothing.")  # fmt: skip
 @options.settings_file
 @options.ray
 def main(
     workspace: Folder, sectors: list[int] | None, name: str, labels: str | None, negatives: str | None, overwrite: bool,
-    dry_run: bool, config: Path | None, workers: int | None, ray_address: str | None,
-    simulated: int | None, labelled: str | None, known: tuple[str, ...], leave_out: str | None, **values: object,
+    dry_run: bool, only_sets: bool, described: tuple[Path, ...], config: Path | None, workers: int | None,
+    ray_address: str | None, simulated: int | None, labelled: str | None, known: tuple[str, ...], leave_out: str | None,
+    **values: object,
 ) -> None:  # fmt: skip
     """Train on labelled stars; the result is NAME@candidate until it is promoted, but for that of a fold.
 
-    `eb` learns from simulated stars and, if given, from a Parquet file of real labelled light curves (--labelled);
-    any model can learn from the committed segments of stars on a list (--labels). With --labelled, `eb` first
-    rehearses on the simulated stars alone: what is marked * is of the training after it, and the table [rehearsal] of
-    --config says the same of the rehearsal.
+    `eb` learns from simulated stars and, if given, from a Parquet file of real labelled light curves (--labelled); any
+    model can learn from the committed segments of stars on a list (--labels). With --labelled, `eb` first rehearses on
+    simulated stars alone: what is marked * is of the training after it; [rehearsal] of --config says it of that.
 
     Stars, never segments, are split into training, validation and test. Weights, card, curves and confusion matrix go
     to WORKSPACE/models/NAME/<version>/. Run again after a kill, it goes on from its last checkpoint.
+
+    `realbogus` learns from simulated fields, or from what a file names (--set; pipeline/images/setfile.py tells how).
+    What reviewers said is learnt with --set pipeline/images/reviewed.toml --start-from production --epochs 4.
     """
-    sources = Sources(labels, negatives, sectors, simulated, labelled, known, leave_out)
+    sources = Sources(labels, negatives, sectors, simulated, labelled, known, leave_out, described)
     if dry_run:
         click.echo(describe(workspace, name, sources, config, values, workers or os.cpu_count() or 1))
         return
     with options.ray_session(workers, ray_address, workspace) as (count, gpus):
+        if only_sets:
+            make(workspace, name, sources, config, count, overwrite)
+            return
         made = learn(workspace, name, sources, config, values, count, gpus > 0, overwrite)
     if Registry(workspace).aliases(name).get("candidate") == made:
         click.echo(f"{made}: now {name}@candidate; `python -m jobs.promote {name}@candidate` makes it production")

@@ -88,7 +88,7 @@ def judge_alerts(
     dict
         alerts, learnt_from, unscored; missed: independently real ones (all, and by kind of evidence) with how many
         fall below the threshold and below 0.5, Wilson's intervals; missed_ids; agreement with drb (conformance);
-        reviewed, if there are labels: false positives and misses among them.
+        reviewed, if some of them are labelled: false positives and misses among them.
     """
     count = len(alerts)
     if met is not None:
@@ -110,7 +110,9 @@ def judge_alerts(
         "missed_ids": ids.tolist()[:_SHOWN],
         "agreement": _agreement(known, logit[np.isfinite(logit)], p),
     }
-    return told | ({"reviewed": _reviewed(known, p, reviewed, model.standing.threshold)} if reviewed else {})
+    if reviewed and known["candidate_id"].isin(list(reviewed)).any():
+        told["reviewed"] = _reviewed(known, p, reviewed, model.standing.threshold)
+    return told
 
 
 def _missed(p: pd.Series, threshold: float) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Candidates with triplets → scores: the stages that run a model of triplets over differences and over alerts.
 
 Alerts of every survey are scored in their own pixels where stars are 1.5 to 6 pixels wide there, ZTF's 2 among them;
-others are resampled to 3 pixels first (`models.planes.rescale`), never filled up to another survey's size.
+others are resampled to 3 pixels first (`pipeline.images.sampling`), never filled up to another survey's size.
 """
 
 from abc import abstractmethod
@@ -21,11 +21,11 @@ from catalogs.monitor import MONITOR
 from catalogs.transient_candidates import TRANSIENT_CANDIDATES, tier
 from models import monitor
 from models.inputs import statistics
-from models.planes import sampled
 from models.registry import Entry
 from models.scorer import Scorer, Scores
 from pipeline import candidates
 from pipeline.errors import Reason
+from pipeline.images.sampling import sampled
 from pipeline.manifest import Object
 from pipeline.partition import Key
 from pipeline.settings import CandidateScoreSettings
@@ -166,7 +166,7 @@ class ScoreCandidates(Stage):
     def _scored(self, key: Key, lot: Lot) -> tuple[list[Row], list[InputOutcome]]:
         if not lot.names:
             return [], []
-        pixels = sampled(lot.pixels, lot.fwhm_px, self.settings)
+        pixels, _ = sampled(lot.pixels, lot.fwhm_px, self.settings)
         scores = self.scorer.score(pixels)
         columns = self._columns(scores) | statistics(pixels).to_dict("list")
         constants = {

@@ -9,10 +9,11 @@ import pandas as pd
 
 from catalogs.folder import Folder
 from catalogs.pages import Page, Section
-from models.examinees import Candidates, Examinee, scored, seen
+from models.examinees import Candidates, Examinee, scored
 from models.judgement import MISSED, chosen, compare, judge
 from models.judgement_figures import figures
 from models.judgement_page import sections, write
+from models.sightings import seen
 from models.standing import Standing
 from pipeline.errors import UsageError
 

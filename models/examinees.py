@@ -1,8 +1,8 @@
-"""Candidates with truth, as several models score them, and which of them a model may be judged on."""
+"""Candidates with truth, as several models score them."""
 
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -17,16 +17,26 @@ from models.braai import load_published
 from models.planes import CHANNELS
 from models.registry import Entry
 from models.scorer import Scorer
-from models.splits import split, units
 from models.standing import Standing
 from pipeline import manifest, stores
+from pipeline.alerts.surveys import PROFILES
 from pipeline.errors import Missing, UsageError
 from pipeline.images import triplets
+from pipeline.images.setfile import load
 from pipeline.images.training import index_path, store_path
 from pipeline.partition import Key
-from pipeline.settings import TrainSettings
 
-__all__ = ["Candidates", "Examinee", "examinee", "of_arrays", "of_stores", "published", "scored", "seen"]
+__all__ = [
+    "Candidates",
+    "Examinee",
+    "examinee",
+    "joined",
+    "of_arrays",
+    "of_description",
+    "of_stores",
+    "published",
+    "scored",
+]
 
 Pixels = NDArray[np.float32]
 
@@ -61,6 +71,9 @@ class Candidates:
 def of_stores(workspace: Folder, names: Sequence[str]) -> Candidates:
     """Return the candidates of sets in a workspace.
 
+    Their differences are science - reference. Published networks are shown those of candidates that fade (S/N below 0)
+    upside down, as they were taught, unless the alert came like that.
+
     Parameters
     ----------
     workspace : Folder
@@ -90,6 +103,38 @@ def of_stores(workspace: Folder, names: Sequence[str]) -> Candidates:
         return np.asarray(found[triplets.NAME], np.float32)[rows["row"].to_numpy() - first]
 
     return Candidates(", ".join(names), pd.concat(frames, ignore_index=True), read)
+
+
+def of_description(workspace: Folder, path: Path) -> Candidates:
+    """Return the candidates of a set that a file describes, without what it cuts.
+
+    Parameters
+    ----------
+    workspace : Folder
+        Holds its stores.
+    path : Path
+        See `pipeline.images.setfile`.
+
+    Raises
+    ------
+    Missing
+        If it is not made.
+    """
+    found = load(path).gather(workspace)
+    for stage in found.stages:
+        keys = stage.keys()
+        if absent := [key for key in keys if manifest.read(workspace, stage.name, key) is None]:
+            cure = f"make it by python -m jobs.train --model realbogus --set {path} --only-sets"
+            raise Missing(f"{path}: {len(absent)} of {len(keys)} partitions of {stage.where} are not made; {cure}")
+    whole = of_stores(workspace, [stage.where for stage in found.stages])
+    return replace(whole, name=path.stem, index=found.taught(whole.index).reset_index(drop=True))
+
+
+def joined(parts: Sequence[Candidates]) -> Candidates:
+    """Return the candidates of several sets of one workspace as one, each once."""
+    index = pd.concat([one.index for one in parts], ignore_index=True)
+    once = index.drop_duplicates(["path", "row"], ignore_index=True)
+    return Candidates(", ".join(one.name for one in parts), once, parts[0].read)
 
 
 def of_arrays(path: Path) -> Candidates:
@@ -137,12 +182,15 @@ class Examinee:
         Triplets (n, 3, s, s) → columns of n: logit, and novelty and ood if it has them.
     entry : Entry, optional
         Where it stands in the registry.
+    flipped : bool
+        It was taught on differences in which candidates that fade are bright, as ZTF sends them.
     """
 
     name: str
     standing: Standing
     score: Callable[[Pixels], dict[str, NDArray[Any]]]
     entry: Entry | None = None
+    flipped: bool = False
 
 
 def examinee(scorer: Scorer) -> Examinee:
@@ -156,7 +204,11 @@ def examinee(scorer: Scorer) -> Examinee:
 
 
 def published(path: str | Path, norm: str = "row") -> Examinee:
-    """Return published weights of braai as a model to be judged: its score is its probability, its threshold 0.5."""
+    """Return published weights of braai as a model to be judged: its score is its probability, its threshold 0.5.
+
+    It sees raw counts, 0 where there are none. Candidates that fade are bright in the differences that it was taught
+    on, so it is shown those of `scored` like that; alerts are scored as they are sent.
+    """
     logits = load_published(path, norm)
 
     def score(pixels: Pixels) -> dict[str, NDArray[Any]]:  # numpydoc ignore=GL08
@@ -164,7 +216,7 @@ def published(path: str | Path, norm: str = "row") -> Examinee:
         return {"logit": np.where(empty, np.nan, logits(pixels.transpose(0, 2, 3, 1)).astype(float))}
 
     name = Path(path).name.partition(".")[0]
-    return Examinee(name, Standing(scale=1.0, offset=0.0, threshold=0.5, prior=0.5), score)
+    return Examinee(name, Standing(scale=1.0, offset=0.0, threshold=0.5, prior=0.5), score, flipped=True)
 
 
 def scored(candidates: Candidates, rows: pd.DataFrame, models: Sequence[Examinee]) -> dict[str, pd.DataFrame]:
@@ -172,61 +224,21 @@ def scored(candidates: Candidates, rows: pd.DataFrame, models: Sequence[Examinee
     said: dict[str, list[pd.DataFrame]] = {model.name: [] for model in models}
     for places, pixels in candidates.pieces(rows):
         for model in models:
-            said[model.name].append(pd.DataFrame(model.score(pixels), index=places))
+            shown = _flipped(rows.iloc[places], pixels) if model.flipped else pixels
+            said[model.name].append(pd.DataFrame(model.score(shown), index=places))
     tables = {name: pd.concat(found).sort_index() for name, found in said.items()}
     return {name: rows.reset_index(drop=True).join(table) for name, table in tables.items()}
 
 
-def seen(workspace: Folder, model: Examinee, index: pd.DataFrame) -> tuple[pd.Series, str]:
-    """Return the fold of each candidate to a model, and what could not be told.
+def _flipped(rows: pd.DataFrame, pixels: Pixels) -> Pixels:
+    """Return triplets with the difference of candidates that fade upside down, as ZTF sends it.
 
-    Parameters
-    ----------
-    workspace : Folder
-        Holds the sets that the model learnt from, if they are still there.
-    model : Examinee
-        The model.
-    index : pandas.DataFrame
-        Candidates.
-
-    Returns
-    -------
-    fold : pandas.Series
-        train, validation or test. What the model never met is test, unless it shares an object, a field or sky with
-        what it learnt from: then it is train.
-    note : str
-        Empty, or why that is not sure.
+    In stores the difference is science - reference, and S/N is below 0 where a candidate fades; in those of alerts
+    whose survey has turned it already, it stays as it was sent.
     """
-    fold = pd.Series("test", index.index)
-    if model.entry is None:
-        return fold, f"{model.name}: what its authors trained it on is not known here"
-    card = model.entry.card
-    sets = [one for about in card.get("data", {}).get("sets", []) for one in about.get("sources", [about])]
-    names = [Path(one["store"]).stem for one in sets if "store" in one]
-    try:
-        learnt = of_stores(workspace, names).index if names else None
-    except Missing:
-        learnt = None
-    if learnt is None:
-        told = ", ".join(names) or "nothing that its card names"
-        return fold, f"{model.name} learnt from {told}, not here: that it met none of these candidates is not proven"
-    known = _folds(model.entry, learnt, card)
-    own = pd.MultiIndex.from_frame(index[["path", "row"]]).isin(known.index)
-    fold[own] = known.reindex(pd.MultiIndex.from_frame(index.loc[own, ["path", "row"]])).to_numpy()
-    if (~own).any():
-        taught = learnt[learnt.set_index(["path", "row"]).index.map(known).to_numpy() == "train"]
-        unit = units(pd.concat([taught, index[~own]], ignore_index=True)).to_numpy()
-        met = np.isin(unit[len(taught) :], unit[: len(taught)])
-        fold[fold.index[~own][met]] = "train"
-    return fold, ""
-
-
-def _folds(entry: Entry, learnt: pd.DataFrame, card: Mapping[str, Any]) -> "pd.Series[str]":
-    """Return the fold of what a model learnt from, by path and row: as it was told when it was trained."""
-    place = ["path", "row"]
-    if entry.folder.exists("held_out.parquet"):
-        told = write.read(entry.folder, "held_out.parquet").to_pandas()
-        held_out = told.set_index(place)["fold"]
-    else:
-        held_out = split(learnt, TrainSettings.load(None, "train", card["settings"])).set_index(place)["fold"]
-    return held_out.reindex(pd.MultiIndex.from_frame(learnt[place])).fillna("train")
+    if "snr" not in rows:
+        return pixels
+    turned = [name for name, profile in PROFILES.items() if profile.flips_negative]
+    fades = (rows["snr"] < 0) & ~rows["survey"].isin(turned)
+    sign = np.where(fades, -1, 1).astype(np.float32)
+    return np.concatenate([pixels[:, :-1], pixels[:, -1:] * sign[:, None, None, None]], axis=1)

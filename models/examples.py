@@ -15,16 +15,19 @@ from models.realbogus import embedding, type_code
 from models.reference import Reference
 from models.reference import learn as learn_usual
 from models.registry import Entry, Registry
+from models.sightings import met
 from models.spec import get_spec
-from models.splits import split
+from models.splits import check, split
 from models.standing import Standing
 from pipeline import manifest
 from pipeline.errors import UsageError
-from pipeline.images.training import CandidateSet, index_path, store_path
+from pipeline.images.setfile import Described
+from pipeline.images.training import index_path, store_path
 from pipeline.manifest import Record
 from pipeline.settings import TrainSettings
+from pipeline.stage import Stage
 
-__all__ = ["gather", "learn_triplets", "outline_triplets", "read_index", "retrained", "usual"]
+__all__ = ["asked", "gather", "learn_triplets", "make_sets", "outline_triplets", "read_index", "retrained", "usual"]
 
 #: Seconds a triplet and an epoch on one core (measured, bfloat16).
 _TRIPLET_S = 0.004
@@ -35,7 +38,7 @@ _TOGETHER = 512  # triplets that are looked at together
 def learn_triplets(
     workspace: Folder,
     name: str,
-    sets: Sequence[CandidateSet],
+    sets: Sequence[Described],
     config: Path | None,
     options: Mapping[str, Any],
     workers: int,
@@ -50,7 +53,7 @@ def learn_triplets(
         Receives the sets, checkpoints and the model.
     name : str
         Of the model.
-    sets : sequence of CandidateSet
+    sets : sequence of Described
         What to learn from; made now, as far as they are not there.
     config : Path, optional
         Settings file.
@@ -59,17 +62,49 @@ def learn_triplets(
     workers, gpu, overwrite
         As in `models.fit.fit`.
     """
-    settings = TrainSettings.load(config, "train", get_spec(name).training, **options)
+    settings = asked(workspace, name, sets, config, options)
     check_cluster(workers, gpu)
-    for stage in sets:
-        make(stage, workers, overwrite)
-    examples, facts = gather(workspace, sets, settings)
+    make_sets(sets, workers, overwrite)
+    examples, facts = gather(workspace, name, sets, settings)
     made = fit(workspace, name, examples, facts, settings, workers, gpu, overwrite)
     registry = Registry(workspace)
     entry = registry.resolve(f"{name}@{made}")
     if "drift" not in entry.card:
         registry.annotate(entry, {"drift": usual(workspace, entry).model_dump(mode="json")})
     return made
+
+
+def make_sets(sets: Sequence[Described], workers: int, overwrite: bool = False) -> None:
+    """Make what is not there of sets, on the connected Ray cluster."""
+    for stage in (stage for one in sets for stage in one.stages):
+        make(stage, workers, overwrite)
+
+
+def asked(
+    workspace: Folder, name: str, sets: Sequence[Described], config: Path | None, options: Mapping[str, Any]
+) -> TrainSettings:
+    """Return the settings of a training: by the user's options, else by the sets' files, else as usual.
+
+    Parameters
+    ----------
+    workspace : Folder
+        Holds the model to begin with, if one is named: by its id, or by an alias, which becomes the id.
+    name, sets, config, options
+        As in `learn_triplets`.
+
+    Raises
+    ------
+    UsageError
+        If two files do not split alike.
+    """
+    told = [one.file.split.options() for one in sets if one.file is not None]
+    if any(one != told[0] for one in told):
+        raise UsageError(f"--set: the files split differently, {' and '.join(map(str, told))}; let them say the same")
+    given = {option: value for option, value in options.items() if value is not None}
+    settings = TrainSettings.load(config, "train", get_spec(name).training, **((told[0] if told else {}) | given))
+    if settings.start_from is None:
+        return settings
+    return settings.model_copy(update={"start_from": Registry(workspace).resolve(f"{name}@{settings.start_from}").id})
 
 
 def usual(workspace: Folder, entry: Entry) -> Reference:
@@ -92,25 +127,27 @@ def usual(workspace: Folder, entry: Entry) -> Reference:
     return learn_usual(pd.concat([known, told.sort_index()], axis=1))
 
 
-def outline_triplets(workspace: Folder, name: str, sets: Sequence[CandidateSet], settings: TrainSettings,
+def outline_triplets(workspace: Folder, name: str, sets: Sequence[Described], settings: TrainSettings,
                      workers: int) -> str:  # fmt: skip
     """Return what `learn_triplets` would learn from and how long it may take on CPUs; nothing is written."""
-    absent = [one.describe() for one in sets if None in _records(workspace, one)]
+    stages = [stage for one in sets for stage in one.stages]
+    absent = [one.describe() for one in stages if None in _records(workspace, one)]
     if absent:
-        lines = [f"to be made first: {about['fields']} fields, {about['store']}" for about in absent]
+        lines = [f"to be made first: {_much(about)}, {about['store']}" for about in absent]
         return "\n".join([*lines, f"{settings.epochs} epochs of their triplets"])
-    examples, facts = gather(workspace, sets, settings)
+    examples, facts = gather(workspace, name, sets, settings)
     lines = [f"{fold}: {counts}" for fold, counts in facts["data"]["counts"].items()]
     seconds = (examples["fold"] == "train").sum() * settings.epochs * _TRIPLET_S / workers
     return "\n".join([*lines, f"{settings.epochs} epochs: about {seconds / 60:.0f} min on {workers} cores"])
 
 
 def gather(
-    workspace: Folder, sets: Sequence[CandidateSet], settings: TrainSettings
+    workspace: Folder, name: str, sets: Sequence[Described], settings: TrainSettings
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Return the examples with their fold, and for the card where they come from.
 
-    Both labels weigh the same in total, however rare one is.
+    Both labels weigh the same in total, however rare one is. What a model that is begun with has learnt from neither
+    chooses an epoch nor judges.
 
     Raises
     ------
@@ -119,23 +156,41 @@ def gather(
     """
     if not sets:
         raise UsageError("nothing to train on: give --simulated or --set")
-    examples = _weighted(split(read_index(workspace, sets), settings))
+    examples = split(read_index(workspace, sets), settings)
+    if settings.start_from is not None:
+        examples = _unseen(workspace, name, examples, settings)
+    examples = _weighted(examples)
     counts = {fold: _counts(examples[examples["fold"] == fold]) for fold in FOLDS}
-    records = [record for stage in sets for record in _records(workspace, stage)]
+    records = [record for one in sets for stage in one.stages for record in _records(workspace, stage)]
     partitions = {manifest.path(one.stage, one.key): one.identity for one in records if one is not None}
-    facts = {"partitions": partitions, "sets": [stage.describe() for stage in sets], "counts": counts}
+    facts = {"partitions": partitions, "sets": [one.describe() for one in sets], "counts": counts}
     return examples, {"data": facts}
 
 
-def read_index(workspace: Folder, sets: Sequence[CandidateSet]) -> pd.DataFrame:
-    """Return one row a triplet of committed sets: their index, and path, part and type_code."""
+def _unseen(workspace: Folder, name: str, examples: pd.DataFrame, settings: TrainSettings) -> pd.DataFrame:
+    """Return examples without those held out that the model to begin with has learnt from."""
+    fold, note = met(workspace, Registry(workspace).resolve(f"{name}@{settings.start_from}"), examples)
+    if note:
+        print(f"train {name}: {note}")
+    left = examples[(examples["fold"] == "train") | (fold != "train")].reset_index(drop=True)
+    check(left, settings)
+    return left
+
+
+def read_index(workspace: Folder, sets: Sequence[Described]) -> pd.DataFrame:
+    """Return one row a triplet that is learnt from of committed sets: their index, and path, part and type_code."""
     frames = []
-    for stage in sets:
-        keys = stage.keys()
-        for key in keys:
-            table = write.read(workspace, index_path(key), schema.TRIPLETS).to_pandas()
-            frames.append(table.assign(path=store_path(stage.where), part=key.part))
+    for one in sets:
+        tables = []
+        for stage in one.stages:
+            keys = stage.keys()
+            for key in keys:
+                table = write.read(workspace, index_path(key), schema.TRIPLETS).to_pandas()
+                tables.append(table.assign(path=store_path(stage.where), part=key.part))
+        frames.append(one.taught(pd.concat(tables, ignore_index=True)))
     index = pd.concat(frames, ignore_index=True)
+    if len(sets) > 1:
+        index = index.drop_duplicates("candidate_id")
     index["type_code"] = index["kind"].map(type_code).astype("int64")
     return index.sort_values(["path", "row"], ignore_index=True)
 
@@ -161,6 +216,8 @@ def retrained(
         As in `models.fit.fit`.
     """
     settings = TrainSettings.load(None, "train", entry.card["settings"], epochs=epochs)
+    # The one that it began with may have seen the object.
+    settings = settings.model_copy(update={"start_from": None})
     index = rest.assign(type_code=rest["kind"].map(type_code).astype("int64"))
     examples = _weighted(split(index.sort_values(["path", "row"], ignore_index=True), settings))
     counts = {fold: _counts(examples[examples["fold"] == fold]) for fold in FOLDS}
@@ -168,7 +225,11 @@ def retrained(
     return fit(workspace, entry.name, examples, {"data": data}, settings, workers, gpu)
 
 
-def _records(workspace: Folder, stage: CandidateSet) -> list[Record | None]:
+def _much(about: Mapping[str, Any]) -> str:
+    return f"{about['fields']} fields" if "fields" in about else "labelled triplets"
+
+
+def _records(workspace: Folder, stage: Stage) -> list[Record | None]:
     keys = stage.keys()
     return [manifest.read(workspace, stage.name, key) for key in keys]
 

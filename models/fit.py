@@ -37,12 +37,17 @@ from models.evaluate import best_epoch
 from models.loop import Run, State
 from models.registry import Registry
 from models.spec import get_spec
+from models.splits import rule
 from pipeline import manifest
 from pipeline.errors import Refused, SkysiftError, UsageError
 from pipeline.settings import TrainSettings, digest
 from pipeline.stage import Stage
 
 __all__ = ["check_cluster", "fit", "make"]
+
+
+#: Who is in which fold of light curves.
+_BY_STAR = "sha256 of seed:tic_id, as a number in [0, 1), against the shares of test and validation"
 
 
 def fit(
@@ -116,6 +121,7 @@ def fit(
 
 
 def check_cluster(workers: int, gpu: bool) -> None:
+    """Check that this process is connected to a Ray cluster with so many cores, and GPUs if they are wanted."""
     if not ray.is_initialized():
         raise UsageError("train: not connected to Ray; use cluster.local.ray_session")
     there = ray.cluster_resources()
@@ -268,8 +274,7 @@ def _card(run: Run, facts: dict[str, Any], state: State, found: dict[str, Any]) 
         "split": {
             "by": settings.split_by,
             "seed": settings.seed,
-            "rule": f"sha256 of seed:{get_spec(run.model).group}, as a number in [0, 1), against the shares of test "
-            "and validation",
+            "rule": rule(settings) if "triplet" in get_spec(run.model).inputs else _BY_STAR,
         },
         "settings": settings.model_dump(mode="json"),
         "settings_hash": settings.hash,

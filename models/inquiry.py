@@ -10,11 +10,22 @@ import pandas as pd
 
 from catalogs.folder import Folder
 from catalogs.pages import Section
+from catalogs.review import training_labels
 from models import alert_judgement, retrospective
 from models.examination import Examination, examine, report
-from models.examinees import Candidates, Examinee, examinee, of_arrays, of_stores, published, seen
+from models.examinees import (
+    Candidates,
+    Examinee,
+    examinee,
+    joined,
+    of_arrays,
+    of_description,
+    of_stores,
+    published,
+)
 from models.examples import retrained
 from models.scorer import Scorer
+from models.sightings import seen
 from pipeline.errors import UsageError
 from pipeline.settings import digest
 
@@ -30,7 +41,7 @@ class Inquiry:
     Parameters
     ----------
     sets : tuple of str
-        Sets of triplets in the workspace, or one ``.npz`` file.
+        Sets of triplets in the workspace, by name or by the TOML files that describe them; or one ``.npz`` file.
     fold : str
         What candidates are to all models, see `models.examination.examine`.
     missed : float, optional
@@ -63,7 +74,11 @@ class Inquiry:
             raise UsageError(f"--set {files[0]}: a file is judged alone; give one --set, or sets of the workspace")
         if not self.sets:
             return None
-        return of_arrays(Path(files[0])) if files else of_stores(workspace, self.sets)
+        if files:
+            return of_arrays(Path(files[0]))
+        described = [of_description(workspace, Path(name)) for name in self.sets if name.endswith(".toml")]
+        named = tuple(name for name in self.sets if not name.endswith(".toml"))
+        return joined([*described, *([of_stores(workspace, named)] if named else [])])
 
 
 def models_of(workspace: Folder, names: Sequence[str], weights: Sequence[Path], norm: str) -> list[Examinee]:
@@ -124,11 +139,13 @@ def _alerts(
     index = alerts.assign(path="", row=np.arange(len(alerts)))
     index[["field", "object_id"]] = index[["field", "object_id"]].fillna("")
     index["field"] = index["field"].where((index["field"] != "") | (index["object_id"] != ""), index["candidate_id"])
+    given = training_labels(workspace)
+    reviewed = dict(zip(given["candidate_id"], given["label"], strict=True))
     told = {}
     for model in models:
         fold, note = seen(workspace, model, index)
         notes += [note] if note and note not in notes else []
-        told[model.name] = alert_judgement.judge_alerts(alerts, model, met=fold == "train")
+        told[model.name] = alert_judgement.judge_alerts(alerts, model, reviewed, fold == "train")
     return told, refused
 
 

@@ -8,19 +8,21 @@ from typing import Any
 from catalogs import known
 from catalogs.folder import Folder
 from models.calibrate import calibrate
-from models.examples import learn_triplets, outline_triplets
+from models.examples import asked, learn_triplets, make_sets, outline_triplets
 from models.labels import read_negatives
 from models.registry import Registry
 from models.spec import get_spec
 from models.train import outline, train
 from pipeline.errors import UsageError
+from pipeline.images import setfile
+from pipeline.images.setfile import Described
 from pipeline.images.training import CandidateSet
 from pipeline.lightcurves.labelled import Labelled
 from pipeline.lightcurves.training import TrainingSet
 from pipeline.settings import CalibrationSettings, CandidateSetSettings, TrainingSetSettings, TrainSettings
 from pipeline.simulate.nights import BRIGHT
 
-__all__ = ["Sources", "describe", "learn"]
+__all__ = ["Sources", "describe", "learn", "make"]
 
 #: Whom the last training holds out, its rehearsal holds out.
 _SPLIT = ("seed", "validation", "test", "split_by")
@@ -51,6 +53,8 @@ class Sources:
         Lists of eclipsing binaries; stars on them that `labelled` calls something else are not learnt from.
     leave_out : str, optional
         List of stars in `labelled` that are not learnt from at all.
+    described : sequence of Path
+        Files that describe sets of triplets, see `pipeline.images.setfile`.
     """
 
     labels: str | None = None
@@ -60,36 +64,44 @@ class Sources:
     labelled: str | None = None
     known: Sequence[str] = ()
     leave_out: str | None = None
+    described: Sequence[Path] = ()
 
     def sets(self, workspace: Folder, name: str, config: Path | None) -> list[TrainingSet]:
         """Return the training sets, real stars first."""
+        if self.described:
+            raise UsageError(f"--set {self.described[0]}: describes triplets; {name} learns from light curves")
         spec = get_spec(name)
         asked = self.simulated if self.simulated is not None or spec.targets else 0
         settings = TrainingSetSettings.load(config, "training", stars=asked, recipe=spec.recipe)
         sets = [] if self.labelled is None else [TrainingSet(workspace, settings, self.labelled_stars())]
         return sets + ([TrainingSet(workspace, settings)] if settings.stars else [])
 
-    def triplets(self, workspace: Folder, config: Path | None) -> list[CandidateSet]:
-        """Return the sets that a model of triplets learns from.
+    def triplets(self, workspace: Folder, config: Path | None) -> list[Described]:
+        """Return the sets that a model of triplets learns from: those described, by default simulated fields.
 
         Raises
         ------
         UsageError
-            If lists of stars are given.
+            If lists of stars are given, or both fields and descriptions.
         """
         stars = {"--labels": self.labels, "--negatives": self.negatives, "--labelled": self.labelled,
                  "--sectors": self.sectors, "--leave-out": self.leave_out, "--known": self.known}  # fmt: skip
         if given := [option for option, value in stars.items() if value]:
             raise UsageError(
-                f"{', '.join(given)}: for models of light curves; realbogus learns from --simulated fields"
+                f"{', '.join(given)}: for models of light curves; realbogus learns from --simulated fields, or --set"
             )
+        if self.described and self.simulated is not None:
+            cure = f'put [[source]] kind = "simulated", fields = {self.simulated} into the file'
+            raise UsageError(f"--simulated {self.simulated}: not with --set; {cure}")
+        if self.described:
+            return [setfile.load(path).gather(workspace) for path in self.described]
         asked = CandidateSetSettings.load(config, "triplets", fields=self.simulated)
         sets = [CandidateSet(workspace, asked)]
         if asked.description is None:
             fields = max(1, round(_BRIGHT_SHARE * sets[0].description.fields))
             few = asked.model_copy(update={"description": str(BRIGHT), "seed": None, "fields": fields})
             sets.append(CandidateSet(workspace, few))
-        return sets
+        return [Described((one,)) for one in sets]
 
     def labelled_stars(self) -> Labelled:
         """Return the real stars.
@@ -181,6 +193,10 @@ def _trainings(
     if sets and settings.split_by != "star":
         raise UsageError(f"split_by {settings.split_by}: simulated and real labelled stars are split by star; leave it "
                          "out, or train on --labels alone, with --simulated 0 and no --labelled")  # fmt: skip
+    if settings.start_from is not None:
+        raise UsageError(
+            f"--start-from {settings.start_from}: for models of triplets; {name} begins with its rehearsal"
+        )
     if len(sets) < 2 or not spec.rehearsal:
         return [(settings, sets)]
     split = settings.model_dump(include=set(_SPLIT))
@@ -193,17 +209,34 @@ def _trainings(
     return [(rehearsal, sets[1:]), (settings, [sets[0], sets[1].first(_REMEMBERED)])]
 
 
+def make(workspace: Folder, name: str, sources: Sources, config: Path | None, workers: int, overwrite: bool) -> None:
+    """Make the sets that a model of triplets would learn from, on the connected Ray cluster; say what there is.
+
+    Raises
+    ------
+    UsageError
+        For a model of light curves.
+    """
+    if "triplet" not in get_spec(name).inputs:
+        raise UsageError(f"--only-sets: {name} is none of triplets")
+    sets = sources.triplets(workspace, config)
+    make_sets(sets, workers, overwrite)
+    for stage in (stage for one in sets for stage in one.stages):
+        about = stage.describe()
+        print(f"{about['store']}: {about['triplets']} triplets, sha256 {about['sha256']}")
+
+
 def describe(
     workspace: Folder, name: str, sources: Sources, config: Path | None, options: Mapping[str, Any], workers: int
 ) -> str:
     """Return what `learn` would do, in lines; nothing is written."""
     if "triplet" in get_spec(name).inputs:
-        asked = TrainSettings.load(config, "train", get_spec(name).training, **options)
-        return outline_triplets(workspace, name, sources.triplets(workspace, config), asked, workers)
-    *before, (settings, sets) = _trainings(workspace, name, sources, config, options)
+        sets = sources.triplets(workspace, config)
+        return outline_triplets(workspace, name, sets, asked(workspace, name, sets, config, options), workers)
+    *before, (settings, stars) = _trainings(workspace, name, sources, config, options)
     lines = []
     for first, simulated in before:
         lines += ["rehearsal, unless it is done already:"]
         lines += [outline(workspace, name, None, None, first, None, workers, simulated), "then:"]
     where = sources.labels, sources.negatives, settings, sources.sectors
-    return "\n".join([*lines, outline(workspace, name, *where, workers, sets)])
+    return "\n".join([*lines, outline(workspace, name, *where, workers, stars)])

@@ -24,12 +24,13 @@ from torch import nn
 
 from catalogs.folder import Folder
 from catalogs.transient_candidates import TIERS, tier
-from models.planes import planes, usable
+from models.planes import planes
 from models.realbogus import TYPES, embedding
 from models.registry import Entry, Registry
 from models.spec import ModelSpec, get_spec
 from models.standing import Standing
 from pipeline.errors import CorruptModel, ModelNotFound, UsageError
+from pipeline.images.sampling import usable
 from pipeline.settings import CandidateScoreSettings
 
 __all__ = ["INPUT", "OPSET", "OUTPUT", "PLANES_ARE", "check", "export", "session", "summary"]

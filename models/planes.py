@@ -6,11 +6,10 @@ from the lower half of a quarter of the pixels, which stars hardly touch.
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import map_coordinates
 
-from pipeline.settings import CandidateScoreSettings
+from pipeline.images.sampling import centred, usable
 
-__all__ = ["CHANNELS", "PLANES", "SIZE", "centred", "levels", "planes", "rescale", "sampled", "usable"]
+__all__ = ["CHANNELS", "PLANES", "SIZE", "levels", "planes"]
 
 Floats = NDArray[np.float32]
 
@@ -23,15 +22,9 @@ CHANNELS = 3
 #: Those, and the coverage.
 PLANES = CHANNELS + 1
 
-_HUGE = 1e30
 _STEP = 2  # every second pixel in x and y tells of the sky
 _PEAK = 2  # pixels around the middle in which the difference is at its peak
 _SOFT = 3.0  # asinh of the noise in units of this: 1 sigma → 0.33, 1e4 sigma → 3.3
-
-
-def usable(triplets: Floats) -> Floats:
-    """Return triplets with NaN where the number is no count: infinite, or the huge ones that stand for none."""
-    return np.where(np.abs(triplets) < _HUGE, triplets, np.float32(np.nan))
 
 
 def levels(triplets: NDArray[np.floating]) -> tuple[Floats, Floats]:
@@ -91,86 +84,3 @@ def planes(triplets: NDArray[np.floating]) -> Floats:
     peak = seen[:, CHANNELS - 1, half - _PEAK : half + _PEAK + 1, half - _PEAK : half + _PEAK + 1]
     seen[peak.min((1, 2)) < -peak.max((1, 2)), CHANNELS - 1] *= -1  # its highest peak counts, whatever its sign
     return seen
-
-
-def centred(triplets: Floats, size: int = SIZE) -> Floats:
-    """Return triplets cut, or surrounded by NaN, so that their middle pixel is the middle of `size` pixels."""
-    ny, nx = triplets.shape[-2:]
-    if (ny, nx) == (size, size):
-        return triplets
-    out = np.full((*triplets.shape[:-2], size, size), np.nan, np.float32)
-    there, here = zip(*(_overlap(one, size) for one in (ny, nx)), strict=True)
-    out[..., here[0], here[1]] = triplets[..., there[0], there[1]]
-    return out
-
-
-def _overlap(found: int, wanted: int) -> tuple[slice, slice]:
-    """Return which pixels of a row of `found` go where in one of `wanted`; the middle ones lie on each other."""
-    shift = wanted // 2 - found // 2
-    first, last = max(0, shift), min(wanted, found + shift)
-    return slice(first - shift, last - shift), slice(first, last)
-
-
-def rescale(triplets: Floats, factor: float) -> Floats:
-    """Return triplets resampled about their middle pixel, so that a star is `factor` times as wide, in pixels.
-
-    Networks learn at what widths stars come; images of a survey far outside of these are brought to them, never
-    filled up to another survey's size.
-
-    Parameters
-    ----------
-    triplets : (n, c, s, s) float32
-        NaN where there are no pixels.
-    factor : float
-        Above 1 for finer pixels.
-
-    Returns
-    -------
-    (n, c, 63, 63) float32
-        By cubic splines, each pixel's counts divided by factor²; NaN where no pixels were.
-    """
-    if factor == 1:
-        return centred(triplets)
-    half = SIZE // 2
-    ny, nx = triplets.shape[-2:]
-    rows = (np.arange(SIZE) - half) / factor + ny // 2
-    columns = (np.arange(SIZE) - half) / factor + nx // 2
-    grid = np.meshgrid(rows, columns, indexing="ij")
-    out = np.empty((*triplets.shape[:2], SIZE, SIZE), np.float32)
-    for triplet, place in zip(triplets, out, strict=True):
-        for channel, target in zip(triplet, place, strict=True):
-            gone = ~np.isfinite(channel)
-            filled = np.where(gone, np.nanmedian(channel) if not gone.all() else 0, channel)
-            target[:] = map_coordinates(filled, grid, order=3, mode="nearest") / factor**2
-            outside = map_coordinates(gone.astype(np.float32), grid, order=1, mode="constant", cval=1.0)
-            target[outside > 0.5] = np.nan
-    return out
-
-
-def sampled(triplets: Floats, fwhm_px: NDArray[np.floating], settings: CandidateScoreSettings) -> Floats:
-    """Return triplets in which stars are as wide as networks know them.
-
-    Parameters
-    ----------
-    triplets : (n, 3, s, s) float32
-        NaN where there are no pixels.
-    fwhm_px : (n,) array
-        FWHM of stars in each, px; NaN where it is not known.
-    settings : CandidateScoreSettings
-        Widths that are left as they are, and what the others are brought to by `rescale`.
-
-    Returns
-    -------
-    (n, 3, s, s) or (n, 3, 63, 63) float32
-        The same if none has to be resampled.
-    """
-    widths = np.asarray(fwhm_px, float)
-    with np.errstate(invalid="ignore"):
-        odd = (widths < settings.min_fwhm) | (widths > settings.max_fwhm)
-    if not odd.any():
-        return triplets
-    pixels = centred(triplets).copy()
-    for place in np.flatnonzero(odd):
-        factor = settings.target_fwhm / float(widths[place])
-        pixels[place] = rescale(usable(triplets[place : place + 1]), factor)[0]
-    return pixels

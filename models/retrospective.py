@@ -8,7 +8,8 @@ import pandas as pd
 
 from catalogs.folder import Folder
 from catalogs.pages import Section
-from models.examinees import Candidates, Examinee, scored, seen
+from models.examinees import Candidates, Examinee, scored
+from models.sightings import seen
 from models.splits import units
 from pipeline.errors import UsageError
 

@@ -6,13 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.folder import Folder
-from models.planes import CHANNELS, usable
+from models.planes import CHANNELS
 from models.realbogus import TYPES, embedding
 from models.registry import Entry, Registry
 from models.runtime import Predictor
 from models.spec import get_spec
 from models.standing import Standing
 from pipeline.errors import ModelNotFound, UsageError
+from pipeline.images.sampling import usable
 from pipeline.settings import ScoreSettings
 
 __all__ = ["Scorer", "Scores"]

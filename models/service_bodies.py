@@ -18,13 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import monitor
-from models.planes import CHANNELS, SIZE, centred, sampled
+from models.planes import CHANNELS, SIZE
 from models.service_answers import FWHM_PX
 from models.service_limits import Limits, Refusal
 from pipeline.alerts import facts
 from pipeline.alerts.cutouts import MAX_SIDE, MIN_SIDE, BadCutout, decode, triplet
 from pipeline.alerts.packets import Packet, Unread, parse
 from pipeline.archive import printable
+from pipeline.images.sampling import centred, sampled
 from pipeline.settings import CandidateScoreSettings
 
 __all__ = ["Body", "Item", "read"]
@@ -228,7 +229,7 @@ def _encoded(row: int, item: Any, work: _Work) -> Item:
 
 def _sampled(pixels: Pixels, width: float | None, work: _Work) -> Pixels:
     """Return a triplet with stars as wide as models know them."""
-    return sampled(pixels[None], np.array([np.nan if width is None else width]), work.settings)[0]
+    return sampled(pixels[None], np.array([np.nan if width is None else width]), work.settings)[0][0]
 
 
 def _alerts(data: bytes, work: _Work) -> list[Item]:

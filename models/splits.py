@@ -18,7 +18,7 @@ from models.planes import SIZE
 from pipeline.errors import Leak, UsageError
 from pipeline.settings import TrainSettings
 
-__all__ = ["SPLITS", "prove", "split", "units"]
+__all__ = ["SPLITS", "check", "prove", "rule", "split", "units"]
 
 #: What a fold of triplets may hold out as a whole, beside objects and fields.
 SPLITS = ("field", "temporal", "ccd", "filter", "survey", "kind")
@@ -70,9 +70,29 @@ def split(index: pd.DataFrame, settings: TrainSettings) -> pd.DataFrame:
         fold, kept = _sides(unit, _apart(index, by, name, settings), settings)
     done = index.assign(fold=fold)[kept]
     done = done[(done["fold"] != "train") | (done["weight"] > 0)] if "weight" in done else done
-    _check(done, settings)
+    check(done, settings)
     prove(done)
     return done.reset_index(drop=True)
+
+
+def rule(settings: TrainSettings) -> str:
+    """Return in a sentence or two who is in which fold, for a card.
+
+    Parameters
+    ----------
+    settings : TrainSettings
+        As for `split`.
+    """
+    unit = "a unit is all that shares an object, a field or sky, UNIT the first of the names of its fields"
+    drawn = f"of seed:{{}}, as a number in [0, 1), against the shares of test and validation; {unit}"
+    by = settings.split_by.partition(":")[0]
+    if by == "field":
+        return "sha256 " + drawn.format("UNIT")
+    if by == "kind":
+        return "sha256 " + drawn.format("UNIT") + "; training and validation have no row of the kind held out"
+    test = "the latest rows, by the share of test" if by == "temporal" else f"what is held out of {by}"
+    return (f"test: {test}; of a unit that has both sides those of one are left out; validation: sha256 of "
+            f"seed:UNIT:validation, as a number in [0, 1), against its share; {unit}")  # fmt: skip
 
 
 def units(index: pd.DataFrame) -> pd.Series:
@@ -197,7 +217,21 @@ def _sides(unit: pd.Series, apart: Rows, settings: TrainSettings) -> tuple[NDArr
     return unit.map(folds).to_numpy(), unit.map(tested).to_numpy(bool) == apart
 
 
-def _check(done: pd.DataFrame, settings: TrainSettings) -> None:
+def check(done: pd.DataFrame, settings: TrainSettings) -> None:
+    """Check that each fold has both labels.
+
+    Parameters
+    ----------
+    done : pandas.DataFrame
+        fold, label, field.
+    settings : TrainSettings
+        How it was split, for the message.
+
+    Raises
+    ------
+    UsageError
+        If one has not.
+    """
     for fold in FOLDS:
         labels = set(done.loc[done["fold"] == fold, "label"])
         if labels != {0, 1}:

@@ -30,6 +30,7 @@ __all__ = [
     "PairSettings",
     "PreprocessSettings",
     "ReportSettings",
+    "SamplingSettings",
     "ScoreSettings",
     "SelectSettings",
     "Settings",
@@ -184,7 +185,15 @@ class ScoreSettings(Settings):
     batch_size: int = Field(64, ge=1, description="fixed batch; the last of a partition is padded")
 
 
-class CandidateScoreSettings(ScoreSettings):
+class SamplingSettings(Settings):
+    """Triplets of any survey → triplets with stars of a width that networks know."""
+
+    min_fwhm: float = Field(1.5, gt=0, description="FWHM from which on triplets keep their own pixels, px")
+    max_fwhm: float = Field(6.0, gt=0, description="FWHM up to which they do, px")
+    target_fwhm: float = Field(3.0, gt=0, description="FWHM that the others are resampled to, px")
+
+
+class CandidateScoreSettings(ScoreSettings, SamplingSettings):
     """Candidates and alerts → scores; runtime and batch as for scores."""
 
     prior: float | None = Field(
@@ -193,9 +202,6 @@ class CandidateScoreSettings(ScoreSettings):
     uncertain: float = Field(
         10.0, ge=1, description="factor by which an uncertain one's odds are below the threshold's, at most"
     )
-    min_fwhm: float = Field(1.5, gt=0, description="FWHM from which on triplets are scored in their own pixels, px")
-    max_fwhm: float = Field(6.0, gt=0, description="FWHM up to which they are, px")
-    target_fwhm: float = Field(3.0, gt=0, description="FWHM that the others are resampled to, px")
     # It makes more partitions and changes no row.
     part_mb: float = Field(24.0, gt=0, exclude=True, description="alerts of a partition, about, MB as stored")
 

@@ -23,11 +23,12 @@ from pipeline.errors import Missing, UsageError
 from pipeline.images import triplets
 from pipeline.images.difference import DIFFERENCE, part_path
 from pipeline.images.frame import Pixels
+from pipeline.images.sampling import sampled
 from pipeline.images.training import CAPACITY, index_path, of_objects, store_path
 from pipeline.images.verdicts import Verdicts
 from pipeline.manifest import Object
 from pipeline.partition import Key
-from pipeline.settings import Settings, digest
+from pipeline.settings import SamplingSettings, digest
 from pipeline.stage import InputOutcome, Product, Stage, State
 
 __all__ = ["AlertTriplets", "Gathered", "Source", "StoredTriplets"]
@@ -68,19 +69,19 @@ class AlertTriplets:
         Files of them.
     told : Verdicts
         Who says what is real.
+    optional : bool
+        None of them need have a label.
     """
 
-    def __init__(self, paths: list[Path], told: Verdicts) -> None:
-        self.paths, self.told = paths, told
-        self.identity = {str(number): _sha256(path) for number, path in enumerate(paths)} | {"labels": told.identity}
+    def __init__(self, paths: list[Path], told: Verdicts, optional: bool = False) -> None:
+        self.told = told
+        # Of files without a labelled alert nothing depends, and there may be many.
+        found = {path: rows for path in paths if (rows := self._labelled(path))}
+        self.paths = list(found)
+        self._places = [(number, row) for number, rows in enumerate(found.values()) for row in rows]
+        self.identity = {str(n): _sha256(path) for n, path in enumerate(self.paths)} | {"labels": told.identity}
         self.name = f"alerts-{digest(self.identity)[:8]}"
-        self._places = [
-            (number, row)
-            for number, path in enumerate(paths)
-            for row, packet in enumerate(read(path))
-            if isinstance(packet, Packet) and self._said(packet) is not None
-        ]
-        if not self._places:
+        if not found and not optional:
             cure = "labels name candidates as SURVEY:CANDID or CANDID"
             raise UsageError(f"{paths[0]}: no alert of {len(paths)} files has a label ({told.rule}); {cure}")
 
@@ -112,6 +113,10 @@ class AlertTriplets:
                 except BadCutout as error:
                     outcomes.append(InputOutcome(name, State.REJECTED, str(error.reason), str(error)))
         return _index(rows), _stacked(cut), outcomes
+
+    def _labelled(self, path: Path) -> list[int]:
+        packets = enumerate(read(path))
+        return [row for row, packet in packets if isinstance(packet, Packet) and self._said(packet) is not None]
 
     def _own(self, number: int) -> list[tuple[int, int]]:
         return self._places[number * CAPACITY : (number + 1) * CAPACITY]
@@ -186,9 +191,6 @@ class StoredTriplets:
         table["field"] = [f"{survey}:{cell}" for survey, cell in zip(table["survey"], cells, strict=True)]
         table["object_id"] = table["object_id"].fillna(table["candidate_id"])
         chosen = pixels[table["triplet_row"].to_numpy(np.int64) - low]
-        if chosen.shape[-1] != triplets.SIZE:
-            # Another size is brought to ours about the same middle pixel.
-            chosen = _sized(chosen, triplets.SIZE)
         return _index(table.to_dict("records")), chosen, [InputOutcome(str(key), State.DONE)]
 
     def _labelled(self, key: Key) -> pd.DataFrame:
@@ -204,7 +206,7 @@ class StoredTriplets:
 
 
 class Gathered(Stage):
-    """Triplets with labels out of one source.
+    """Triplets with labels out of one source, in pixels in which stars are as wide as networks know them.
 
     Parameters
     ----------
@@ -214,13 +216,17 @@ class Gathered(Stage):
         Of the set that it is for.
     source : Source
         Where they are.
+    settings : SamplingSettings, optional
+        Which widths of stars are kept.
     """
 
     name = "gathered_set"
     version = 1
 
-    def __init__(self, workspace: Folder, name: str, source: Source) -> None:
-        super().__init__(workspace, Settings())
+    settings: SamplingSettings
+
+    def __init__(self, workspace: Folder, name: str, source: Source, settings: SamplingSettings | None = None) -> None:
+        super().__init__(workspace, settings or SamplingSettings())  # type: ignore[call-arg]
         self.source = source
         self.where = f"{name}-{source.name}"
 
@@ -260,6 +266,9 @@ class Gathered(Stage):
         if skip:
             return Product([], 0, [skip.get(name, InputOutcome(name, State.NOTHING)) for name in self.inputs(key)])
         table, pixels, outcomes = self.source.part(key.part)
+        pixels, factor = sampled(pixels, table["seeing_px"].to_numpy(float), self.settings)
+        for name, scale in (("seeing_px", factor), ("ref_seeing_px", factor), ("pixscale", 1 / factor)):
+            table[name] = table[name].astype(float) * scale
         table["row"] = key.part * CAPACITY + np.arange(len(table))
         arrow = pa.Table.from_pandas(table[TRIPLETS.names], TRIPLETS.arrow_schema(), preserve_index=False)
         written = [Object(*write.write(self.workspace, index_path(key), arrow, TRIPLETS))]
@@ -283,14 +292,6 @@ def _index(rows: Rows) -> pd.DataFrame:
 def _stacked(cut: list[Pixels]) -> Pixels:
     shape = (0, len(triplets.CHANNELS), triplets.SIZE, triplets.SIZE)
     return np.stack(cut) if cut else np.empty(shape, np.float32)
-
-
-def _sized(pixels: Pixels, size: int) -> Pixels:
-    """Return triplets with another number of pixels a side about the same middle; NaN where there were none."""
-    reach = (pixels.shape[-1] - size) // 2
-    if reach >= 0:
-        return pixels[..., reach : reach + size, reach : reach + size]
-    return np.pad(pixels, ((0, 0), (0, 0), (-reach, -reach), (-reach, -reach)), constant_values=np.nan)
 
 
 def _sha256(path: Path) -> str:

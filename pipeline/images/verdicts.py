@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from catalogs.folder import Folder
+from catalogs.review import training_labels
 from catalogs.triplets import BOGUS, REAL
 from pipeline.errors import UsageError
 from pipeline.settings import digest
@@ -54,10 +54,11 @@ class Verdicts:
 
     @classmethod
     def of_reviewers(cls, workspace: Folder) -> "Verdicts":
-        """Return what reviewers of a workspace have said, without what they dispute."""
-        # The ledger of labels is read when it is asked for: a set without reviewers needs none.
-        given = import_module("catalogs.review").training_labels(workspace)
-        kinds = given["type"].where(given["type"].isin([*REAL, *BOGUS]), "").fillna("")
+        """Return what reviewers of a workspace have said and not taken back, without what they dispute."""
+        given = training_labels(workspace)
+        # A type that is none of these, or not of that label, was said all the same: the label counts.
+        known = [kind in (REAL if label else BOGUS) for label, kind in zip(given["label"], given["type"], strict=True)]
+        kinds = given["type"].where(pd.Series(known, given.index), "")
         return cls("review", _labels(str(workspace), zip(given["candidate_id"], given["label"], kinds, strict=True)))
 
     @property

@@ -15,7 +15,6 @@ from catalogs.supernovae import Selection
 from catalogs.transient_candidates import TRANSIENT_CANDIDATES, tier
 from models import night
 from models.alerts import ScoreAlerts
-from models.planes import rescale, sampled
 from models.registry import Registry
 from models.scorer import Scorer
 from pipeline import candidates, manifest, stores
@@ -24,6 +23,7 @@ from pipeline.alerts.packets import read
 from pipeline.errors import Mismatch, Missing, ModelNotFound
 from pipeline.images import coverage, supernovae, triplets
 from pipeline.images.difference import DIFFERENCE, part_path
+from pipeline.images.sampling import rescale, sampled
 from pipeline.images.status import outcomes
 from pipeline.partition import Key
 from pipeline.settings import AssociateSettings, CandidateScoreSettings, SelectSettings
@@ -97,11 +97,11 @@ def test_other_pixels_are_resampled_and_ours_are_not(toy, tmp_path):
     (key,) = stage.keys()
     (lot,) = stage.lots(key, {})
     ours = lot.fwhm_px < 6
-    found = sampled(lot.pixels, lot.fwhm_px, FP32)
-    assert np.array_equal(found[ours], lot.pixels[ours], equal_nan=True) and 0 < ours.sum() < len(ours)
-    found = sampled(lot.pixels, np.full(len(lot.names), 12.0), FP32)
-    assert np.array_equal(found, rescale(lot.pixels, 0.25), equal_nan=True)
-    assert sampled(lot.pixels, np.full(len(lot.names), np.nan), FP32) is lot.pixels
+    pixels, factor = sampled(lot.pixels, lot.fwhm_px, FP32)
+    assert np.array_equal(pixels[ours], lot.pixels[ours], equal_nan=True) and 0 < ours.sum() < len(ours)
+    assert (factor[ours] == 1).all() and factor[~ours] == pytest.approx(3 / lot.fwhm_px[~ours])
+    wide, _ = sampled(lot.pixels, np.full(len(ours), 12.0), FP32)
+    assert np.array_equal(wide, rescale(lot.pixels, 0.25), equal_nan=True)
 
 
 def test_any_order_of_files_and_partitions_gives_the_same_bytes(toy, tmp_path):

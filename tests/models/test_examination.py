@@ -8,16 +8,20 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+from catalogs import review
+from catalogs.folder import Folder
 from models.examination import examine
-from models.examinees import examinee, of_arrays, of_stores, seen
+from models.examinees import examinee, of_arrays, of_stores
 from models.inquiry import Inquiry, inquire, models_of
 from models.registry import Registry
 from models.retrospective import retrospect, without
 from models.scorer import Scorer
+from models.sightings import seen
 from pipeline.errors import Missing, UsageError
 from pipeline.settings import TrainSettings
 from tests.models import toy_candidates, toy_realbogus
 from tests.models.toy_candidates import ROWS
+from tests.pipeline.alerts import made as alert_files
 
 SPLIT = TrainSettings(split_by="field", test=0.3, validation=0.2)
 
@@ -169,3 +173,23 @@ def test_questions_without_an_answer_are_wrong_usage(trained):
         models_of(workspace, ["realbogus", "realbogus@production"], [], "row")
     with pytest.raises(Missing):
         inquire(workspace, [loaded(workspace)], Inquiry(sets=("none",)))
+
+
+def test_what_real_alerts_let_pass_is_told_once_people_have_looked(workspace, tmp_path):
+    toy_realbogus.save(workspace)
+    file = tmp_path / "a.avro"
+    file.write_bytes(alert_files.avro([alert_files.alert() | {"candid": n} for n in range(4)]))
+    out, asked = Folder(tmp_path / "out"), Inquiry(alerts=(file,))
+
+    def told():
+        inquire(workspace, [loaded(workspace)], asked, out)
+        (model,) = json.loads((tmp_path / "out" / "report.json").read_text())["alerts"]["models"].values()
+        return model
+
+    assert "reviewed" not in told()
+    review.append(workspace, "transient_candidates", [{"item_id": "ztf:9", "label": "bogus", "who": "ada"}])
+    assert "reviewed" not in told()  # another alert
+    rows = [{"item_id": f"ztf:{n}", "label": label, "who": "ada"} for n, label in enumerate(("bogus", "bogus", "real"))]
+    review.append(workspace, "transient_candidates", rows)
+    found = told()["reviewed"]
+    assert found["bogus"] == 2 and found["real"]["alerts"] == 1 and found["fpr"] is not None

@@ -5,12 +5,13 @@ import pytest
 import torch
 
 from catalogs.folder import Folder
-from models.planes import SIZE, levels, planes, rescale
+from models.planes import SIZE, levels, planes
 from models.realbogus import augment
 from models.registry import Registry
 from models.scorer import Scorer
 from models.standing import Standing, operating_point
 from pipeline.errors import CorruptModel, ModelNotFound, UsageError
+from pipeline.images.sampling import rescale
 from tests.models import toy_realbogus
 
 

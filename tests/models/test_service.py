@@ -9,10 +9,10 @@ import pytest
 
 from catalogs.folder import Folder
 from models import monitor
-from models.planes import rescale
 from models.registry import Registry
 from models.scorer import Scorer
 from models.service_limits import Limits
+from pipeline.images.sampling import rescale
 from pipeline.settings import ScoreSettings
 from tests.models import toy_realbogus
 from tests.models.toy_service import Here, ask, document, encoded, image, npy, running, service

@@ -1,8 +1,6 @@
 """Sets by description: which sources, whose labels, what is cut; nothing of unknown label gets in."""
 
-import sys
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,7 +13,7 @@ from catalogs.folder import Folder
 from catalogs.triplets import TRIPLETS
 from pipeline import stores
 from pipeline.errors import Mismatch, Missing, UsageError
-from pipeline.images import degraded, triplets
+from pipeline.images import degraded, triplets, verdicts
 from pipeline.images.difference import DIFFERENCE, part_path
 from pipeline.images.gathered import Gathered
 from pipeline.images.setfile import load
@@ -106,29 +104,30 @@ def test_candidates_of_a_workspace_with_labels_of_a_file(differenced, tmp_path):
         f'[set]\nname = "one"\n[[source]]\nkind = "candidates"\nworkspace = "{workspace.root}"\nlabels = "labels.csv"\n'
     )
     found = written(tmp_path, text)
-    stages = found.stages(Folder(tmp_path / "out"))
-    index, stored = made(stages)
+    whole = found.gather(Folder(tmp_path / "out"))
+    index, stored = made(whole.stages)
     assert index["candidate_id"].tolist() == table.iloc[[1, 3, 5]]["candidate_id"].tolist()
     assert index["label"].tolist() == [0, 1, 1] and index["kind"].tolist() == ["dipole", "", "mover"]
     assert np.array_equal(stored, pixels[[1, 3, 5]], equal_nan=True)
     assert (index["seeing_px"] == 3).all() and index["field"].nunique() == 1
-    told = found.describe(stages)
+    told = whole.describe()
     assert told["sources"][0]["triplets"] == 3
     # the checksum holds for these labels, and for no others
     kept = text.replace('name = "one"', f'name = "one"\nchecksum = "{told["checksum"]}"')
     assert all(
-        stage.execute(stage.keys()[0]).skipped for stage in written(tmp_path, kept).stages(Folder(tmp_path / "out"))
+        stage.execute(stage.keys()[0]).skipped
+        for stage in written(tmp_path, kept).gather(Folder(tmp_path / "out")).stages
     )
     labels.assign(label="bogus").to_csv(tmp_path / "labels.csv", index=False)
     with pytest.raises(Mismatch, match="checksum"):
-        written(tmp_path, kept).stages(Folder(tmp_path / "out"))
+        written(tmp_path, kept).gather(Folder(tmp_path / "out"))
 
 
 @pytest.mark.parametrize(("rule", "bogus"), [("injected", False), ("injected-else-bogus", True)])
 def test_injected_candidates_are_real(differenced, tmp_path, rule, bogus):
     workspace, table, _ = differenced
     text = f'[set]\nname = "two"\n[[source]]\nkind = "candidates"\nworkspace = "{workspace.root}"\nlabels = "{rule}"\n'
-    index, _ = made(written(tmp_path, text).stages(Folder(tmp_path / "out")))
+    index, _ = made(written(tmp_path, text).gather(Folder(tmp_path / "out")).stages)
     assert (index["label"] == 1).sum() == table["is_injected"].sum()
     assert (index["label"] == 0).sum() == (~table["is_injected"]).sum() * bogus
 
@@ -137,13 +136,13 @@ def test_what_reviewers_said_is_found_among_candidates_and_alerts(differenced, t
     workspace, table, pixels = differenced
     name = table["candidate_id"].iloc[2]
     alert = pd.read_parquet(shared_alerts / ALERTS, columns=["candid"])["candid"].iloc[0]
-    said = pd.DataFrame({"candidate_id": [name, f"ztf:{alert}"], "label": [0, 1], "type": ["hot", None]})
-    monkeypatch.setitem(sys.modules, "catalogs.review", SimpleNamespace(training_labels=lambda folder: said))
+    said = pd.DataFrame({"candidate_id": [name, f"ztf:{alert}"], "label": [0, 1], "type": ["hot", "strange"]})
+    monkeypatch.setattr(verdicts, "training_labels", lambda folder: said)
     text = (
         f'[set]\nname = "three"\n[[source]]\nkind = "labels"\nworkspace = "{workspace.root}"\n'
         f'path = "{shared_alerts / ALERTS}"\n'
     )
-    index, stored = made(written(tmp_path, text).stages(Folder(tmp_path / "out")))
+    index, stored = made(written(tmp_path, text).gather(Folder(tmp_path / "out")).stages)
     assert index["candidate_id"].tolist() == [name, f"ztf:{alert}"]
     assert index["label"].tolist() == [0, 1] and index["kind"].tolist() == ["hot", ""]
     assert np.array_equal(stored[0], pixels[2], equal_nan=True) and np.isfinite(stored[1]).any()
@@ -159,8 +158,7 @@ def shared_alerts(tree):
 
 def test_alerts_that_are_vouched_for_are_real_and_the_others_are_not_there(shared_alerts, tmp_path):
     text = f'[set]\nname = "four"\n[[source]]\nkind = "alerts"\npath = "{shared_alerts / ALERTS}"\nlabels = "witness"\n'
-    stages = written(tmp_path, text).stages(Folder(tmp_path / "out"))
-    index, pixels = made(stages)
+    index, pixels = made(written(tmp_path, text).gather(Folder(tmp_path / "out")).stages)
     assert len(index) > 150 and (index["label"] == 1).all() and len(pixels) == len(index)
     assert {"mover", "transient", "variable"} <= set(index["kind"]) and (index["survey"] == "ztf").all()
     assert index["field"].str.startswith("ztf:").all() and index["object_id"].nunique() > 100
@@ -174,11 +172,11 @@ def test_simulated_fields_and_cuts(tmp_path):
         tmp_path,
         '[set]\nname = "five"\n[[source]]\nkind = "simulated"\nfields = 8\nseed = 3\n[cuts]\nmin_snr = 6\n'
         'without_flags = 32\nfilters = ["g", "r"]\nwithout_kinds = ["trail"]\nwithout_objects = ["x"]\n'
-        '[split]\nby = "survey"\nhold_out = ["simulated-C"]\n',
+        '[split]\nby = "survey:simulated-C"\ntest = 0.2\n',
     )
-    (stage,) = found.stages(Folder(tmp_path / "out"))
+    (stage,) = found.gather(Folder(tmp_path / "out")).stages
     assert isinstance(stage, CandidateSet) and stage.where == "simulated-3" and len(stage.keys()) == 1
-    assert found.split.hold_out == ("simulated-C",)
+    assert found.split.options() == {"split_by": "survey:simulated-C", "test": 0.2}
     columns = ["snr", "flags", "filter", "survey", "kind", "object_id", "seeing_px"]
     rows = [
         (7.0, 0, "g", "a", "hot", "y", 2.0), (-7.0, None, "r", "a", "", "y", None),
@@ -198,7 +196,7 @@ def test_simulated_fields_and_cuts(tmp_path):
         ('[set]\nname = "../x"\n[[source]]\nkind = "simulated"\n', "name"),
         ('[set]\nname = "x"\n[[source]]\nkind = "dreamt"\n', "dreamt"),
         ('[set]\nname = "x"\n[[source]]\nkind = "simulated"\nfeilds = 3\n', "feilds"),
-        ('[set]\nname = "x"\n[[source]]\nkind = "alerts"\npath = "a"\nlabels = "review"\n', "workspace"),
+        ('[set]\nname = "x"\n[[source]]\nkind = "alerts"\npath = "a"\nlabels = "x"\nworkspace = "w"\n', "reviewers"),
         ('[set]\nname = "x"\n[[source]]\nkind = "simulated"\n[split]\nby = "luck"\n', "split.by"),
         ("[set\n", "set.toml"),
     ],
@@ -227,7 +225,7 @@ def test_sources_that_are_not_there_are_named(tmp_path, source, error, message):
     (tmp_path / "short.csv").write_text("name,label\n1,real\n")
     (tmp_path / "empty").mkdir()
     with pytest.raises(error, match=message):
-        written(tmp_path, f'[set]\nname = "x"\n[[source]]\n{source}\n').stages(Folder(tmp_path / "out"))
+        written(tmp_path, f'[set]\nname = "x"\n[[source]]\n{source}\n').gather(Folder(tmp_path / "out"))
 
 
 def test_a_source_without_any_label_is_refused(differenced, tmp_path):
@@ -237,5 +235,5 @@ def test_a_source_without_any_label_is_refused(differenced, tmp_path):
         f'[set]\nname = "x"\n[[source]]\nkind = "candidates"\nworkspace = "{workspace.root}"\nlabels = "labels.csv"\n'
     )
     with pytest.raises(UsageError, match="none of its candidates has a label"):
-        written(tmp_path, text).stages(Folder(tmp_path / "out"))
+        written(tmp_path, text).gather(Folder(tmp_path / "out"))
     assert Gathered.name != CandidateSet.name
