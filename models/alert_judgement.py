@@ -81,7 +81,7 @@ def judge_alerts(
     reviewed : mapping, optional
         candidate_id → 1 real, 0 bogus, by people who looked.
     met : pandas.Series, optional
-        Which alerts the model learnt from: they do not count.
+        Which alerts the model learnt from or was tuned on: they do not count.
 
     Returns
     -------
@@ -157,9 +157,9 @@ def _reviewed(alerts: pd.DataFrame, p: pd.Series, labels: Mapping[str, int], thr
 
 
 _TEXT = """Independently real: a known body of the Solar System within 5", a transient that the TNS names, or a
-variable of SIMBAD. Alerts that a model learnt from, or of their fields, do not count. A mere counterpart is told
-apart. Intervals: Wilson, 95%. Agreement with drb is conformance, as drb is braai d6_m7 since 2020: it says nothing of
-accuracy."""
+variable of SIMBAD. Alerts that a model learnt from or was tuned on, or of their fields, do not count. A mere
+counterpart is told apart. Intervals: Wilson, 95%. Agreement with drb is conformance, as drb is braai d6_m7 since 2020:
+it says nothing of accuracy."""
 
 _NO_FPR = "No false-positive rate is told: nobody has labelled these alerts."
 

@@ -147,7 +147,7 @@ def gather(
     """Return the examples with their fold, and for the card where they come from.
 
     Both labels weigh the same in total, however rare one is. What a model that is begun with has learnt from neither
-    chooses an epoch nor judges.
+    chooses an epoch nor judges, and what it was tuned on does not judge.
 
     Raises
     ------
@@ -172,7 +172,9 @@ def _unseen(workspace: Folder, name: str, examples: pd.DataFrame, settings: Trai
     fold, note = met(workspace, Registry(workspace).resolve(f"{name}@{settings.start_from}"), examples)
     if note:
         print(f"train {name}: {note}")
-    left = examples[(examples["fold"] == "train") | (fold != "train")].reset_index(drop=True)
+    # It chose its epoch by its validation: these may choose again, but not judge.
+    may_choose = (examples["fold"] == "validation") & (fold != "train")
+    left = examples[(examples["fold"] == "train") | may_choose | (fold == "test")].reset_index(drop=True)
     check(left, settings)
     return left
 

@@ -145,7 +145,7 @@ def _alerts(
     for model in models:
         fold, note = seen(workspace, model, index)
         notes += [note] if note and note not in notes else []
-        told[model.name] = alert_judgement.judge_alerts(alerts, model, reviewed, fold == "train")
+        told[model.name] = alert_judgement.judge_alerts(alerts, model, reviewed, fold != "test")
     return told, refused
 
 

@@ -128,6 +128,9 @@ def test_what_a_model_began_with_counts_as_met(toy):
     chosen, _ = gather(workspace, "realbogus", [Described((stage,))], other)
     taught = set(zip(whole.loc[before == "train", "path"], whole.loc[before == "train", "row"], strict=True))
     held_out = chosen[chosen["fold"] != "train"]
+    fold = before.set_axis(pd.MultiIndex.from_frame(whole[["path", "row"]]))
+    judged = pd.MultiIndex.from_frame(chosen.loc[chosen["fold"] == "test", ["path", "row"]])
+    assert len(judged) and (fold[judged] == "test").all()
     assert len(held_out) and not taught & set(zip(held_out["path"], held_out["row"], strict=True))
     # nor may it be judged on what the one before it learnt from
     second = toy_realbogus.save(workspace, seed=1, alias="candidate")
