@@ -9,6 +9,7 @@ import pandas as pd
 from catalogs import schema, write
 from catalogs.folder import Folder
 from models.data import FOLDS, Segments
+from models.examinees import identities
 from models.fit import check_cluster, fit, make
 from models.inputs import statistics
 from models.realbogus import embedding, type_code
@@ -223,7 +224,14 @@ def retrained(
     index = rest.assign(type_code=rest["kind"].map(type_code).astype("int64"))
     examples = _weighted(split(index.sort_values(["path", "row"], ignore_index=True), settings))
     counts = {fold: _counts(examples[examples["fold"] == fold]) for fold in FOLDS}
-    data = entry.card.get("data", {}) | {"counts": counts, "left_out_object": left_out}
+    # The set that was asked for need not be the model's own.
+    partitions = {
+        place: identity
+        for path, rows in index.groupby("path")
+        for place, identity in identities(workspace, str(path), set(rows["part"])).items()
+    }
+    sets = [{"store": str(path), "triplets": len(rows)} for path, rows in index.groupby("path")]
+    data = {"partitions": partitions, "sets": sets, "counts": counts, "left_out_object": left_out}
     return fit(workspace, entry.name, examples, {"data": data}, settings, workers, gpu)
 
 

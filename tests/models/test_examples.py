@@ -206,3 +206,22 @@ def test_cards_tell_how_triplets_are_split():
     assert "kind held out" in rule(TrainSettings(split_by="kind:hot"))
     assert "what is held out of survey" in rule(TrainSettings(split_by="survey:ztf"))
     assert pd.Series([rule(TrainSettings(split_by=by)) for by in ("field", "kind", "ccd")]).is_unique
+
+
+def test_a_model_trained_again_says_on_what(toy, monkeypatch):
+    workspace, _, stage = toy
+    toy_realbogus.save(workspace)
+    settings = TrainSettings(split_by="field", test=0.3, validation=0.2)
+    registry, taken = Registry(workspace), []
+    facts = {"settings": settings.model_dump(mode="json"), "data": {"sets": [{"store": "training/other.zarr"}]}}
+    registry.annotate(registry.resolve("realbogus"), facts)
+    monkeypatch.setattr(examples, "fit", lambda *given: taken.append(given) or "realbogus-1")
+    whole = of_stores(workspace, [stage.where]).index
+    rest = whole[whole["field"] != whole["field"].iloc[0]]
+    examples.retrained(workspace, registry.resolve("realbogus"), rest, "sn", 1, 1, False)
+    told = taken[0][3]["data"]
+    assert told["sets"] == [{"store": stage.describe()["store"], "triplets": len(rest)}]
+    assert told["left_out_object"] == "sn" and set(told["counts"]) == {"train", "validation", "test"}
+    assert (
+        told["partitions"] == gather(workspace, "realbogus", [Described((stage,))], settings)[1]["data"]["partitions"]
+    )
