@@ -40,8 +40,7 @@ def learn_triplets(
     workspace: Folder,
     name: str,
     sets: Sequence[Described],
-    config: Path | None,
-    options: Mapping[str, Any],
+    settings: TrainSettings,
     workers: int,
     gpu: bool,
     overwrite: bool = False,
@@ -56,14 +55,11 @@ def learn_triplets(
         Of the model.
     sets : sequence of Described
         What to learn from; made now, as far as they are not there.
-    config : Path, optional
-        Settings file.
-    options : mapping
-        Settings of the training that the user gave.
+    settings : TrainSettings
+        From `asked`.
     workers, gpu, overwrite
         As in `models.fit.fit`.
     """
-    settings = asked(workspace, name, sets, config, options)
     check_cluster(workers, gpu)
     make_sets(sets, workers, overwrite)
     examples, facts = gather(workspace, name, sets, settings)
@@ -90,8 +86,12 @@ def asked(
     ----------
     workspace : Folder
         Holds the model to begin with, if one is named: by its id, or by an alias, which becomes the id.
-    name, sets, config, options
+    name, sets
         As in `learn_triplets`.
+    config : Path, optional
+        Settings file.
+    options : mapping
+        Settings of the training that the user gave.
 
     Raises
     ------
