@@ -13,6 +13,7 @@ from catalogs.folder import Folder
 from catalogs.query import query
 from catalogs.supernovae import Selection
 from catalogs.transient_candidates import TRANSIENT_CANDIDATES, tier
+from models import alerts as alert_module
 from models import night
 from models.alerts import ScoreAlerts
 from models.registry import Registry
@@ -237,3 +238,14 @@ def test_the_table_takes_no_more_nulls_than_needed():
     assert not any(TRANSIENT_CANDIDATES[name].nullable for name in needed)
     assert schema.TABLES["transient_candidates"] is TRANSIENT_CANDIDATES
     assert issubclass(ScoreAlerts, night.ScoreCandidates)
+
+
+def test_an_alert_that_is_lost_on_the_way_is_noticed(toy, tmp_path, monkeypatch):
+    whole = alert_module.gather
+
+    def careless(packets, *rest, **more):
+        return whole((packet for number, packet in enumerate(packets) if number != 2), *rest, **more)
+
+    monkeypatch.setattr(alert_module, "gather", careless)
+    with pytest.raises(AssertionError, match=r"without exactly one outcome: \['a.avro#2'\]"):
+        run(toy, [alerts(tmp_path / "night")])
