@@ -86,8 +86,12 @@ def judge(
     reference = Reference.of(entry.card, entry.folder.url("card.json"))
     log = monitor.read(workspace, entry.id, since)
     latest = log.groupby("batch", sort=False)["mjd_max"].max().sort_values(kind="stable").index[-_LATEST:]
-    batches = compare(reference, log[log["batch"].isin(latest)], ("batch",), settings)
-    return Verdict(log, compare(reference, log, (by,), settings), batches)
+    recent = log[log["batch"].isin(latest)]
+    # Either table's rows count in the other: what may be alarmed by chance is shared by all of them.
+    n_parts, n_batches = (rows.loc[rows["n"] > 0, one].nunique() * len(COMPARED)
+                          for rows, one in ((log, by), (recent, "batch")))  # fmt: skip
+    batches = compare(reference, recent, ("batch",), settings, n_parts)
+    return Verdict(log, compare(reference, log, (by,), settings, n_batches), batches)
 
 
 def picture(entry: Entry, log: pd.DataFrame) -> Picture:
