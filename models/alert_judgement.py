@@ -87,8 +87,8 @@ def judge_alerts(
     -------
     dict
         alerts, learnt_from, unscored; missed: independently real ones (all, and by kind of evidence) with how many
-        fall below the threshold and below 0.5, Wilson's intervals; missed_ids; agreement with drb (conformance);
-        reviewed, if some of them are labelled: false positives and misses among them.
+        fall below the threshold and below 0.5, Wilson's intervals; missed_ids; agreement with drb (conformance), of
+        published weights alone; reviewed, if some of them are labelled: false positives and misses among them.
     """
     count = len(alerts)
     if met is not None:
@@ -108,8 +108,9 @@ def judge_alerts(
         "threshold": model.standing.threshold,
         "missed": missed,
         "missed_ids": ids.tolist()[:_SHOWN],
-        "agreement": _agreement(known, logit[np.isfinite(logit)], p),
     }
+    if model.entry is None:  # that of another network with drb would mean nothing
+        told["agreement"] = _agreement(known, logit[np.isfinite(logit)], p)
     if reviewed and known["candidate_id"].isin(list(reviewed)).any():
         told["reviewed"] = _reviewed(known, p, reviewed, model.standing.threshold)
     return told
@@ -179,7 +180,7 @@ def sections(told: Mapping[str, Mapping[str, Any]], refused: Mapping[str, int]) 
          "missed at 0.5": _rate(one["missed_at_0.5"], one, "fnr_at_0.5")}
         for name, all_ in told.items() for kind, one in all_["missed"].items()
     ]  # fmt: skip
-    agreed = pd.DataFrame([{"model": name, **one["agreement"]} for name, one in told.items()])
+    agreed = [{"model": name, **one["agreement"]} for name, one in told.items() if "agreement" in one]
     labelled = [
         {"model": name, "labelled bogus": one["reviewed"]["bogus"],
          "let pass": _rate(one["reviewed"]["let_pass"], one["reviewed"], "fpr")}
@@ -187,7 +188,7 @@ def sections(told: Mapping[str, Mapping[str, Any]], refused: Mapping[str, int]) 
     ]  # fmt: skip
     parts = [
         Section("Real alerts: missed", _TEXT, pd.DataFrame(rows)),
-        Section("Real alerts: agreement with drb", "Conformance only.", agreed),
+        *([Section("Real alerts: agreement with drb", "Conformance only.", pd.DataFrame(agreed))] if agreed else []),
         Section("Real alerts: let pass", "" if labelled else _NO_FPR, pd.DataFrame(labelled) if labelled else None),
     ]
     if refused:
