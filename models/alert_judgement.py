@@ -50,21 +50,30 @@ def witnessed(paths: Iterable[str | Path], models: Sequence[Examinee]) -> tuple[
         Reason → count.
     """
     files = list(paths)
-    table, refused = pd.DataFrame(), Counter[str]()
+    tables, refused = [], Counter[str]()
     for centred in (False, True):
         ours = [model for model in models if (model.entry is not None) == centred]
-        if not ours and centred and len(table):
-            continue
-        rows, refused = [], Counter()
-        for batch in batches(files, _BATCH, centred=centred):
-            refused.update(str(one.reason) for one in batch.refused)
-            if batch.rows:
-                said = {f"logit:{model.name}": model.score(batch.triplets)["logit"] for model in ours}
-                rows.append(pd.DataFrame(batch.rows).assign(**said))
-        found = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame()
-        new = [name for name in found if name not in table]
-        table = found if not len(table) else table.join(found[new])
-    return table, dict(sorted(refused.items()))
+        if ours:
+            found, refused = _pass(files, ours, centred)
+            tables.append(found)
+    table = pd.concat(tables)
+    table = table[~table.index.duplicated()].drop(columns=[name for name in table if name.startswith("logit:")])
+    for found in tables:  # by name: the two ways may refuse different alerts
+        table = table.join(found.filter(like="logit:"), validate="one_to_one")
+    return table.reset_index(drop=True), dict(sorted(refused.items()))
+
+
+def _pass(files: Sequence[str | Path], models: Sequence[Examinee], centred: bool) -> tuple[pd.DataFrame, Counter[str]]:
+    """Return alerts as some models score them, by where they stand, and why others have no triplet."""
+    rows, refused = [], Counter[str]()
+    for batch in batches(files, _BATCH, centred=centred):
+        refused.update(str(one.reason) for one in batch.refused)
+        if batch.rows:
+            said = {f"logit:{model.name}": model.score(batch.triplets)["logit"] for model in models}
+            rows.append(pd.DataFrame(batch.rows).assign(**said))
+    found = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame({"where": []})
+    # Files of two folders may have one name.
+    return found.set_index(["where", found.groupby("where").cumcount()], drop=False), refused
 
 
 def judge_alerts(
