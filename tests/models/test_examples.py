@@ -67,6 +67,9 @@ def test_the_next_training_learns_what_reviewers_say_now(scored_alerts, tmp_path
     assert dict(index["label"]) == {"ztf:0": 1, "ztf:1": 0, "ztf:2": 0}
     assert dict(index["kind"]) == {"ztf:0": "variable", "ztf:1": "dipole", "ztf:2": ""}
     assert (index["weight"] == 20).all() and index.loc["ztf:0", "type_code"] != index.loc["ztf:1", "type_code"]
+    (stage,) = found.stages
+    table, pixels, outcomes = stage.source.part(0, {"a.avro#0"})
+    assert len(table) == len(pixels) == 2 and sorted(one.input for one in outcomes) == ["a.avro#1", "a.avro#2"]
     # one more is said, and one is taken back: another set
     said(workspace, "ztf:5", "bogus", who="bob")
     said(workspace, "ztf:0", "skip")
