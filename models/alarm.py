@@ -86,8 +86,12 @@ def judge(
     reference = Reference.of(entry.card, entry.folder.url("card.json"))
     log = monitor.read(workspace, entry.id, since)
     latest = log.groupby("batch", sort=False)["mjd_max"].max().sort_values(kind="stable").index[-_LATEST:]
-    batches = compare(reference, log[log["batch"].isin(latest)], ("batch",), settings)
-    return Verdict(log, compare(reference, log, (by,), settings), batches)
+    recent = log[log["batch"].isin(latest)]
+    # Either table's rows count in the other: what may be alarmed by chance is shared by all of them.
+    n_parts, n_batches = (rows.loc[rows["n"] > 0, one].nunique() * len(COMPARED)
+                          for rows, one in ((log, by), (recent, "batch")))  # fmt: skip
+    batches = compare(reference, recent, ("batch",), settings, n_parts)
+    return Verdict(log, compare(reference, log, (by,), settings, n_batches), batches)
 
 
 def picture(entry: Entry, log: pd.DataFrame) -> Picture:
@@ -128,19 +132,18 @@ class _Families(Collector):
 def metrics(entry: Entry, verdict: Verdict) -> bytes:
     """Return a verdict in Prometheus's text format.
 
-    ``skysift_drift_psi`` and ``skysift_drift_alarm`` by model, survey and statistic, ``skysift_scored_total`` by model,
-    survey and tier, ``skysift_last_mjd`` by model.
+    ``skysift_drift_psi`` and ``skysift_drift_alarm`` by model, statistic and what the verdict tells apart (survey,
+    filter or season), ``skysift_scored_total`` by model, survey and tier, ``skysift_last_mjd`` by model.
     """
-    names = ["model", "survey"]
-    psi = GaugeMetricFamily(
-        "skysift_drift_psi", "Population stability index against the training set", labels=[*names, "statistic"]
-    )
-    alarm = GaugeMetricFamily("skysift_drift_alarm", "1 where it is an alarm", labels=[*names, "statistic"])
+    by = str(verdict.parts.columns[0])
+    names = ["model", by, "statistic"]
+    psi = GaugeMetricFamily("skysift_drift_psi", "Population stability index against the training set", labels=names)
+    alarm = GaugeMetricFamily("skysift_drift_alarm", "1 where it is an alarm", labels=names)
     for row in verdict.parts.to_dict("records"):
-        labels = [entry.id, row.get("survey", ""), row["statistic"]]
+        labels = [entry.id, str(row[by]), row["statistic"]]
         psi.add_metric(labels, row["psi"])
         alarm.add_metric(labels, float(row["is_alarm"]))
-    scored = CounterMetricFamily("skysift_scored", "Candidates in the log", labels=[*names, "tier"])
+    scored = CounterMetricFamily("skysift_scored", "Candidates in the log", labels=["model", "survey", "tier"])
     for survey, rows in verdict.log.groupby("survey"):
         for tier in ("real", "uncertain", "bogus"):
             scored.add_metric([entry.id, str(survey), tier], float(rows[f"n_{tier}"].sum()))

@@ -50,21 +50,30 @@ def witnessed(paths: Iterable[str | Path], models: Sequence[Examinee]) -> tuple[
         Reason → count.
     """
     files = list(paths)
-    table, refused = pd.DataFrame(), Counter[str]()
+    tables, refused = [], Counter[str]()
     for centred in (False, True):
         ours = [model for model in models if (model.entry is not None) == centred]
-        if not ours and centred and len(table):
-            continue
-        rows, refused = [], Counter()
-        for batch in batches(files, _BATCH, centred=centred):
-            refused.update(str(one.reason) for one in batch.refused)
-            if batch.rows:
-                said = {f"logit:{model.name}": model.score(batch.triplets)["logit"] for model in ours}
-                rows.append(pd.DataFrame(batch.rows).assign(**said))
-        found = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame()
-        new = [name for name in found if name not in table]
-        table = found if not len(table) else table.join(found[new])
-    return table, dict(sorted(refused.items()))
+        if ours:
+            found, refused = _pass(files, ours, centred)
+            tables.append(found)
+    table = pd.concat(tables)
+    table = table[~table.index.duplicated()].drop(columns=[name for name in table if name.startswith("logit:")])
+    for found in tables:  # by name: the two ways may refuse different alerts
+        table = table.join(found.filter(like="logit:"), validate="one_to_one")
+    return table.reset_index(drop=True), dict(sorted(refused.items()))
+
+
+def _pass(files: Sequence[str | Path], models: Sequence[Examinee], centred: bool) -> tuple[pd.DataFrame, Counter[str]]:
+    """Return alerts as some models score them, by where they stand, and why others have no triplet."""
+    rows, refused = [], Counter[str]()
+    for batch in batches(files, _BATCH, centred=centred):
+        refused.update(str(one.reason) for one in batch.refused)
+        if batch.rows:
+            said = {f"logit:{model.name}": model.score(batch.triplets)["logit"] for model in models}
+            rows.append(pd.DataFrame(batch.rows).assign(**said))
+    found = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame({"where": []})
+    # Files of two folders may have one name.
+    return found.set_index(["where", found.groupby("where").cumcount()], drop=False), refused
 
 
 def judge_alerts(
@@ -81,14 +90,14 @@ def judge_alerts(
     reviewed : mapping, optional
         candidate_id → 1 real, 0 bogus, by people who looked.
     met : pandas.Series, optional
-        Which alerts the model learnt from: they do not count.
+        Which alerts the model learnt from or was tuned on: they do not count.
 
     Returns
     -------
     dict
         alerts, learnt_from, unscored; missed: independently real ones (all, and by kind of evidence) with how many
-        fall below the threshold and below 0.5, Wilson's intervals; missed_ids; agreement with drb (conformance);
-        reviewed, if some of them are labelled: false positives and misses among them.
+        fall below the threshold and below 0.5, Wilson's intervals; missed_ids; agreement with drb (conformance), of
+        published weights alone; reviewed, if some of them are labelled: false positives and misses among them.
     """
     count = len(alerts)
     if met is not None:
@@ -108,8 +117,9 @@ def judge_alerts(
         "threshold": model.standing.threshold,
         "missed": missed,
         "missed_ids": ids.tolist()[:_SHOWN],
-        "agreement": _agreement(known, logit[np.isfinite(logit)], p),
     }
+    if model.entry is None:  # that of another network with drb would mean nothing
+        told["agreement"] = _agreement(known, logit[np.isfinite(logit)], p)
     if reviewed and known["candidate_id"].isin(list(reviewed)).any():
         told["reviewed"] = _reviewed(known, p, reviewed, model.standing.threshold)
     return told
@@ -157,9 +167,9 @@ def _reviewed(alerts: pd.DataFrame, p: pd.Series, labels: Mapping[str, int], thr
 
 
 _TEXT = """Independently real: a known body of the Solar System within 5", a transient that the TNS names, or a
-variable of SIMBAD. Alerts that a model learnt from, or of their fields, do not count. A mere counterpart is told
-apart. Intervals: Wilson, 95%. Agreement with drb is conformance, as drb is braai d6_m7 since 2020: it says nothing of
-accuracy."""
+variable of SIMBAD. Alerts that a model learnt from or was tuned on, or of their fields, do not count. A mere
+counterpart is told apart. Intervals: Wilson, 95%. Agreement with drb is conformance, as drb is braai d6_m7 since 2020:
+it says nothing of accuracy."""
 
 _NO_FPR = "No false-positive rate is told: nobody has labelled these alerts."
 
@@ -179,7 +189,7 @@ def sections(told: Mapping[str, Mapping[str, Any]], refused: Mapping[str, int]) 
          "missed at 0.5": _rate(one["missed_at_0.5"], one, "fnr_at_0.5")}
         for name, all_ in told.items() for kind, one in all_["missed"].items()
     ]  # fmt: skip
-    agreed = pd.DataFrame([{"model": name, **one["agreement"]} for name, one in told.items()])
+    agreed = [{"model": name, **one["agreement"]} for name, one in told.items() if "agreement" in one]
     labelled = [
         {"model": name, "labelled bogus": one["reviewed"]["bogus"],
          "let pass": _rate(one["reviewed"]["let_pass"], one["reviewed"], "fpr")}
@@ -187,7 +197,7 @@ def sections(told: Mapping[str, Mapping[str, Any]], refused: Mapping[str, int]) 
     ]  # fmt: skip
     parts = [
         Section("Real alerts: missed", _TEXT, pd.DataFrame(rows)),
-        Section("Real alerts: agreement with drb", "Conformance only.", agreed),
+        *([Section("Real alerts: agreement with drb", "Conformance only.", pd.DataFrame(agreed))] if agreed else []),
         Section("Real alerts: let pass", "" if labelled else _NO_FPR, pd.DataFrame(labelled) if labelled else None),
     ]
     if refused:

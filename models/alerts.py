@@ -86,12 +86,22 @@ class ScoreAlerts(ScoreCandidates):
             Of `LOT` candidates at most.
         """
         files = {file.name: file for file in self.parts[key.part]}
-        packets = (packet for packet in _packets(self.parts[key.part]) if packet.where not in skip)
+        names: list[str] = []
+        self.found = None
+        packets = (packet for packet in _noted(_packets(self.parts[key.part]), names) if packet.where not in skip)
         # Ours look at the middle pixel; what ZTF pads at the edge of a chip is not the candidate's fault.
         for batch in gather(packets, LOT, centred=True):
-            names = [row["where"] for row in batch.rows]
+            scored = [row["where"] for row in batch.rows]
             fwhm = np.array([row["fwhm_px"] for row in batch.rows], float)
-            yield Lot(names, batch.triplets, fwhm, [_row(row, files) for row in batch.rows], _refused(batch))
+            yield Lot(scored, batch.triplets, fwhm, [_row(row, files) for row in batch.rows], _refused(batch))
+        self.found = key, names
+
+
+def _noted(packets: Iterable[Packet | Unread], names: list[str]) -> Iterator[Packet | Unread]:
+    """Pass alerts on, and put their names down before anything is done with them."""
+    for packet in packets:
+        names.append(packet.where)
+        yield packet
 
 
 def _packets(files: Iterable[File]) -> Iterator[Packet | Unread]:

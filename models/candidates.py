@@ -92,10 +92,10 @@ class ScoreCandidates(Stage):
         self.entry = entry
         self.device = device
         self._scorer: Scorer | None = None
-        self._known: tuple[Key, list[str]] | None = None
+        self.found: tuple[Key, list[str]] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_scorer": None, "_known": None}
+        return self.__dict__ | {"_scorer": None, "found": None}
 
     @property
     def scorer(self) -> Scorer:
@@ -117,6 +117,11 @@ class ScoreCandidates(Stage):
         ------
         Lot
             Of `LOT` candidates at most.
+
+        Notes
+        -----
+        What is read once may put the names of all that it read into `found`, when it is through: they are compared
+        with the outcomes, so that nothing is lost between.
         """
 
     @abstractmethod
@@ -128,8 +133,8 @@ class ScoreCandidates(Stage):
         """Return the names of the inputs of a partition."""
 
     def inputs(self, key: Key) -> list[str]:
-        """Return the names of the inputs of a partition, those of the last one as they were found."""
-        return self._known[1] if self._known and self._known[0] == key else self.listed(key)
+        """Return the names of the inputs of a partition, those of the last one as they were read."""
+        return self.found[1] if self.found is not None and self.found[0] == key else self.listed(key)
 
     def run(self, key: Key, skip: dict[str, InputOutcome]) -> Product:
         """Score the candidates of a partition; write one row each, their embeddings, and what the batch was like."""
@@ -142,7 +147,6 @@ class ScoreCandidates(Stage):
             for row, outcome in zip(found, states, strict=True):
                 if outcome.state == State.DONE:
                     _keep(rows, row, outcomes)
-        self._known = key, [outcome.input for outcome in outcomes]
         details = {"runtime": self.scorer.predictor.describe(), "sources": self.sources(key)}
         return Product(self._write(key, list(rows.values()), outcomes), len(rows), outcomes, details)
 

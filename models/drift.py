@@ -112,7 +112,11 @@ class _Sums(NamedTuple):
 
 
 def compare(
-    reference: Reference, log: pd.DataFrame, by: Sequence[str] = ("survey",), settings: DriftSettings | None = None
+    reference: Reference,
+    log: pd.DataFrame,
+    by: Sequence[str] = ("survey",),
+    settings: DriftSettings | None = None,
+    others: int = 0,
 ) -> pd.DataFrame:
     """Return how far each part of a log is from what the model has learnt from.
 
@@ -126,6 +130,8 @@ def compare(
         Columns of the log that tell parts from one another: batch, survey, filter, season.
     settings : DriftSettings, optional
         What is an alarm.
+    others : int
+        Rows of other tables of the same run, which share the false alarms.
 
     Returns
     -------
@@ -133,7 +139,7 @@ def compare(
         A row a part and statistic: columns `by`; kind (``inputs`` or ``scores``), statistic, n, independent (so many
         independent triplets tell as much), share (of real ones, estimated), before, now (medians), psi, chance, ks, p,
         is_alarm: psi is above the settings' by more than chance makes it, and p is below their false alarms over the
-        number of rows.
+        number of rows, `others` among them.
     """
     settings = settings or DriftSettings.load(None, "drift")
     rows: list[dict[str, Any]] = []
@@ -149,7 +155,7 @@ def compare(
             rows.append(part | facts | medians | shift._asdict())
     names = [*by, "kind", "statistic", "n", "independent", "share", "before", "now", *Shift._fields]
     table = pd.DataFrame(rows, columns=names)
-    chance = table["p"] < settings.false_alarms / max(len(table), 1)
+    chance = table["p"] < settings.false_alarms / max(len(table) + others, 1)
     return table.assign(is_alarm=chance & (table["psi"] > settings.psi + table["chance"]))
 
 

@@ -1,7 +1,7 @@
 """Candidates with truth, as several models score them."""
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ __all__ = [
     "Candidates",
     "Examinee",
     "examinee",
+    "identities",
     "joined",
     "of_arrays",
     "of_description",
@@ -103,6 +104,23 @@ def of_stores(workspace: Folder, names: Sequence[str]) -> Candidates:
         return np.asarray(found[triplets.NAME], np.float32)[rows["row"].to_numpy() - first]
 
     return Candidates(", ".join(names), pd.concat(frames, ignore_index=True), read)
+
+
+def identities(workspace: Folder, path: str, parts: Collection[int]) -> dict[str, str]:
+    """Return which committed partitions of a store of triplets there are: their manifests and identities.
+
+    Parameters
+    ----------
+    workspace : Folder
+        Holds it.
+    path : str
+        Of the store.
+    parts : collection of int
+        Partitions that are meant.
+    """
+    keys = [Key("training", Path(path).stem, part) for part in sorted(parts)]
+    records = [manifest.read(workspace, stage, key) for stage in _STAGES for key in keys]
+    return {manifest.path(one.stage, one.key): one.identity for one in records if one is not None}
 
 
 def of_description(workspace: Folder, path: Path) -> Candidates:

@@ -9,6 +9,7 @@ import pandas as pd
 from catalogs import schema, write
 from catalogs.folder import Folder
 from models.data import FOLDS, Segments
+from models.examinees import identities
 from models.fit import check_cluster, fit, make
 from models.inputs import statistics
 from models.realbogus import embedding, type_code
@@ -39,8 +40,7 @@ def learn_triplets(
     workspace: Folder,
     name: str,
     sets: Sequence[Described],
-    config: Path | None,
-    options: Mapping[str, Any],
+    settings: TrainSettings,
     workers: int,
     gpu: bool,
     overwrite: bool = False,
@@ -55,14 +55,11 @@ def learn_triplets(
         Of the model.
     sets : sequence of Described
         What to learn from; made now, as far as they are not there.
-    config : Path, optional
-        Settings file.
-    options : mapping
-        Settings of the training that the user gave.
+    settings : TrainSettings
+        From `asked`.
     workers, gpu, overwrite
         As in `models.fit.fit`.
     """
-    settings = asked(workspace, name, sets, config, options)
     check_cluster(workers, gpu)
     make_sets(sets, workers, overwrite)
     examples, facts = gather(workspace, name, sets, settings)
@@ -89,8 +86,12 @@ def asked(
     ----------
     workspace : Folder
         Holds the model to begin with, if one is named: by its id, or by an alias, which becomes the id.
-    name, sets, config, options
+    name, sets
         As in `learn_triplets`.
+    config : Path, optional
+        Settings file.
+    options : mapping
+        Settings of the training that the user gave.
 
     Raises
     ------
@@ -147,7 +148,7 @@ def gather(
     """Return the examples with their fold, and for the card where they come from.
 
     Both labels weigh the same in total, however rare one is. What a model that is begun with has learnt from neither
-    chooses an epoch nor judges.
+    chooses an epoch nor judges, and what it was tuned on does not judge.
 
     Raises
     ------
@@ -172,7 +173,9 @@ def _unseen(workspace: Folder, name: str, examples: pd.DataFrame, settings: Trai
     fold, note = met(workspace, Registry(workspace).resolve(f"{name}@{settings.start_from}"), examples)
     if note:
         print(f"train {name}: {note}")
-    left = examples[(examples["fold"] == "train") | (fold != "train")].reset_index(drop=True)
+    # It chose its epoch by its validation: these may choose again, but not judge.
+    may_choose = (examples["fold"] == "validation") & (fold != "train")
+    left = examples[(examples["fold"] == "train") | may_choose | (fold == "test")].reset_index(drop=True)
     check(left, settings)
     return left
 
@@ -221,7 +224,14 @@ def retrained(
     index = rest.assign(type_code=rest["kind"].map(type_code).astype("int64"))
     examples = _weighted(split(index.sort_values(["path", "row"], ignore_index=True), settings))
     counts = {fold: _counts(examples[examples["fold"] == fold]) for fold in FOLDS}
-    data = entry.card.get("data", {}) | {"counts": counts, "left_out_object": left_out}
+    # The set that was asked for need not be the model's own.
+    partitions = {
+        place: identity
+        for path, rows in index.groupby("path")
+        for place, identity in identities(workspace, str(path), set(rows["part"])).items()
+    }
+    sets = [{"store": str(path), "triplets": len(rows)} for path, rows in index.groupby("path")]
+    data = {"partitions": partitions, "sets": sets, "counts": counts, "left_out_object": left_out}
     return fit(workspace, entry.name, examples, {"data": data}, settings, workers, gpu)
 
 

@@ -1,7 +1,7 @@
 """What is asked of models of triplets at once: candidates with truth, real alerts, one object held out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +125,9 @@ def inquire(workspace: Folder, models: Sequence[Examinee], asked: Inquiry, out: 
         )
         more["held_out_object"] = (found, [retrospective.section(found)])
     name = candidates.name if candidates else "real alerts"
-    about = [name, asked.fold, [model.name for model in models], list(map(str, asked.alerts)), asked.held_out]
+    # Another question is another report; who answered it how fast is none.
+    question = {key: value for key, value in asdict(asked).items() if key not in ("workers", "gpu")}
+    about = [name, [model.name for model in models], question | {"alerts": list(map(str, asked.alerts))}]
     folder = out or workspace.child(f"evaluations/realbogus-{digest(about)[:8]}")
     return [*lines, *done.notes, report(folder, name, done, more)]
 
@@ -145,7 +147,7 @@ def _alerts(
     for model in models:
         fold, note = seen(workspace, model, index)
         notes += [note] if note and note not in notes else []
-        told[model.name] = alert_judgement.judge_alerts(alerts, model, reviewed, fold == "train")
+        told[model.name] = alert_judgement.judge_alerts(alerts, model, reviewed, fold != "test")
     return told, refused
 
 
@@ -170,7 +172,7 @@ def _line(name: str, told: dict[str, Any]) -> str:
 
 
 def _alert_line(name: str, told: dict[str, Any]) -> str:
-    one, near = told["missed"]["independently real"], told["agreement"]["largest_difference"]
+    one, near = told["missed"]["independently real"], told.get("agreement", {}).get("largest_difference")
     agreed = "" if near is None else f"; |p - drb| at most {near:.2g}"
     return (f"{name}: {one['missed']} of {one['alerts']} independently real alerts missed, {one['missed_at_0.5']} at "
             f"0.5{agreed}")  # fmt: skip

@@ -63,28 +63,39 @@ def judge(held_out: pd.DataFrame, standing: Standing) -> dict[str, Any]:
     ----------
     held_out : pandas.DataFrame
         Candidates that the model neither learnt from nor was tuned on: label, logit, field; where known weight (those
-        of 0 do not count) and the columns of `models.groups`. Those without a logit are counted apart.
+        of 0 do not count) and the columns of `models.groups`. Those without a logit are counted apart; of these the
+        real ones are missed, as nobody is shown them, at whatever threshold.
     standing : Standing
         Its calibration and its threshold, which was chosen on other candidates.
 
     Returns
     -------
     dict
-        n, unscored, fields, real_fraction; threshold; those of `models.evaluate.metrics` at it, fpr and fnr there with
-        Wilson's intervals, confusion ([bogus, real] by [taken for bogus, for real]); aucpr, aucpr_half,
+        n, unscored, unscored_real, fields, real_fraction; threshold; those of `models.evaluate.metrics` at it, fpr and
+        fnr there with Wilson's intervals, confusion ([bogus, real] by [taken for bogus, for real]); aucpr, aucpr_half,
         fpr_at_fnr_1pc, fnr_at_fpr_1pc with intervals by bootstrap over fields; calibration; precision_at each
         prevalence; by: each of `models.groups.GROUPS`, each group, with the same without calibration.
     """
     rows = _counted(held_out)
-    known = rows[np.isfinite(rows["logit"])].reset_index(drop=True)
-    p = standing.p_real(known["logit"])
-    told = {"unscored": len(rows) - len(known), **_figures(known, p, standing.threshold, _RESAMPLES)}
-    told["calibration"] = _calibration(known["label"].to_numpy(float), p)
+    known = rows[np.isfinite(rows["logit"])]
+    lost = int((rows["label"] > 0).sum() - (known["label"] > 0).sum())
+    judged = _missed(rows)
+    p = standing.p_real(judged["logit"])
+    told = {"unscored": len(rows) - len(known), "unscored_real": lost}
+    told |= _figures(judged, p, standing.threshold, _RESAMPLES)
+    told["calibration"] = _calibration(known["label"].to_numpy(float), standing.p_real(known["logit"]))
     told["precision_at"] = {f"{share:g}": _precision(told, share) for share in PREVALENCES}
     told["by"] = {}
-    for by, name, of in groups(known):
-        told["by"].setdefault(by, {})[name] = _figures(known[of], p[of], standing.threshold, _FEW)
+    for by, name, of in groups(judged):
+        told["by"].setdefault(by, {})[name] = _figures(judged[of], p[of], standing.threshold, _FEW)
     return told
+
+
+def _missed(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows without the bogus ones that have no logit; that of the real ones without is below all others."""
+    unscored = ~np.isfinite(rows["logit"])
+    kept = rows.assign(logit=rows["logit"].where(~unscored, -np.inf))
+    return kept[~unscored | (rows["label"] > 0)].reset_index(drop=True)
 
 
 def _counted(rows: pd.DataFrame) -> pd.DataFrame:
@@ -180,7 +191,8 @@ def compare(ours: pd.DataFrame, theirs: pd.DataFrame) -> dict[str, Any]:
     Returns
     -------
     dict
-        n (scored by both); fpr and fpr_theirs; their ratio, and the difference of AUCPR, with 95% intervals by drawing
+        n (bogus ones that one of them does not score are left out; real ones count as missed by it); fpr and
+        fpr_theirs; their ratio, and the difference of AUCPR, with 95% intervals by drawing
         the same fields for both.
 
     Raises
@@ -191,8 +203,9 @@ def compare(ours: pd.DataFrame, theirs: pd.DataFrame) -> dict[str, Any]:
     if len(ours) != len(theirs) or (ours["label"].to_numpy() != theirs["label"].to_numpy()).any():
         raise UsageError(f"{len(ours)} and {len(theirs)} scored candidates, or other labels: not the same candidates")
     kept = np.isfinite(ours["logit"].to_numpy(float)) & np.isfinite(theirs["logit"].to_numpy(float))
+    kept |= ours["label"].to_numpy() > 0
     kept &= ours["weight"].to_numpy() > 0 if "weight" in ours else True
-    pair = [one[kept] for one in (ours, theirs)]
+    pair = [_missed(one[kept]) for one in (ours, theirs)]
     ordered = [Ordered(one["label"].to_numpy(), one["logit"].to_numpy(float), one["field"].to_numpy()) for one in pair]
     once = [one.rates() for one in ordered]
     ours_drawn, theirs_drawn = (one.drawn(_RESAMPLES) for one in ordered)

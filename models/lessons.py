@@ -140,7 +140,8 @@ def learn(
     ``[rehearsal]``), then on the real ones among some of these (``[train]``). A rehearsal that is done is
     not done again: the folds of a cross-validation share it, so what the card of a fold's model says of simulated
     stars flatters it. A model that learnt from simulated stars is calibrated, and last the alias ``candidate`` moves
-    to it; neither is done for the model of a fold, which is judged, never put into production.
+    to it; neither is done for the model of a fold, which is judged, never put into production, nor is the alias
+    moved to a model of triplets that holds out a survey, a kind or the like.
 
     Parameters
     ----------
@@ -163,10 +164,10 @@ def learn(
         If the settings of the two trainings hold out different stars, or training sets are to be split by sector.
     """
     if "triplet" in get_spec(name).inputs:
-        made = learn_triplets(
-            workspace, name, sources.triplets(workspace, config), config, options, workers, gpu, overwrite
-        )
-        if options.get("folds") is None:
+        described = sources.triplets(workspace, config)
+        chosen = asked(workspace, name, described, config, options)
+        made = learn_triplets(workspace, name, described, chosen, workers, gpu, overwrite)
+        if chosen.folds is None and chosen.split_by == "field":
             Registry(workspace).set_alias(name, "candidate", made)
         return made
     *before, (settings, sets) = _trainings(workspace, name, sources, config, options)

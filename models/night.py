@@ -1,6 +1,5 @@
 """Candidates of differences, or alerts of files → scores → the catalogue of transient candidates."""
 
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from models.registry import Entry, Registry
 from pipeline import candidates, manifest
 from pipeline.alerts.plan import Plan, find
 from pipeline.errors import Missing
-from pipeline.lightcurves.estimate import Estimate
+from pipeline.lightcurves.estimate import Estimate, free_bytes
 from pipeline.report import Report
 from pipeline.settings import CandidateScoreSettings
 
@@ -157,5 +156,4 @@ def estimate(
         left = [key for key in stage.keys() if stage.settled(key) is None]  # noqa: SIM118
         count, parts = sum(len(stage.listed(key)) for key in left), len(left)
         size = int(count * _TRIPLET)
-    free = shutil.disk_usage(Path(workspace.root).anchor).free if workspace.is_local else None
-    return Estimate(count, parts, size, int(count * _ROW), free, count * _SECONDS / workers)
+    return Estimate(count, parts, size, int(count * _ROW), free_bytes(workspace), count * _SECONDS / workers)

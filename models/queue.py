@@ -53,7 +53,8 @@ def line_up(
     items : pandas.DataFrame
         item_id; p, its threshold and novelty (NaN where unknown); ood: out of the model's distribution.
     queue : str
-        Of `QUEUES`. Rows of unknown p are in "novel" alone, where those with ood come before the others.
+        Of `QUEUES`. Rows of unknown p are in "novel" alone, where those with ood come first as far as no forest tells
+        them apart.
     given : pandas.DataFrame
         Of `catalogs.review.labels`.
     who : str
@@ -75,7 +76,7 @@ def line_up(
     left = ~items["item_id"].isin(done).to_numpy()
     keys: list[NDArray[np.generic]]
     if queue == "novel":
-        keys = [*_novelty(items, given, places), ~items["ood"].fillna(False).to_numpy(bool)]
+        keys = _novelty(items, given, places)
     elif queue == "uncertain":
         keys = [np.abs(_odds(p) - _odds(items["threshold"].to_numpy(float)))]
     else:
@@ -90,11 +91,11 @@ def _odds(p: Floats) -> Floats:
     return np.asarray(logit(np.clip(p, _SURE, 1 - _SURE)))
 
 
-def _novelty(items: pd.DataFrame, given: pd.DataFrame, places: Floats | None) -> list[Floats]:
-    """Return sort keys: by the forest; what it cannot place comes after, by the model's own novelty."""
-    known = -items["novelty"].fillna(-1.0).to_numpy(float)
+def _novelty(items: pd.DataFrame, given: pd.DataFrame, places: Floats | None) -> list[NDArray[np.generic]]:
+    """Return sort keys: by the forest; what it cannot place comes after, by ood and the model's own novelty."""
+    known = [-items["novelty"].fillna(-1.0).to_numpy(float), ~items["ood"].fillna(False).to_numpy(bool)]
     if places is None or not places.shape[1]:
-        return [known]
+        return known
     placed = np.isfinite(places).all(1)
     score = np.full(len(items), np.inf)
     if placed.any():
@@ -102,7 +103,7 @@ def _novelty(items: pd.DataFrame, given: pd.DataFrame, places: Floats | None) ->
         order = np.argsort(names[placed].astype(str), kind="stable")
         rows = np.flatnonzero(placed)[order]
         score[rows] = -strangeness(places[rows], answers(items["item_id"].iloc[rows], given))
-    return [known, score]
+    return [*known, score]
 
 
 def answers(names: pd.Series, given: pd.DataFrame) -> NDArray[np.int8]:

@@ -45,7 +45,7 @@ class Ordered:
     Parameters
     ----------
     label, score : (n,) array
-        1 real, 0 bogus; larger for more real, finite.
+        1 real, 0 bogus; larger for more real; no NaN.
     field : (n,) array
         What is drawn as a whole.
     """

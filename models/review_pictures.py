@@ -56,7 +56,8 @@ def candidate(triplet: Pixels | None, curve: pd.DataFrame, name: str) -> Picture
 def _stretched(triplet: Pixels) -> list[NDArray[np.float64]]:
     """Return the images from 0, black, to 1, white: the first two by one stretch, the difference by its own.
 
-    asinh of what is above the sky in units of the noise, each image's own, so that the same star is as bright in both.
+    asinh of what is above each image's own sky, in units of the larger noise of the two, so that as many counts are as
+    bright in both; the difference in units of its own noise.
     """
     pixels = np.asarray(triplet, np.float64)
     sky, noise = (values[0, :, None, None].astype(np.float64) for values in levels(triplet[None]))

@@ -1,5 +1,6 @@
 """Labelled triplets that are there already, of alerts or of a workspace's candidates → a store to learn from."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -53,8 +54,10 @@ class Source(Protocol):
     def parts(self) -> int:
         """Return in how many partitions it is written."""
 
-    def part(self, number: int) -> tuple[pd.DataFrame, Pixels, list[InputOutcome]]:
-        """Return index (without rows), triplets and what became of the inputs of a partition."""
+    def part(
+        self, number: int, skip: Collection[str] = ()
+    ) -> tuple[pd.DataFrame, Pixels, list[InputOutcome]]:  # fmt: skip
+        """Return index (without rows), triplets and what became of the inputs of a partition but those to skip."""
 
     def inputs(self, number: int) -> list[str]:
         """Return the names of the inputs of a partition."""
@@ -93,9 +96,11 @@ class AlertTriplets:
         """Return the alerts of a partition by file and row."""
         return [f"{self.paths[path].name}#{row}" for path, row in self._own(number)]
 
-    def part(self, number: int) -> tuple[pd.DataFrame, Pixels, list[InputOutcome]]:
-        """Return index, triplets and what became of the alerts of a partition."""
-        wanted = set(self._own(number))
+    def part(
+        self, number: int, skip: Collection[str] = ()
+    ) -> tuple[pd.DataFrame, Pixels, list[InputOutcome]]:  # fmt: skip
+        """Return index, triplets and what became of the alerts of a partition but those to skip."""
+        wanted = {(path, row) for path, row in self._own(number) if f"{self.paths[path].name}#{row}" not in skip}
         rows: Rows = []
         cut: list[Pixels] = []
         outcomes = []
@@ -179,9 +184,13 @@ class StoredTriplets:
         """Return the band of a pair."""
         return [f"{self._bands[number][0]}"]
 
-    def part(self, number: int) -> tuple[pd.DataFrame, Pixels, list[InputOutcome]]:
-        """Return index, triplets and what became of the candidates of a partition."""
+    def part(
+        self, number: int, skip: Collection[str] = ()
+    ) -> tuple[pd.DataFrame, Pixels, list[InputOutcome]]:  # fmt: skip
+        """Return index, triplets and what became of the candidates of a partition, a band that is the one input."""
         key, table = self._bands[number]
+        if f"{key}" in skip:
+            return _index([]), _stacked([]), []
         low, high = int(table["triplet_row"].min()), int(table["triplet_row"].max())
         store = triplets.path(key.where)
         pixels = stores.read(self.workspace, store, [triplets.NAME], slice(low, high + 1))[triplets.NAME]
@@ -258,14 +267,13 @@ class Gathered(Stage):
             stores.create(self.workspace, store_path(self.where), layout, len(self.keys()))
 
     def probe(self, key: Key, name: str) -> None:
-        """Gather a partition and forget it."""
-        self.source.part(key.part)
+        """Gather one input and forget it."""
+        self.source.part(key.part, {other for other in self.inputs(key) if other != name})
 
     def run(self, key: Key, skip: dict[str, InputOutcome]) -> Product:
         """Gather a partition and write it."""
-        if skip:
-            return Product([], 0, [skip.get(name, InputOutcome(name, State.NOTHING)) for name in self.inputs(key)])
-        table, pixels, outcomes = self.source.part(key.part)
+        table, pixels, outcomes = self.source.part(key.part, skip)
+        outcomes += skip.values()
         pixels, factor = sampled(pixels, table["seeing_px"].to_numpy(float), self.settings)
         for name, scale in (("seeing_px", factor), ("ref_seeing_px", factor), ("pixscale", 1 / factor)):
             table[name] = table[name].astype(float) * scale

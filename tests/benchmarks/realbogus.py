@@ -97,16 +97,23 @@ def _print(model: Examinee, told: dict[str, Any], asked: bool) -> None:
         return f"{interval[0]:.4f} to {interval[1]:.4f}" if interval else ""
 
     probabilities = told["calibration"]
-    area, let_pass = told["aucpr_half"] or 0.0, told["fpr_at_fnr_1pc"] or 0.0
+    area, let_pass = told["aucpr_half"], told["fpr_at_fnr_1pc"]
     limit = probabilities["ece_middle_if_right"]
-    line("AUCPR at half real", area, ">= 0.995", area >= 0.995, between("aucpr_half"))
+    # What cannot be told is not met.
+    line("AUCPR at half real", area, ">= 0.995", area is not None and area >= 0.995, between("aucpr_half"))
     line(f"AUCPR at {told['real_fraction']:.1%} real", told["aucpr"], "-", None, between("aucpr"))
-    line("FPR at FNR 1%", let_pass, "<= 0.08", let_pass <= 0.08, between("fpr_at_fnr_1pc"))
-    line("FNR at its threshold", told["fnr"], "-", None, f"FPR {told['fpr']:.4f}, threshold {told['threshold']:.4f}")
+    line("FPR at FNR 1%", let_pass, "<= 0.08", let_pass is not None and let_pass <= 0.08, between("fpr_at_fnr_1pc"))
+    line(
+        "FNR at its threshold", told["fnr"], "-", None, f"FPR {_shown(told['fpr'])}, threshold {told['threshold']:.4f}"
+    )
     line("Brier skill", probabilities["brier_skill"], "> 0", (probabilities["brier_skill"] or 0) > 0)
-    error = probabilities["ece_middle"] or 0.0
+    error = probabilities["ece_middle"]
     note = f"{probabilities['middle']} candidates; below {limit:.4f} if right"
-    line("ECE, 0.05 < p < 0.95", error, "<= 0.02", error <= 0.02, note)
+    line("ECE, 0.05 < p < 0.95", error, "<= 0.02", error is not None and error <= 0.02, note)
+
+
+def _shown(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.4f}"
 
 
 def _compared(done: Examination) -> None:
@@ -126,8 +133,9 @@ def _splits(workspace: Folder) -> None:
         test = entry.card.get("judgement", {}).get("test")
         by = entry.card.get("settings", {}).get("split_by", "field")
         if test:
-            figure(f"{entry.id}, split by {by}: AUCPR at half real", test["aucpr_half"], "-", None,
-                   f"FPR at FNR 1% {test['fpr_at_fnr_1pc']:.4f}, {test['n']} candidates")  # fmt: skip
+            area = float("nan") if test["aucpr_half"] is None else test["aucpr_half"]
+            figure(f"{entry.id}, split by {by}: AUCPR at half real", area, "-", None,
+                   f"FPR at FNR 1% {_shown(test['fpr_at_fnr_1pc'])}, {test['n']} candidates")  # fmt: skip
 
 
 if __name__ == "__main__":

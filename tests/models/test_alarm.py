@@ -12,9 +12,11 @@ from catalogs.folder import Folder
 from jobs import drift
 from models import monitor
 from models.alarm import judge, metrics
-from models.reference import learn
+from models.drift import compare
+from models.reference import Reference, learn
 from models.registry import Entry, Registry
 from models.spec import get_spec
+from pipeline.settings import DriftSettings
 from tests.models.toy_nights import SURVEYS, candidates, shifted
 
 
@@ -66,5 +68,17 @@ def test_metrics_are_those_of_the_verdict(workspace: Folder, entry: Entry) -> No
     scored = sum(sample.value for sample in families["skysift_scored"].samples)
     assert scored == len(batch)
     assert families["skysift_last_mjd"].samples[0].value == pytest.approx(batch["mjd_mid"].max())
+    season = judge(workspace, entry, by="season")
+    text = metrics(entry, season).decode()
+    found = {sample.labels["season"] for family in text_string_to_metric_families(text)
+              for sample in family.samples if family.name == "skysift_drift_psi"}  # fmt: skip
+    assert found == set(season.parts["season"].astype(str)) and "" not in found
+    # the false alarms are those of both tables together
+    lone = compare(Reference.of(entry.card, ""), verdict.log, ("survey",), DriftSettings(psi=1e-9, false_alarms=0.999))
+    both = judge(workspace, entry, settings=DriftSettings(psi=1e-9, false_alarms=0.999))
+    limit = 0.999 / (len(both.parts) + len(both.batches))
+    for table in (both.parts, both.batches):
+        assert (~table["is_alarm"] | (table["p"] < limit)).all()
+    assert len(lone) == len(both.parts) and lone["is_alarm"].sum() >= both.parts["is_alarm"].sum()
     empty = judge(workspace, entry, since=99_999.0)
     assert not empty.is_alarm and b"skysift_drift_psi{" not in metrics(entry, empty)

@@ -65,11 +65,15 @@ def test_what_shares_a_field_with_training_is_no_test(trained):
     workspace, name = trained
     model, index = loaded(workspace), of_stores(workspace, [name]).index
     fold, _ = seen(workspace, model, index)
-    taught, tested = (index.loc[fold == side, "field"].iloc[0] for side in ("train", "test"))
+    sides = ("train", "validation", "test")
+    fields = [index.loc[fold == side, "field"].iloc[0] for side in sides]
     other = pd.DataFrame(
-        {"path": "x", "row": range(3), "field": [taught, tested, "new"], "object_id": "", "survey": ""}
+        {"path": "x", "row": range(4), "field": [*fields, "new"], "object_id": "", "survey": ""}, index=[7, 3, 5, 9]
     )
-    assert list(seen(workspace, model, other)[0]) == ["train", "test", "test"]
+    assert list(seen(workspace, model, other)[0]) == [*sides, "test"]
+    # what joins two of their fields is as bad as the worse one
+    bridge = other.assign(field=[fields[1], fields[2], "new", "alone"], object_id=["a", "a", "b", "c"])
+    assert list(seen(workspace, model, bridge)[0]) == ["validation", "validation", "test", "test"]
     workspace.remove_tree("manifest")
     assert "not proven" in seen(workspace, model, other)[1]
 

@@ -67,6 +67,9 @@ def test_the_next_training_learns_what_reviewers_say_now(scored_alerts, tmp_path
     assert dict(index["label"]) == {"ztf:0": 1, "ztf:1": 0, "ztf:2": 0}
     assert dict(index["kind"]) == {"ztf:0": "variable", "ztf:1": "dipole", "ztf:2": ""}
     assert (index["weight"] == 20).all() and index.loc["ztf:0", "type_code"] != index.loc["ztf:1", "type_code"]
+    (stage,) = found.stages
+    table, pixels, outcomes = stage.source.part(0, {"a.avro#0"})
+    assert len(table) == len(pixels) == 2 and sorted(one.input for one in outcomes) == ["a.avro#1", "a.avro#2"]
     # one more is said, and one is taken back: another set
     said(workspace, "ztf:5", "bogus", who="bob")
     said(workspace, "ztf:0", "skip")
@@ -128,6 +131,9 @@ def test_what_a_model_began_with_counts_as_met(toy):
     chosen, _ = gather(workspace, "realbogus", [Described((stage,))], other)
     taught = set(zip(whole.loc[before == "train", "path"], whole.loc[before == "train", "row"], strict=True))
     held_out = chosen[chosen["fold"] != "train"]
+    fold = before.set_axis(pd.MultiIndex.from_frame(whole[["path", "row"]]))
+    judged = pd.MultiIndex.from_frame(chosen.loc[chosen["fold"] == "test", ["path", "row"]])
+    assert len(judged) and (fold[judged] == "test").all()
     assert len(held_out) and not taught & set(zip(held_out["path"], held_out["row"], strict=True))
     # nor may it be judged on what the one before it learnt from
     second = toy_realbogus.save(workspace, seed=1, alias="candidate")
@@ -203,3 +209,22 @@ def test_cards_tell_how_triplets_are_split():
     assert "kind held out" in rule(TrainSettings(split_by="kind:hot"))
     assert "what is held out of survey" in rule(TrainSettings(split_by="survey:ztf"))
     assert pd.Series([rule(TrainSettings(split_by=by)) for by in ("field", "kind", "ccd")]).is_unique
+
+
+def test_a_model_trained_again_says_on_what(toy, monkeypatch):
+    workspace, _, stage = toy
+    toy_realbogus.save(workspace)
+    settings = TrainSettings(split_by="field", test=0.3, validation=0.2)
+    registry, taken = Registry(workspace), []
+    facts = {"settings": settings.model_dump(mode="json"), "data": {"sets": [{"store": "training/other.zarr"}]}}
+    registry.annotate(registry.resolve("realbogus"), facts)
+    monkeypatch.setattr(examples, "fit", lambda *given: taken.append(given) or "realbogus-1")
+    whole = of_stores(workspace, [stage.where]).index
+    rest = whole[whole["field"] != whole["field"].iloc[0]]
+    examples.retrained(workspace, registry.resolve("realbogus"), rest, "sn", 1, 1, False)
+    told = taken[0][3]["data"]
+    assert told["sets"] == [{"store": stage.describe()["store"], "triplets": len(rest)}]
+    assert told["left_out_object"] == "sn" and set(told["counts"]) == {"train", "validation", "test"}
+    assert (
+        told["partitions"] == gather(workspace, "realbogus", [Described((stage,))], settings)[1]["data"]["partitions"]
+    )

@@ -114,7 +114,7 @@ def test_what_has_no_score_or_no_weight_does_not_count() -> None:
     rows.loc[:9, "logit"] = np.nan
     rows.loc[10:29, "weight"] = 0
     told = judge(rows, PLAIN)
-    assert told["unscored"] == 10 and told["n"] == 1970
+    assert told["unscored"] == 10 and told["unscored_real"] == 5 and told["n"] == 1975
     real = judge(scored().query("label == 1"), PLAIN)
     assert real["aucpr"] is None and real["fpr"] is None and real["fnr_interval"][1] < 0.3
     assert real["precision_at"]["0.5"]["precision"] is None and real["calibration"]["ece"] is None
@@ -141,3 +141,18 @@ def test_a_card_tells_the_verdict_of_the_test_fold_alone() -> None:
     assert {"loss.png", "rates.png", "reliability.png", "groups.png"} <= set(files)
     assert all(png.startswith(b"\x89PNG") for png in files.values())
     json.dumps(found, allow_nan=False)
+
+
+def test_real_ones_without_a_score_are_missed() -> None:
+    rows = scored(400)
+    real, bogus = (np.flatnonzero(rows["label"] == label)[:20] for label in (1, 0))
+    whole, torn = judge(rows, PLAIN), rows.copy()
+    torn.loc[[*real, *bogus], "logit"] = np.nan
+    told = judge(torn, PLAIN)
+    assert told["unscored"] == 40 and told["unscored_real"] == 20 and told["n"] == 380
+    assert told["fnr"] == pytest.approx((told["confusion"][1][0]) / 200) and told["fnr"] > whole["fnr"] + 0.05
+    assert told["fpr_at_fnr_1pc"] == 1.0  # no threshold finds 99% of them
+    assert sum(one["n"] for one in told["calibration"]["reliability"]) == 360
+    assert compare(torn, rows)["fpr"] == 1.0 and compare(rows, torn)["fpr"] == pytest.approx(
+        whole["fpr_at_fnr_1pc"], abs=0.1
+    )

@@ -18,6 +18,7 @@ from models.spec import get_spec
 from pipeline.errors import ModelNotFound, UsageError
 from pipeline.lightcurves.training import TrainingSet
 from pipeline.settings import TrainingSetSettings, TrainSettings
+from tests.models import toy_realbogus
 
 
 @pytest.fixture
@@ -157,3 +158,20 @@ def test_the_shipped_model_tells_whom_it_held_out(workspace):
     cards = trainings(Registry(workspace), Registry(workspace).resolve("eb@production").card)
     assert [saw_real_stars(card) for card in cards] == [True, False]
     assert 600 < len(learnt(cards, range(1000))) < 800
+
+
+@pytest.mark.parametrize(
+    ("config", "options", "is_candidate"),
+    [("", {}, True), ("folds = 5\nfold = 1", {}, False), ("", {"split_by": "kind:hot"}, False),
+     ('split_by = "temporal"', {}, False), ('split_by = "temporal"', {"split_by": "field"}, True)],
+)  # fmt: skip
+def test_only_a_model_of_triplets_split_by_field_becomes_the_candidate(
+    workspace, tmp_path, monkeypatch, config, options, is_candidate
+):
+    monkeypatch.setattr(
+        lessons, "learn_triplets", lambda workspace, *_: toy_realbogus.save(workspace, alias="production")
+    )
+    file = tmp_path / "config.toml"
+    file.write_text(f"[train]\n{config}\n")
+    made = learn(workspace, "realbogus", Sources(), file, options, workers=1, gpu=False)
+    assert (Registry(workspace).aliases("realbogus").get("candidate") == made) is is_candidate

@@ -67,7 +67,7 @@ def test_what_is_labelled_does_not_come_back(say):
     assert names(items, "uncertain", given, who="cid") == "adcb"
 
 
-def test_out_of_distribution_comes_first_among_the_novel(say):
+def test_out_of_distribution_comes_first_where_there_is_no_forest(say):
     items = table([0.9, np.nan, 0.7, 0.1], novelty=[0.99, 0.5, np.nan, 0.1], ood=[False, False, False, True])
     assert names(items, "novel", say()) == "dabc"
     rng = np.random.default_rng(1)
@@ -76,7 +76,8 @@ def test_out_of_distribution_comes_first_among_the_novel(say):
     embeddings[1] = np.nan
     embeddings[10] += 30
     order = names(many, "novel", say(), places=features(embeddings))
-    assert order[:2] == "zg" and order[-1] == "x" and len(order) == 29
+    # a forest learns from answers, the model's own limit does not
+    assert order[0] == "g" and order[-1] == "x" and len(order) == 29
 
 
 def test_no_such_queue(say):
