@@ -166,9 +166,7 @@ def _scoring(state: _State) -> APIRouter:
         limits, kind = state.service.limits, request.headers.get("content-type", "")
         async with state.budget.body(request.stream(), request.headers, limits.body) as data:
             deadline = time.monotonic() + limits.answer_s
-            body = await asyncio.get_running_loop().run_in_executor(
-                state.decoders, service_bodies.read, data, kind, limits, state.service.settings
-            )
+            body = await _decoded(state, data, kind)
             chosen = await state.choose(model or body.model)
             rows = await _scored(state, body.items, chosen, deadline)
         return JSONResponse(rows)
@@ -184,6 +182,17 @@ def _scoring(state: _State) -> APIRouter:
         return Models(default=state.service.model, models=rows)
 
     return router
+
+
+async def _decoded(state: _State, data: bytes, kind: str) -> service_bodies.Body:
+    """Return what a body asks for, within the time of an answer: others may be decoded for long before it."""
+    limits, settings = state.service.limits, state.service.settings
+    work = asyncio.get_running_loop().run_in_executor(state.decoders, service_bodies.read, data, kind, limits, settings)
+    try:
+        async with asyncio.timeout(limits.answer_s):
+            return await work
+    except TimeoutError:
+        raise Refusal(503, "timeout", "not decoded in time; send fewer triplets at once") from None
 
 
 async def _scored(

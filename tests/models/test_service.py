@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +129,14 @@ def test_bodies_without_sense_are_refused(registered: Folder, body: bytes, code:
     answer = ask(service(registered, limits=limits), ("POST", "/score", {"content": body}))[0]
     assert answer.status_code == code, answer.text
     assert word in answer.json()["message"]
+
+
+def test_nobody_waits_for_ever_for_what_others_have_decoded(registered: Folder, monkeypatch) -> None:
+    slow = threading.Event()
+    monkeypatch.setattr("models.service_bodies.read", lambda *body: slow.wait(20))
+    answer = ask(service(registered, limits=Limits(answer_s=0.2)), ("POST", "/score", {"content": b"[]"}))[0]
+    slow.set()
+    assert answer.status_code == 503 and answer.json()["error"] == "timeout"
 
 
 def test_an_object_array_is_never_unpickled(registered: Folder) -> None:
