@@ -90,6 +90,7 @@ class Moved(BaseModel):
     name: str
     production: str
     before: str | None
+    catalogue: str = Field(description="what the catalogue of transient candidates shows now")
 
 
 def answers(names: list[str], scores: Scores, threshold: float, model: str, uncertain: float) -> list[dict[str, Any]]:

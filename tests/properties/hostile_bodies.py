@@ -100,7 +100,7 @@ def _special(good: dict[str, bytes]) -> Iterator[Ask]:
 
 
 def avro_bomb(count: int, blocks: int = 20, size: int = 8 << 20) -> bytes:
-    """Return an Avro container whose blocks say that they hold `count` records, and unpack to `size` bytes of nothing."""
+    """Return an Avro container of blocks that say they hold `count` records, and unpack to `size` bytes of nothing."""
 
     def number(value: int) -> bytes:
         value, found = value << 1, b""

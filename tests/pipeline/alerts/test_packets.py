@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.alerts import containers, packets
+from pipeline.alerts import containers
 from pipeline.alerts.packets import Packet, Unread, parse, read
 from tests.pipeline.alerts import made
 from tests.properties.hostile_bodies import avro_bomb
@@ -216,7 +216,7 @@ def test_blocks_of_nothing_are_never_unpacked(monkeypatch):
 
 
 def test_what_a_body_unpacks_to_is_bounded_that_of_a_file_is_not(monkeypatch, tmp_path):
-    monkeypatch.setattr(packets, "_UNPACKED", 5 << 20)
+    monkeypatch.setattr("pipeline.alerts.packets._UNPACKED", 5 << 20)
     data = avro_bomb(1, blocks=9, size=1 << 20)
     found = list(parse(data, "x"))
     assert len(found) == 6 and found[-1].reason == "packet_too_large" and "send fewer" in found[-1].message
