@@ -151,6 +151,10 @@ class Desk:
 
     def label(self, said: Label) -> str:
         """Keep a label, with the model and score that it was given at; return its label_id."""
+        pairs = {(kind.label, kind.type) for kind in self.product.kinds}
+        if said.type is not None and (said.label, said.type) not in pairs:
+            known = ", ".join(f"{label} {kind}" for label, kind in sorted(pairs))
+            raise HTTPException(422, f"{said.label} with type {said.type!r}: leave the type out, or give {known}")
         with self._lock:
             items = self.items()
         rows = items[items["item_id"] == said.item_id]

@@ -57,8 +57,10 @@ class Verdicts:
         """Return what reviewers of a workspace have said, without what they dispute."""
         # The ledger of labels is read when it is asked for: a set without reviewers needs none.
         given = import_module("catalogs.review").training_labels(workspace)
-        kinds = given["type"].where(given["type"].isin([*REAL, *BOGUS]), "").fillna("")
-        return cls("review", _labels(str(workspace), zip(given["candidate_id"], given["label"], kinds, strict=True)))
+        rows = given[["candidate_id", "label", "type"]].itertuples(index=False, name=None)
+        # A type that is no kind of that label (any text may stand in a ledger) is none; the label counts.
+        told = ((name, label, kind if kind in (REAL if label else BOGUS) else "") for name, label, kind in rows)
+        return cls("review", _labels(str(workspace), told))
 
     @property
     def identity(self) -> str:
