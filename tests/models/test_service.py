@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -234,6 +235,32 @@ def test_promotion_and_rollback_need_no_restart(tmp_path: Path) -> None:
     table = {row["name"]: row for row in steps[8].json()["models"]}
     assert table["realbogus"]["aliases"] == {"candidate": second, "production": second}
     assert set(table["realbogus"]["loaded"]) == {first, second}
+
+
+def test_a_ready_model_scores_while_another_loads_and_production_stays(tmp_path: Path, monkeypatch) -> None:
+    workspace = Folder(tmp_path)
+    first = toy_realbogus.save(workspace)
+    others = [toy_realbogus.save(workspace, seed=seed, alias=None) for seed in range(1, 5)]
+    shelf = Here(workspace).shelf
+    shelf.load(first)
+    loading, go, load = threading.Event(), threading.Event(), Scorer.load
+
+    def slow(*words):
+        loading.set()
+        assert go.wait(60)
+        return load(*words)
+
+    monkeypatch.setattr("models.service_models.Scorer.load", slow)
+    with ThreadPoolExecutor(2) as pool:
+        waits = [pool.submit(shelf.load, others[0]) for _ in range(2)]
+        assert loading.wait(60)
+        assert np.isfinite(shelf.score(toy_realbogus.triplets(1), first).p_real).all()
+        assert not any(wait.done() for wait in waits) and shelf.loaded() == [first]
+        go.set()
+        assert [wait.result(60) for wait in waits] == [None, None]
+    for other in others[1:]:
+        shelf.load(other)
+    assert set(shelf.loaded()) == {first, *others[-2:]}
 
 
 def test_an_alias_moved_by_others_is_noticed(tmp_path: Path) -> None:
