@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from catalogs import write
+from catalogs import review, write
 from catalogs.candidates import CANDIDATES
 from catalogs.columns import PROVENANCE
 from catalogs.folder import Folder
@@ -76,7 +76,7 @@ def combine(
     model_id, model_sha256 : str
         The model.
     reviews : pandas.DataFrame, optional
-        What people said: item_id, label, who, when; the last of an item counts.
+        Of `catalogs.review.labels`: what people said.
 
     Returns
     -------
@@ -90,7 +90,7 @@ def combine(
     known = SERIES.newest(workspace)
     settings = {
         "scores": sorted({record.settings_hash for record in records}),
-        "reviews": None if reviews is None else digest(reviews.astype(str).to_dict("records")),
+        "reviews": None if reviews is None else digest(review.consensus(reviews).to_dict("records")),
     }
     # By their contents: which partition a file came into depends on what came before.
     release = digest([_contents(records), VERSION, settings, model_sha256, known and known.release])[:16]
@@ -240,14 +240,11 @@ def _updated(table: pa.Table, newest: pa.Table) -> pa.Table:
     return table
 
 
-def _reviewed(table: pa.Table, reviews: pd.DataFrame) -> pa.Table:
+def _reviewed(table: pa.Table, given: pd.DataFrame) -> pa.Table:
     """Return rows with what people said of them."""
-    last = reviews.sort_values("when", kind="stable").drop_duplicates("item_id", keep="last").set_index("item_id")
-    names = table["candidate_id"].to_pylist()
-    for name, source in (("review_label", "label"), ("reviewed_by", "who"), ("reviewed_at", "when")):
-        said = last[source].reindex(names)
-        values = [None if pd.isna(value) else str(value) for value in said]
-        table = _with(table, name, pa.array(values, pa.string()))
+    said = review.reviewed(table.select(["candidate_id"]).to_pandas(), given)
+    for name in review.REVIEW:
+        table = _with(table, name, pa.array(said[name], pa.string()))
     return table
 
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
-from catalogs import schema, write
+from catalogs import review, schema, write
 from catalogs.candidates import CANDIDATES
 from catalogs.folder import Folder
 from catalogs.query import query
@@ -216,6 +216,20 @@ def test_bands_that_are_missing_are_refused_unless_partial_and_stale_scores_are_
     entry = Registry(differences).resolve("realbogus")
     _, notes = candidates.combine(differences, entry.id, entry.sha256)
     assert len(notes) == 1 and "left out, stale" in notes[0] and record is not None
+
+
+def test_the_catalogue_tells_what_counts_of_the_labels(toy, tmp_path):
+    folder = alerts(tmp_path / "night")
+    run(toy, [folder])
+    given = "1 real ada, 1 real bob, 1 bogus cid, 2 real ada, 2 bogus bob, 3 bogus ada, 3 skip bob, 4 skip bob"
+    said = [one.split() for one in given.split(", ")]
+    rows = [{"item_id": f"ztf:{number}", "label": label, "who": who} for number, label, who in said]
+    review.append(toy, "transient_candidates", rows)
+    run(toy, [folder])
+    rows = query(toy, "transient_candidates").set_index("candidate_id")
+    found = rows["review_label"].dropna().to_dict()
+    assert found == {"ztf:1": "real", "ztf:2": "disputed", "ztf:3": "bogus"}
+    assert rows.loc["ztf:1", "reviewed_by"] == "ada, bob" and rows.loc["ztf:3", "reviewed_by"] == "ada"
 
 
 def test_the_catalogue_follows_a_promotion_by_any_way(toy, tmp_path):
