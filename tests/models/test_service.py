@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 
@@ -383,7 +384,13 @@ def test_the_document_says_how_to_ask(registered: Folder) -> None:
     score = paths["/score"]["post"]
     assert set(score["responses"]) >= {"200", "401", "413", "422", "429", "503"}
     assert set(score["requestBody"]["content"]) >= {"application/json", "application/octet-stream", "avro/binary"}
-    assert json.dumps(score["requestBody"]["content"]["application/json"]["example"])
+    told = score["requestBody"]["content"]["application/json"]
+    one, image = jsonschema.Draft202012Validator(told["schema"]), encoded(np.ones((9, 9), np.float32))
+    images = {"science": image, "difference": image}
+    assert one.is_valid(told["example"]) and one.is_valid([images | {"reference": image}]) and one.is_valid([{}])
+    triplets = jsonschema.Draft202012Validator(told["schema"]["anyOf"][1])
+    assert triplets.is_valid([images | {"template": image}]) and not triplets.is_valid([images])
+    assert document.json()["components"]["schemas"]["Health"]["properties"]["status"]["const"] == "ok"
     assert unknown.status_code == 404 and unknown.json()["message"]
 
 
