@@ -255,19 +255,28 @@ def consensus(given: pd.DataFrame) -> pd.DataFrame:
         of the alphabet) and when (the last of them).
     """
     told = given[given["label"].isin(["real", "bogus"])]
-    rows = [_verdict(str(name), group) for name, group in told.groupby("item_id", sort=True)]
-    made = pd.DataFrame(rows, columns=_ITEM, dtype=object)
-    return made.astype({"reviewers": int})
+    place, names = pd.factorize(told["item_id"].astype(str), sort=True)
+    real = np.bincount(place, told["label"] == "real", len(names))
+    looked = np.bincount(place, minlength=len(names))
+    label = np.where(2 * real > looked, "real", np.where(2 * real < looked, "bogus", "disputed")).astype(object)
+    agreed = told.assign(place=place)[(label[place] == told["label"]) | (label[place] == "disputed")]
+    sure = agreed[agreed["label"] == label[agreed["place"]]]
+    by_name = agreed.sort_values(["place", "who"]).groupby("place")["who"]
+    found = {
+        "item_id": np.asarray(names, object), "label": label, "type": _kinds(sure, len(names)),
+        "reviewers": looked, "who": [", ".join(one) for _, one in by_name],
+        "when": agreed.sort_values(["place", "when"]).drop_duplicates("place", keep="last")["when"].to_numpy(object),
+    }  # fmt: skip
+    return pd.DataFrame({name: pd.Series(found[name], dtype=int if name == "reviewers" else object) for name in _ITEM})
 
 
-def _verdict(item_id: str, given: pd.DataFrame) -> tuple[Any, ...]:
-    counts = given["label"].value_counts()
-    label = "disputed" if counts.get("real", 0) == counts.get("bogus", 0) else str(counts.idxmax())
-    agreed = given if label == "disputed" else given[given["label"] == label]
-    kinds = agreed["type"].dropna().value_counts()
-    clear = label != "disputed" and len(kinds) and (len(kinds) == 1 or kinds.iloc[0] > kinds.iloc[1])
-    who = ", ".join(sorted(agreed["who"]))
-    return item_id, label, kinds.index[0] if clear else None, len(given), who, agreed["when"].max()
+def _kinds(agreed: pd.DataFrame, count: int) -> list[str | None]:
+    """Return the type that most gave, None at a tie or without, of each of so many places."""
+    counts = agreed.dropna(subset="type").groupby(["place", "type"]).size().reset_index(name="n")
+    most = counts["n"] == counts.groupby("place")["n"].transform("max")
+    clear = counts[most].drop_duplicates("place", keep=False)
+    known = dict(zip(clear["place"], clear["type"], strict=True))
+    return [known.get(place) for place in range(count)]
 
 
 def reviewed(table: pd.DataFrame, given: pd.DataFrame, item: str | pd.Series = "candidate_id") -> pd.DataFrame:

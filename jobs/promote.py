@@ -14,6 +14,7 @@ from catalogs.folder import Folder
 from jobs import options
 from models.registry import Registry
 from models.spec import get_spec
+from pipeline import candidates
 from pipeline.lightcurves import combine
 
 
@@ -23,7 +24,7 @@ from pipeline.lightcurves import combine
 @click.option("--ship", is_flag=True, help="Put it into models/weights too, for all who use this tree.")
 @click.option("--rollback", is_flag=True, help="Put back what was in production before; MODEL is then a NAME.")
 def main(workspace: Folder, model: str, ship: bool, rollback: bool) -> None:
-    """Make MODEL (NAME@candidate, NAME@ID) what scores, and for `eb` what eclipsing_binaries.parquet shows.
+    """Make MODEL (NAME@candidate, NAME@ID) what scores, and what the catalogue of its scores shows.
 
     The way back is --rollback, or the same command with the former id, which is printed.
     """
@@ -39,7 +40,8 @@ def main(workspace: Folder, model: str, ship: bool, rollback: bool) -> None:
         registry.ship(entry)
         click.echo(f"shipped: {registry.shipped.url(entry.name)}")
     if "triplet" in get_spec(entry.name).inputs:
-        return  # a service takes it up within a second; nothing else shows one model's scores as production's
+        click.echo(candidates.follow(workspace, entry.id))
+        return
     if found := combine.newest(workspace, entry.id):
         combine.publish(workspace, found)
         click.echo(f"{workspace.url(combine.CURRENT)}: {found.rows} rows")

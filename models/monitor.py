@@ -7,6 +7,7 @@
 A file is a batch's own and is written whole: whoever scores the same batch again replaces it by the same.
 """
 
+import hashlib
 import json
 import re
 from collections import Counter
@@ -32,7 +33,10 @@ _UNSAFE = re.compile(r"[^\w.=-]+")
 
 def path(model_id: str, batch: str) -> str:
     """Return where in a workspace the rows of a batch lie."""
-    return f"{PRODUCT}/model={model_id}/{_UNSAFE.sub('_', batch)}.parquet"
+    safe = _UNSAFE.sub("_", batch)
+    if safe != batch:  # so that what differs in these characters alone has files of its own
+        safe += f"-{hashlib.sha256(batch.encode()).hexdigest()[:8]}"
+    return f"{PRODUCT}/model={model_id}/{safe}.parquet"
 
 
 def image(row: Mapping[str, Any]) -> str:

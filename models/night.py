@@ -117,7 +117,7 @@ def score_candidates(
 
 def catalogue(workspace: Folder, entry: Entry) -> list[str]:
     """Put the catalogue of a model together, publish it if the model is in production, and say so."""
-    said = review.consensus(review.labels(workspace, TRANSIENT_CANDIDATES.name))
+    said = review.labels(workspace, TRANSIENT_CANDIDATES.name)
     snapshot, notes = candidates.combine(workspace, entry.id, entry.sha256, said if len(said) else None)
     notes.append(f"{workspace.url(snapshot.path)}: {snapshot.rows} rows")
     if Registry(workspace).aliases(entry.name).get("production") != entry.id:

@@ -1,7 +1,7 @@
 (() => {
   "use strict";
   const $ = name => document.getElementById(name);
-  const state = { product: "", queue: "uncertain", who: "", item: null, busy: false, turn: 0 };
+  const state = { product: "", queue: "uncertain", who: "", item: null, busy: false, again: false, turn: 0 };
   const setup = JSON.parse($("setup").textContent);
 
   const keep = (name, value) => { try { localStorage.setItem("skysift-review-" + name, value); } catch (e) { /* not kept */ } };
@@ -28,8 +28,8 @@
     return line;
   }
 
-  function show(found) {
-    state.item = found.item;
+  async function show(found) {
+    state.item = null;
     $("left").textContent = found.left.toLocaleString("en");
     $("mine").textContent = found.mine.toLocaleString("en");
     $("all").textContent = found.labelled.toLocaleString("en") + " of " + found.total.toLocaleString("en");
@@ -39,9 +39,14 @@
     $("facts").replaceChildren(...(item ? item.facts.map(fact => row([fact.name, fact.value, fact.unit])) : []));
     picture.hidden = !item;
     if (item) {
+      // Until the new one is there a browser shows the old one, and keys would be about that.
+      picture.className = "waiting";
       picture.alt = "Picture of " + item.item_id;
       picture.src = item.picture;
+      await picture.decode().catch(() => { throw new Error("The picture of " + item.item_id + " does not come; reload the page."); });
+      picture.className = "";
     }
+    state.item = item;
     document.body.dataset.item = item ? item.item_id : "";
     document.body.dataset.turn = String(++state.turn);
   }
@@ -57,23 +62,29 @@
     if (!state.who) { $("who").focus(); say("Say who you are first.", true); return; }
     state.busy = true;
     try { await act(); } catch (error) { say(error.message, true); } finally { state.busy = false; }
+    if (state.again) { state.again = false; load(); }
   }
 
-  const load = () => work(async () => { show(await next()); say(""); });
+  // What was chosen while something else went on is loaded after it; until then there is nothing to label.
+  const load = () => {
+    if (state.busy) { state.again = true; return; }
+    state.item = null;
+    work(async () => { const found = await next(); say(""); await show(found); });
+  };
 
   const label = (name, type) => work(async () => {
     if (!state.item) return;
     const item = state.item.item_id;
     await ask("label", { product: state.product, item_id: item, label: name, type, who: state.who, why: state.queue });
     say(item + ": " + name + (type ? ", " + type.replace("_", " ") : ""));
-    show(await next());
+    await show(await next());
   });
 
   const undo = () => work(async () => {
     const found = await ask("undo", { product: state.product, who: state.who });
     if (!found.item_id) { say("There is nothing of yours to undo."); return; }
     say("Taken back: " + found.item_id + ", " + found.label);
-    show(await next(found.item_id));
+    await show(await next(found.item_id));
   });
 
   function keys() {

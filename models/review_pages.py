@@ -90,6 +90,7 @@ class Desk:
         self._state, self._items = "", pd.DataFrame()
         self._places: NDArray[np.float64] | None = None
         self._lines: dict[tuple[str, str], tuple[tuple[str, int], pd.DataFrame]] = {}
+        self._said: tuple[int, pd.DataFrame, pd.DataFrame] = -1, pd.DataFrame(), pd.DataFrame()
         self._looking: dict[str, tuple[str, float]] = {}
 
     def items(self) -> pd.DataFrame:
@@ -102,24 +103,26 @@ class Desk:
             self._lines.clear()
         return self._items
 
-    def line(self, queue: str, who: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Return what a reviewer has to look at, the next first, and what everybody says now."""
+    def line(self, queue: str, who: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+        """Return what a reviewer has to look at, the next first, what everybody says now, and what of it counts."""
         with self._lock:
             items, rows = self.items(), self._ledger.rows()
-            given, version = review.current(rows), (self._state, len(rows))
+            if self._said[0] != len(rows):  # labels are only ever added
+                given = review.current(rows)
+                self._said = len(rows), given, review.consensus(given)
+            version, (_, given, counted) = (self._state, len(rows)), self._said
             known, found = self._lines.get((queue, who), (("", 0), items))
             if known != version:
                 found = line_up(items, queue, given, who, self._places if queue == "novel" else None)
                 self._lines[queue, who] = version, found
-            return found, given
+            return found, given, counted
 
     def next(self, queue: str, who: str, wanted: str | None = None) -> dict[str, Any]:
         """Return the next item, or the one that is wanted, and how far the review is."""
-        line, given = self.line(queue, who)
+        line, given, counted = self.line(queue, who)
         chosen = wanted if wanted is not None else self._free(line, who)
         if chosen is not None and chosen not in set(self._items["item_id"]):
             raise HTTPException(404, f"{self.name} has no item {chosen[:80]!r} now")
-        counted = review.consensus(given)
         note = f"Queue {queue}: {QUEUES[queue]}."
         if queue == "novel" and self._places is None:
             note += " No embeddings were kept with the scores: it goes by the model's own novelty and does not learn."
@@ -148,6 +151,10 @@ class Desk:
 
     def label(self, said: Label) -> str:
         """Keep a label, with the model and score that it was given at; return its label_id."""
+        pairs = {(kind.label, kind.type) for kind in self.product.kinds}
+        if said.type is not None and (said.label, said.type) not in pairs:
+            known = ", ".join(f"{label} {kind}" for label, kind in sorted(pairs))
+            raise HTTPException(422, f"{said.label} with type {said.type!r}: leave the type out, or give {known}")
         with self._lock:
             items = self.items()
         rows = items[items["item_id"] == said.item_id]

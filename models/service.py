@@ -30,6 +30,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from catalogs.folder import Folder
+from catalogs.table import CatalogError
 from models import service_bodies
 from models.service_answers import BODY, ERRORS, Health, Model, Models, Moved, Promotion, Score, Unscored, answers
 from models.service_batches import Backend, Batches, Gone
@@ -38,7 +39,8 @@ from models.service_journal import Journal
 from models.service_limits import Budget, Limits, Refusal
 from models.service_metrics import CONTENT_TYPE, DriftMetrics, Metrics
 from models.service_models import Choice, Chosen
-from pipeline.errors import CorruptModel, ModelNotFound
+from pipeline import candidates
+from pipeline.errors import CorruptModel, ModelNotFound, SkysiftError
 from pipeline.settings import CandidateScoreSettings
 
 __all__ = ["Service", "app"]
@@ -166,9 +168,7 @@ def _scoring(state: _State) -> APIRouter:
         limits, kind = state.service.limits, request.headers.get("content-type", "")
         async with state.budget.body(request.stream(), request.headers, limits.body, state.batches.wait) as data:
             deadline = time.monotonic() + limits.answer_s
-            body = await asyncio.get_running_loop().run_in_executor(
-                state.decoders, service_bodies.read, data, kind, limits, state.service.settings
-            )
+            body = await _decoded(state, data, kind)
             chosen = await state.choose(model or body.model)
             rows = await _scored(state, body.items, chosen, deadline)
         return JSONResponse(rows)
@@ -184,6 +184,17 @@ def _scoring(state: _State) -> APIRouter:
         return Models(default=state.service.model, models=rows)
 
     return router
+
+
+async def _decoded(state: _State, data: bytes, kind: str) -> service_bodies.Body:
+    """Return what a body asks for, within the time of an answer: others may be decoded for long before it."""
+    limits, settings = state.service.limits, state.service.settings
+    work = asyncio.get_running_loop().run_in_executor(state.decoders, service_bodies.read, data, kind, limits, settings)
+    try:
+        async with asyncio.timeout(limits.answer_s):
+            return await work
+    except TimeoutError:
+        raise Refusal(503, "timeout", "not decoded in time; send fewer triplets at once") from None
 
 
 async def _scored(
@@ -235,8 +246,7 @@ def _control(state: _State) -> APIRouter:
                 await backend.load(entry.id)
                 before = await asyncio.to_thread(registry.aliases, name)
                 await asyncio.to_thread(registry.set_alias, name, "production", entry.id)
-            state.choice.forget()
-        return Moved(name=name, production=entry.id, before=before.get("production"))
+            return await _moved(state, name, entry.id, before.get("production"))
 
     @router.post("/models/{name}/rollback")
     async def rollback(name: str) -> Moved:
@@ -247,8 +257,7 @@ def _control(state: _State) -> APIRouter:
                 former = await asyncio.to_thread(registry.former, name)
                 await backend.load(former)
                 await asyncio.to_thread(registry.rollback, name)
-            state.choice.forget()
-        return Moved(name=name, production=former, before=before.id)
+            return await _moved(state, name, former, before.id)
 
     @router.get("/health")
     async def health() -> Health:
@@ -268,6 +277,16 @@ def _control(state: _State) -> APIRouter:
         return Response(state.metrics.text() + drift, media_type=CONTENT_TYPE)
 
     return router
+
+
+async def _moved(state: _State, name: str, production: str, before: str | None) -> Moved:
+    """Let all that shows what is in production follow."""
+    state.choice.forget()
+    try:
+        catalogue = await asyncio.to_thread(candidates.follow, state.service.workspace, production)
+    except (OSError, SkysiftError, CatalogError) as error:  # the promotion itself is done
+        catalogue = f"the catalogue is left as it was: {error}"
+    return Moved(name=name, production=production, before=before, catalogue=catalogue)
 
 
 async def _refused(_: Request, error: Exception) -> Response:

@@ -71,7 +71,7 @@ class Models(BaseModel):
 class Health(BaseModel):
     """Whether triplets can be scored."""
 
-    status: Literal["ok", "unavailable"]
+    status: Literal["ok"] = Field(description="when nothing is there to score, the answer is 503")
     replicas: int
     waiting: int = Field(description="triplets in the queue")
 
@@ -90,6 +90,7 @@ class Moved(BaseModel):
     name: str
     production: str
     before: str | None
+    catalogue: str = Field(description="what the catalogue of transient candidates shows now")
 
 
 def answers(names: list[str], scores: Scores, threshold: float, model: str, uncertain: float) -> list[dict[str, Any]]:
@@ -145,10 +146,11 @@ _IMAGE = {"type": "string", "format": "byte", "description": "base64 of a FITS i
 _TRIPLET = {
     "type": "object",
     "required": ["science", "difference"],
+    "anyOf": [{"required": ["template"]}, {"required": ["reference"]}],
     "properties": {
         "id": {"type": "string"},
         "science": _IMAGE,
-        "template": _IMAGE | {"description": "the reference; may also be called reference"},
+        "template": _IMAGE | {"description": "the reference; give this or `reference`"},
         "reference": _IMAGE,
         "difference": _IMAGE,
         "fwhm_px": {
@@ -160,7 +162,8 @@ _TRIPLET = {
     },
 }
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
-_ALERT = {"type": "object", "description": "an alert packet of ZTF, WINTER, Gattini or Rubin, or a list of them"}
+_ALERT = {"type": "object", "description": "an alert packet of ZTF, WINTER, Gattini or Rubin; cutouts in base64"}
+_TRIPLETS = {"type": "array", "minItems": 1, "items": _TRIPLET}
 
 BODY: dict[str, Any] = {
     "requestBody": {
@@ -174,11 +177,13 @@ BODY: dict[str, Any] = {
                             "type": "object",
                             "required": ["triplets"],
                             "properties": {
-                                "triplets": {"type": "array", "minItems": 1, "items": _TRIPLET},
+                                "triplets": _TRIPLETS,
                                 "model": {"type": "string", "example": "realbogus@candidate"},
                             },
                         },
+                        _TRIPLETS,
                         _ALERT,
+                        {"type": "array", "minItems": 1, "items": _ALERT},
                     ]
                 },
                 "example": {

@@ -114,7 +114,9 @@ class Shelf:
     def __init__(self, workspace: Folder, settings: ScoreSettings, device: str = "cpu") -> None:
         self.workspace, self.settings, self.device = workspace, settings, device
         self._ready: OrderedDict[str, Scorer] = OrderedDict()
-        self._loading, self._computing = threading.Lock(), threading.Lock()
+        self._registry = Registry(workspace)
+        self._loading: dict[str, threading.Lock] = {}
+        self._shelf, self._computing = threading.Lock(), threading.Lock()
 
     def score(self, pixels: NDArray[np.float32], model: str) -> Scores:
         """Score triplets by the model of an id; one thread at a time computes."""
@@ -134,15 +136,35 @@ class Shelf:
 
     def loaded(self) -> list[str]:
         """Return the ids of the models that are ready."""
-        return list(self._ready)
+        with self._shelf:
+            return list(self._ready)
 
     def _scorer(self, model: str) -> Scorer:
-        with self._loading:
-            if model not in self._ready:
-                name = model.rpartition("-")[0]
-                found = Scorer.load(self.workspace, f"{name}@{model}", self.settings, self.device)
-                self._ready[model] = found
-                while len(self._ready) > _READY:
-                    self._ready.popitem(last=False)
-            self._ready.move_to_end(model)
-            return self._ready[model]
+        if (ready := self._taken(model)) is not None:
+            return ready
+        with self._shelf:
+            loading = self._loading.setdefault(model, threading.Lock())
+        with loading:  # of this model alone: those that are ready score meanwhile
+            if (ready := self._taken(model)) is not None:
+                return ready
+            name = model.rpartition("-")[0]
+            found = Scorer.load(self.workspace, f"{name}@{model}", self.settings, self.device)
+            names = {id.rpartition("-")[0] for id in [*self.loaded(), model]}
+            self._put(model, found, {self._registry.aliases(one).get("production") for one in names})
+            return found
+
+    def _taken(self, model: str) -> Scorer | None:
+        """Return a model that is ready, which is the last asked for from now on."""
+        with self._shelf:
+            if model in self._ready:
+                self._ready.move_to_end(model)
+            return self._ready.get(model)
+
+    def _put(self, model: str, found: Scorer, production: set[str | None]) -> None:
+        """Keep a model, and let go of those that were not asked for the longest; never of what is in production."""
+        with self._shelf:
+            self._ready[model] = found
+            old = [id for id in self._ready if id != model and id not in production]
+            for id in old[: max(len(self._ready) - _READY, 0)]:
+                del self._ready[id]
+            self._loading.pop(model, None)

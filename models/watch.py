@@ -174,7 +174,10 @@ class _Watch:
         pause = max(_PUBLISH_S, self.cost / _PUBLISH_SHARE)
         if self.changed and (now or (self.crew.is_idle and time.monotonic() - self.published > pause)):
             started = time.monotonic()
-            self.report.notes = catalogue(self.workspace, self.entry)
+            if self.report.failures:  # as a run over a night: half a partition is not shown as all
+                self.report.notes = [f"no catalogue was made, as {len(self.report.failures)} partitions failed"]
+            else:
+                self.report.notes = catalogue(self.workspace, self.entry)
             self.published, self.changed = time.monotonic(), False
             self.cost = self.published - started
 

@@ -4,6 +4,8 @@ Partitions in any order, or all at once, give the same bytes; of one candidate i
 checksum counts. What our own differences know since then (names, self-tests) comes in from the catalogue of candidates.
 """
 
+import json
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,20 +16,22 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from catalogs import write
+from catalogs import review, write
 from catalogs.candidates import CANDIDATES
 from catalogs.columns import PROVENANCE
 from catalogs.folder import Folder
 from catalogs.transient_candidates import TRANSIENT_CANDIDATES
 from pipeline import manifest
 from pipeline.commits import each
+from pipeline.errors import Missing
 from pipeline.images.combine import SERIES
 from pipeline.manifest import Record
 from pipeline.partition import Key
 from pipeline.settings import digest
 from pipeline.snapshots import Series, Snapshot
 
-__all__ = ["CURRENT", "STAGE", "VERSION", "Scored", "combine", "folder", "precedence", "publish", "with_scores"]
+__all__ = ["CURRENT", "STAGE", "VERSION", "Scored", "combine", "folder", "follow", "precedence", "publish",
+           "with_scores"]  # fmt: skip
 
 #: The stage that scores.
 STAGE = "score_candidates"
@@ -72,7 +76,7 @@ def combine(
     model_id, model_sha256 : str
         The model.
     reviews : pandas.DataFrame, optional
-        What people said: item_id, label, who, when; the last of an item counts.
+        Of `catalogs.review.labels`: what people said.
 
     Returns
     -------
@@ -86,7 +90,7 @@ def combine(
     known = SERIES.newest(workspace)
     settings = {
         "scores": sorted({record.settings_hash for record in records}),
-        "reviews": None if reviews is None else digest(reviews.astype(str).to_dict("records")),
+        "reviews": None if reviews is None else digest(review.consensus(reviews).to_dict("records")),
     }
     # By their contents: which partition a file came into depends on what came before.
     release = digest([_contents(records), VERSION, settings, model_sha256, known and known.release])[:16]
@@ -112,6 +116,38 @@ def publish(workspace: Folder, snapshot: Snapshot) -> None:
     Series(TRANSIENT_CANDIDATES, VERSION).publish(workspace, snapshot)
 
 
+def follow(workspace: Folder, model_id: str) -> str:
+    """Publish the newest snapshot of a model that has become production, if it has one; say what is shown now.
+
+    What another model has made (another name, not another version) stays.
+    """
+    shown, name = _shown(workspace), model_id.rpartition("-")[0]
+    state = f"{workspace.url(CURRENT)} still shows {shown}" if shown else f"{workspace.url(CURRENT)} is not there yet"
+    if shown and shown.rpartition("-")[0] != name:
+        return f"{state}, of another model"
+    found = Series(TRANSIENT_CANDIDATES, VERSION, model_id).newest(workspace)
+    if found is None:
+        cure = f"python -m jobs.score_candidates --workspace {shlex.quote(str(workspace))} --model {name}"
+        return f"{model_id} has no catalogue: {state}; to make it: {cure}"
+    publish(workspace, found)
+    return f"{workspace.url(CURRENT)}: {found.rows} rows of {model_id}"
+
+
+def _shown(workspace: Folder) -> str:
+    """Return the model of the table people open; empty if there is none, or no row in it."""
+    if not workspace.exists(CURRENT):
+        return ""
+    table = write.read(workspace, CURRENT)  # of whatever version: who it is by is in all of them
+    return str(table["model_id"][0]) if len(table) else ""
+
+
+def _production(workspace: Folder, name: str) -> str | None:
+    """Return the version of a model that this workspace has put in production; None if it has not."""
+    path = f"models/{name}/aliases.json"  # as of models.registry, which this room does not import
+    found = json.loads(workspace.read(path)).get("production") if workspace.exists(path) else None
+    return None if found is None else str(found)
+
+
 def with_scores(workspace: Folder, rows: pd.DataFrame) -> tuple[pd.DataFrame, Scored | None]:
     """Return candidates with p_real and model_id, model_sha256 of the model in production, where it has scored them.
 
@@ -128,6 +164,11 @@ def with_scores(workspace: Folder, rows: pd.DataFrame) -> tuple[pd.DataFrame, Sc
         The same, if no candidate has been scored.
     scored : Scored or None
         By what.
+
+    Raises
+    ------
+    Missing
+        If the catalogue is by another version than the one in production.
     """
     if not workspace.exists(CURRENT):
         return rows, None
@@ -136,6 +177,11 @@ def with_scores(workspace: Folder, rows: pd.DataFrame) -> tuple[pd.DataFrame, Sc
     table = table[table.index.isin(rows["candidate_id"])]
     if not len(table):
         return rows, None
+    by = str(table["model_id"].iloc[0])
+    name = by.rpartition("-")[0]
+    if (wanted := _production(workspace, name)) not in (None, by):
+        cure = f"run score_candidates with {name}, or promote {name}@{by} again"
+        raise Missing(f"{workspace.url(CURRENT)} is by {by}, but {wanted} is in production; {cure}")
     own = table.reindex(rows["candidate_id"])
     found = {name: own[name].to_numpy() for name in ("p_real", "model_id", "model_sha256")}
     first = table.iloc[0]
@@ -194,14 +240,11 @@ def _updated(table: pa.Table, newest: pa.Table) -> pa.Table:
     return table
 
 
-def _reviewed(table: pa.Table, reviews: pd.DataFrame) -> pa.Table:
+def _reviewed(table: pa.Table, given: pd.DataFrame) -> pa.Table:
     """Return rows with what people said of them."""
-    last = reviews.sort_values("when", kind="stable").drop_duplicates("item_id", keep="last").set_index("item_id")
-    names = table["candidate_id"].to_pylist()
-    for name, source in (("review_label", "label"), ("reviewed_by", "who"), ("reviewed_at", "when")):
-        said = last[source].reindex(names)
-        values = [None if pd.isna(value) else str(value) for value in said]
-        table = _with(table, name, pa.array(values, pa.string()))
+    said = review.reviewed(table.select(["candidate_id"]).to_pandas(), given)
+    for name in review.REVIEW:
+        table = _with(table, name, pa.array(said[name], pa.string()))
     return table
 
 

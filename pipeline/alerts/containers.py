@@ -27,8 +27,15 @@ MAX_BLOCK, MAX_HEADER = 64 << 20, 4 << 20
 _LEAST = 64  # bytes of an alert, so that a small block cannot hold millions of records
 
 
-def records(file: BinaryIO) -> Iterator[Mapping[str, Any] | BadPacket]:
+def records(file: BinaryIO, most: int | None = None) -> Iterator[Mapping[str, Any] | BadPacket]:
     """Read the records of a container; one that cannot be decoded stands as the error it would be.
+
+    Parameters
+    ----------
+    file : BinaryIO
+        At its start.
+    most : int, optional
+        Bytes that all blocks together may unpack to; without, only each block is bounded.
 
     Raises
     ------
@@ -37,16 +44,23 @@ def records(file: BinaryIO) -> Iterator[Mapping[str, Any] | BadPacket]:
     """
     schema, codec, sync = _header(file)
     layout = plan(schema)
+    unpacked = 0
     while (first := file.read(1)) != b"":
         count, size = _long(file, first), _long(file)
         if not 0 <= count <= MAX_BLOCK or not 0 <= size <= MAX_BLOCK:
             raise BadPacket(Reason.TOO_LARGE, f"a block of {count} records in {size} bytes; at most {MAX_BLOCK}")
+        if not count:  # no writer makes one: whoever reads on, unpacks it for nothing and is asked nothing meanwhile
+            raise BadPacket(Reason.MALFORMED, f"a block of {size} bytes without a record")
         block = file.read(size)
         if len(block) < size or len(mark := file.read(16)) < 16:
             raise BadPacket(Reason.TRUNCATED, f"a block of {size} bytes ends early, after {len(block)}")
         if mark != sync:
             raise BadPacket(Reason.MALFORMED, "a block does not end with the file's own mark")
-        yield from _block(_unpacked(block, codec), count, layout)
+        data = _unpacked(block, codec)
+        unpacked += len(data)
+        if most is not None and unpacked > most:
+            raise BadPacket(Reason.TOO_LARGE, f"blocks that unpack to more than {most} bytes; send fewer alerts")
+        yield from _block(data, count, layout)
 
 
 def _header(file: BinaryIO) -> tuple[bytes, str, bytes]:

@@ -27,6 +27,7 @@ CUTOUTS = (
 _SOURCES = ("candidate", "diaSource")
 _PARQUET = b"PAR1"
 _TEXT = 10_000  # characters of one fact
+_UNPACKED = 256 << 20  # bytes that the blocks of one body may unpack to: some thousands of alerts
 
 Cutouts = tuple[bytes | None, bytes | None, bytes | None]
 
@@ -99,13 +100,13 @@ def parse(data: bytes, where: str, *, tables: bool = True) -> Iterator[Packet | 
     if data[:4] == _PARQUET and not tables:
         yield Unread(f"{printable(where)}#0", Reason.FORMAT, "Parquet is not taken here; send Avro or JSON")
         return
-    yield from _walk(io.BytesIO(data), printable(where))
+    yield from _walk(io.BytesIO(data), printable(where), _UNPACKED)
 
 
-def _walk(file: BinaryIO, name: str) -> Iterator[Packet | Unread]:
+def _walk(file: BinaryIO, name: str, most: int | None = None) -> Iterator[Packet | Unread]:
     row = 0
     try:
-        for record in _records(file):
+        for record in _records(file, most):
             where = f"{name}#{row}"
             row += 1
             yield Unread(where, record.reason, record.message) if isinstance(record, BadPacket) else _of(record, where)
@@ -115,11 +116,11 @@ def _walk(file: BinaryIO, name: str) -> Iterator[Packet | Unread]:
         yield Unread(f"{name}#{row}", Reason.FILE, str(error))
 
 
-def _records(file: BinaryIO) -> Iterable[Mapping[str, Any] | BadPacket]:
+def _records(file: BinaryIO, most: int | None) -> Iterable[Mapping[str, Any] | BadPacket]:
     start = file.read(4)
     file.seek(0)
     if start == b"Obj\x01":
-        return containers.records(file)
+        return containers.records(file, most)
     if start == _PARQUET:
         return tabular.records(file)
     if start.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[", b""):

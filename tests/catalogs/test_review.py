@@ -4,8 +4,10 @@ import multiprocessing
 import os
 import signal
 import time
+from collections import Counter
 from threading import Thread
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -88,6 +90,42 @@ def test_the_majority_counts(workspace):
     assert training_labels(workspace).to_dict("list") == {
         "candidate_id": ["a", "b"], "label": [1, 0], "type": ["mover", None]
     }  # fmt: skip
+
+
+def plain(given):
+    """Return what counts of each item by a loop over items, as the module's description says it."""
+    found = []
+    for name in sorted(set(given["item_id"])):
+        rows = [row for row in given[given["item_id"] == name].to_dict("records") if row["label"] != "skip"]
+        if not rows:
+            continue
+        votes = Counter(row["label"] for row in rows).most_common()
+        label = "disputed" if len(votes) == 2 and votes[0][1] == votes[1][1] else votes[0][0]
+        agreed = [row for row in rows if label in ("disputed", row["label"])]
+        kinds = Counter(row["type"] for row in agreed if row["type"] is not None).most_common()
+        clear = label != "disputed" and kinds and (len(kinds) == 1 or kinds[0][1] > kinds[1][1])
+        who = ", ".join(sorted(row["who"] for row in agreed))
+        found.append((name, label, kinds[0][0] if clear else None, len(rows), who, max(row["when"] for row in agreed)))
+    return found
+
+
+def test_ten_thousand_labels_count_as_one_by_one():
+    rng = np.random.default_rng(5)
+    count = 30_000
+    said = pd.DataFrame({
+        "item_id": rng.choice([f"c{n}" for n in range(1200)], count),
+        "who": rng.choice([f"w{n}" for n in range(12)], count),
+        "label": rng.choice(["real", "bogus", "skip"], count),
+        "type": rng.choice(["mover", "dipole", "hot", ""], count),
+        "when": [f"2026-01-01T{n:06d}Z" for n in rng.permutation(count)],
+    }).drop_duplicates(["item_id", "who"], keep="last")  # fmt: skip
+    said["type"] = said["type"].astype(object).where(said["type"] != "", None)
+    assert len(said) > 10_000
+    made = consensus(said)
+    assert list(made.itertuples(index=False, name=None)) == plain(said)
+    assert {"real", "bogus", "disputed"} == set(made["label"]) and made["type"].isna().any()
+    empty = consensus(said.iloc[:0])
+    assert list(empty) == list(made) and not len(empty) and empty["reviewers"].dtype == made["reviewers"].dtype
 
 
 def test_catalogues_receive_what_counts(workspace):

@@ -6,13 +6,15 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 import pytest
+from click.testing import CliRunner
 
-from catalogs import schema, write
+from catalogs import review, schema, write
 from catalogs.candidates import CANDIDATES
 from catalogs.folder import Folder
 from catalogs.query import query
 from catalogs.supernovae import Selection
 from catalogs.transient_candidates import TRANSIENT_CANDIDATES, tier
+from jobs import promote as promotion
 from models import night
 from models.alerts import ScoreAlerts
 from models.registry import Registry
@@ -28,6 +30,7 @@ from pipeline.images.status import outcomes
 from pipeline.partition import Key
 from pipeline.settings import AssociateSettings, CandidateScoreSettings, SelectSettings
 from tests.models import toy_realbogus
+from tests.models.toy_service import ask, service
 from tests.pipeline.alerts import made
 from tests.pipeline.images import sky
 
@@ -214,6 +217,47 @@ def test_bands_that_are_missing_are_refused_unless_partial_and_stale_scores_are_
     entry = Registry(differences).resolve("realbogus")
     _, notes = candidates.combine(differences, entry.id, entry.sha256)
     assert len(notes) == 1 and "left out, stale" in notes[0] and record is not None
+
+
+def test_the_catalogue_tells_what_counts_of_the_labels(toy, tmp_path):
+    folder = alerts(tmp_path / "night")
+    run(toy, [folder])
+    given = "1 real ada, 1 real bob, 1 bogus cid, 2 real ada, 2 bogus bob, 3 bogus ada, 3 skip bob, 4 skip bob"
+    said = [one.split() for one in given.split(", ")]
+    rows = [{"item_id": f"ztf:{number}", "label": label, "who": who} for number, label, who in said]
+    review.append(toy, "transient_candidates", rows)
+    run(toy, [folder])
+    rows = query(toy, "transient_candidates").set_index("candidate_id")
+    found = rows["review_label"].dropna().to_dict()
+    assert found == {"ztf:1": "real", "ztf:2": "disputed", "ztf:3": "bogus"}
+    assert rows.loc["ztf:1", "reviewed_by"] == "ada, bob" and rows.loc["ztf:3", "reviewed_by"] == "ada"
+
+
+def test_the_catalogue_follows_a_promotion_by_any_way(toy, tmp_path):
+    folder = alerts(tmp_path / "night")
+    first = run(toy, [folder]).entry.id
+    before = published(toy)
+    second = toy_realbogus.save(toy, seed=2, alias="candidate")
+    third = toy_realbogus.save(toy, seed=3, alias=None)
+    rows = write.read(toy, candidates.CURRENT).to_pandas()
+    run(toy, [folder], model="realbogus@candidate")
+    assert published(toy) == before
+
+    def promote(*words):
+        result = CliRunner().invoke(promotion.main, ["--workspace", toy.root, *words])
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    assert f"7 rows of {second}" in promote("realbogus@candidate")
+    assert set(write.read(toy, candidates.CURRENT)["model_id"].to_pylist()) == {second}
+    assert f"7 rows of {first}" in promote("realbogus", "--rollback") and published(toy) == before
+    moved = ask(service(toy), ("POST", "/models/realbogus/promote", {}), ("POST", "/models/realbogus/rollback", {}))
+    assert second in moved[0].json()["catalogue"] and first in moved[1].json()["catalogue"]
+    assert published(toy) == before and candidates.with_scores(toy, rows)[1] is not None
+    said = promote(f"realbogus@{third}")
+    assert f"still shows {first}" in said and "jobs.score_candidates --workspace" in said
+    with pytest.raises(Missing, match=f"is by {first}, but {third} is in production"):
+        candidates.with_scores(toy, rows)
 
 
 def test_on_ray_the_bytes_are_the_same_and_another_model_stands_beside(ray_cluster, toy, tmp_path):

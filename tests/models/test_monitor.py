@@ -19,7 +19,8 @@ def test_a_batch_is_a_row_a_survey_filter_and_season(workspace: Folder) -> None:
     batch.loc[0, ["survey", "filter", "mjd_mid"]] = [None, None, np.nan]
     rows = monitor.summary(MODEL, "where/part-00001", batch, {"cutout_jpeg": 4, "cutout_crc": 1})
     paths = monitor.log(workspace, rows)
-    assert paths == [f"monitor/transient_candidates/model={MODEL}/where_part-00001.parquet"]
+    (path,) = paths
+    assert path.startswith(f"monitor/transient_candidates/model={MODEL}/where_part-00001-")
     found = monitor.read(workspace, MODEL)
     assert found["n"].sum() == 48 and found["n_real"].sum() + found["n_bogus"].sum() == 48
     assert len(found) == len(found[["survey", "filter", "season"]].drop_duplicates())
@@ -30,6 +31,14 @@ def test_a_batch_is_a_row_a_survey_filter_and_season(workspace: Folder) -> None:
     assert unknown["n"] == 1 and unknown["season"] == "" and np.isnan(unknown["mjd_min"])
     assert json.loads(unknown["refused"]) == {"cutout_crc": 1, "cutout_jpeg": 4}
     assert (found.loc[found["survey"] != "", "refused"] == "{}").all()
+
+
+def test_batches_of_similar_names_are_two(workspace: Folder) -> None:
+    names = ["a/b", "a_b", "a b", "a/b/", "\u00e9/b"]
+    for name in names:
+        monitor.log(workspace, monitor.summary(MODEL, name, candidates(SURVEYS, 1, seed=3, each=1)))
+    assert len({monitor.path(MODEL, name) for name in names}) == len(names)
+    assert set(monitor.read(workspace, MODEL)["batch"]) == set(names)
 
 
 def test_scored_again_it_replaces_itself_with_the_same_bytes(workspace: Folder) -> None:

@@ -164,6 +164,9 @@ def test_labels_come_from_the_page_only(client, filled):
         ({"who": "a\u0000b"}, 422),
         ({"who": "x" * 100}, 422),
         ({"type": "<script>"}, 422),
+        ({"type": "dipole"}, 422),
+        ({"label": "skip", "type": "mover"}, 422),
+        ({"label": "bogus", "type": "planet"}, 422),
         ({"why": 7}, 422),
         ({"extra": 1}, 422),
     ],
@@ -345,8 +348,9 @@ SEEN = "(() => { const i = document.getElementById('picture'); return i.complete
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here: no program chromium or google-chrome")
-def test_the_page_in_a_real_browser(filled, tmp_path):
-    ordered = names()
+def test_the_page_in_a_real_browser(filled, tmp_path, monkeypatch):
+    ordered, drawn = names(), Transients.picture
+    monkeypatch.setattr(Transients, "picture", lambda *item: time.sleep(0.5) or drawn(*item))
 
     async def first(browser):
         await browser.call("Page.navigate", url=f"http://127.0.0.1:{port}/review/?queue=uncertain")
@@ -357,6 +361,11 @@ def test_the_page_in_a_real_browser(filled, tmp_path):
             await browser.until(ITEM, item)
             await browser.until(SEEN, True)
             await browser.press(key)
+        # While the picture is on its way it is still the former one's, and a key is about neither.
+        await browser.until("document.getElementById('name').textContent", ordered[3])
+        assert not await browser.evaluate(f"{ITEM} == {ordered[3]!r}")
+        assert await browser.evaluate("getComputedStyle(document.getElementById('picture')).visibility") == "hidden"
+        await browser.press("r")
         await browser.until(ITEM, ordered[3])
         await browser.press("b")
         await browser.until(ITEM, ordered[4])

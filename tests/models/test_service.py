@@ -2,10 +2,13 @@
 
 import asyncio
 import json
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import jsonschema
 import numpy as np
 import pytest
 
@@ -131,6 +134,14 @@ def test_bodies_without_sense_are_refused(registered: Folder, body: bytes, code:
     answer = ask(service(registered, limits=limits), ("POST", "/score", {"content": body}))[0]
     assert answer.status_code == code, answer.text
     assert word in answer.json()["message"]
+
+
+def test_nobody_waits_for_ever_for_what_others_have_decoded(registered: Folder, monkeypatch) -> None:
+    slow = threading.Event()
+    monkeypatch.setattr("models.service_bodies.read", lambda *body: slow.wait(20))
+    answer = ask(service(registered, limits=Limits(answer_s=0.2)), ("POST", "/score", {"content": b"[]"}))[0]
+    slow.set()
+    assert answer.status_code == 503 and answer.json()["error"] == "timeout"
 
 
 def test_an_object_array_is_never_unpickled(registered: Folder) -> None:
@@ -267,11 +278,39 @@ def test_promotion_and_rollback_need_no_restart(tmp_path: Path) -> None:
     )
     assert [step.status_code for step in steps] == [200, 200, 200, 200, 200, 422, 422, 200, 200]
     assert [steps[number].json()[0]["model"] for number in (0, 2, 4)] == [first, second, first]
-    assert steps[1].json() == {"name": "realbogus", "production": second, "before": first}
-    assert steps[3].json() == {"name": "realbogus", "production": first, "before": second}
+    moved = [steps[number].json() for number in (1, 3)]
+    assert all("not there yet" in step.pop("catalogue") for step in moved)
+    assert moved[0] == {"name": "realbogus", "production": second, "before": first}
+    assert moved[1] == {"name": "realbogus", "production": first, "before": second}
     table = {row["name"]: row for row in steps[8].json()["models"]}
     assert table["realbogus"]["aliases"] == {"candidate": second, "production": second}
     assert set(table["realbogus"]["loaded"]) == {first, second}
+
+
+def test_a_ready_model_scores_while_another_loads_and_production_stays(tmp_path: Path, monkeypatch) -> None:
+    workspace = Folder(tmp_path)
+    first = toy_realbogus.save(workspace)
+    others = [toy_realbogus.save(workspace, seed=seed, alias=None) for seed in range(1, 5)]
+    shelf = Here(workspace).shelf
+    shelf.load(first)
+    loading, go, load = threading.Event(), threading.Event(), Scorer.load
+
+    def slow(*words):
+        loading.set()
+        assert go.wait(60)
+        return load(*words)
+
+    monkeypatch.setattr("models.service_models.Scorer.load", slow)
+    with ThreadPoolExecutor(2) as pool:
+        waits = [pool.submit(shelf.load, others[0]) for _ in range(2)]
+        assert loading.wait(60)
+        assert np.isfinite(shelf.score(toy_realbogus.triplets(1), first).p_real).all()
+        assert not any(wait.done() for wait in waits) and shelf.loaded() == [first]
+        go.set()
+        assert [wait.result(60) for wait in waits] == [None, None]
+    for other in others[1:]:
+        shelf.load(other)
+    assert set(shelf.loaded()) == {first, *others[-2:]}
 
 
 def test_an_alias_moved_by_others_is_noticed(tmp_path: Path) -> None:
@@ -394,7 +433,13 @@ def test_the_document_says_how_to_ask(registered: Folder) -> None:
     score = paths["/score"]["post"]
     assert set(score["responses"]) >= {"200", "401", "413", "422", "429", "503"}
     assert set(score["requestBody"]["content"]) >= {"application/json", "application/octet-stream", "avro/binary"}
-    assert json.dumps(score["requestBody"]["content"]["application/json"]["example"])
+    told = score["requestBody"]["content"]["application/json"]
+    one, image = jsonschema.Draft202012Validator(told["schema"]), encoded(np.ones((9, 9), np.float32))
+    images = {"science": image, "difference": image}
+    assert one.is_valid(told["example"]) and one.is_valid([images | {"reference": image}]) and one.is_valid([{}])
+    triplets = jsonschema.Draft202012Validator(told["schema"]["anyOf"][1])
+    assert triplets.is_valid([images | {"template": image}]) and not triplets.is_valid([images])
+    assert document.json()["components"]["schemas"]["Health"]["properties"]["status"]["const"] == "ok"
     assert unknown.status_code == 404 and unknown.json()["message"]
 
 

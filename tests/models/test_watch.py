@@ -3,6 +3,7 @@
 import threading
 import time
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,6 +11,7 @@ from catalogs.query import query
 from models import watch
 from pipeline.alerts.arrivals import Arrivals
 from pipeline.images.status import outcomes
+from pipeline.report import Report
 from pipeline.settings import CandidateScoreSettings
 from tests.models import toy_realbogus
 from tests.pipeline.alerts import made
@@ -58,3 +60,15 @@ def test_what_arrives_is_scored_once_and_said(ray_cluster, workspace, night):
     found = outcomes(workspace, "score_candidates").set_index("input")
     assert found.loc["never.avro#0", "state"] == "rejected" and (found["state"] == "done").sum() == 6
     assert once()[1] == [], "nothing is scored or said twice"
+
+
+def test_no_catalogue_is_made_of_what_failed_in_part(monkeypatch):
+    monkeypatch.setattr(watch, "catalogue", lambda workspace, entry: [f"the catalogue of {entry}"])
+    report = Report("score_candidates", "x")
+    state = SimpleNamespace(changed=True, published=0.0, cost=0.0, workspace=None, entry="m", report=report)
+    watch._Watch.publish(state, now=True)
+    assert report.notes == ["the catalogue of m"] and not state.changed
+    report.failures["x/part-00000"] = "the process died"
+    state.changed = True
+    watch._Watch.publish(state, now=True)
+    assert report.notes == ["no catalogue was made, as 1 partitions failed"]

@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import struct
+import zlib
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ import numpy as np
 from tests.models.toy_service import document, image, npy
 from tests.properties.mutate import bomb
 
-__all__ = ["Ask", "asks"]
+__all__ = ["Ask", "asks", "avro_bomb"]
 
 _TYPES = ["", "application/json", "application/octet-stream", "avro/binary", "text/plain", "image/jpeg", "\x00",
           "multipart/form-data", "multipart/form-data; boundary=", "multipart/form-data; boundary=x",
@@ -93,7 +94,29 @@ def _special(good: dict[str, bytes]) -> Iterator[Ask]:
         yield Ask("start", start + b"\xff" * 5000)
     for size in (1, 5 << 20):
         yield Ask("large", bytes(size))
+    for count in (0, 1, 3):
+        yield Ask("Avro bomb", avro_bomb(count))
     yield from _labelled(good)
+
+
+def avro_bomb(count: int, blocks: int = 20, size: int = 8 << 20) -> bytes:
+    """Return an Avro container of blocks that say they hold `count` records, and unpack to `size` bytes of nothing."""
+
+    def number(value: int) -> bytes:
+        value, found = value << 1, b""
+        while value > 127:
+            found, value = found + bytes([value & 127 | 128]), value >> 7
+        return found + bytes([value])
+
+    schema = json.dumps({"type": "record", "name": "a", "fields": [{"name": "candid", "type": "long"}]}).encode()
+    meta = {b"avro.schema": schema, b"avro.codec": b"deflate"}
+    facts = b"".join(number(len(one)) + one for pair in meta.items() for one in pair)
+    stream = zlib.compressobj(9, wbits=-15)
+    block = stream.compress(bytes(size)) + stream.flush()
+    mark = b"x" * 16
+    return (
+        b"Obj\x01" + number(2) + facts + number(0) + mark + (number(count) + number(len(block)) + block + mark) * blocks
+    )
 
 
 def _documents() -> Iterator[Ask]:

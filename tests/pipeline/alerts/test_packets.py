@@ -9,8 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.alerts import containers
 from pipeline.alerts.packets import Packet, Unread, parse, read
 from tests.pipeline.alerts import made
+from tests.properties.hostile_bodies import avro_bomb
 
 
 def _json(alert, binary=lambda data: base64.b64encode(data).decode()):
@@ -205,3 +207,18 @@ def test_a_block_cannot_hold_millions_of_empty_records():
     at = data.index(b"m" * 16) + 16
     (found,) = parse(data[:at] + b"\xd0\x0f" + data[at + 1 :], "x")  # a thousand records of one byte
     assert found.reason == "packet_malformed"
+
+
+def test_blocks_of_nothing_are_never_unpacked(monkeypatch):
+    monkeypatch.setattr(containers, "_unpacked", lambda *block: pytest.fail("it is unpacked"))
+    found = list(parse(avro_bomb(0, blocks=3, size=1 << 20), "x"))
+    assert [one.reason for one in found] == ["packet_malformed"] and "without a record" in found[0].message
+
+
+def test_what_a_body_unpacks_to_is_bounded_that_of_a_file_is_not(monkeypatch, tmp_path):
+    monkeypatch.setattr("pipeline.alerts.packets._UNPACKED", 5 << 20)
+    data = avro_bomb(1, blocks=9, size=1 << 20)
+    found = list(parse(data, "x"))
+    assert len(found) == 6 and found[-1].reason == "packet_too_large" and "send fewer" in found[-1].message
+    (tmp_path / "a.avro").write_bytes(data)
+    assert len(list(read(tmp_path / "a.avro"))) == 9
