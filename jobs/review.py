@@ -36,7 +36,7 @@ def main(workspace: Folder, product: str, queue: str, who: str, limit: int, expo
     if export:
         click.echo(review.consensus(given).to_csv(index=False), nl=False)
         return
-    line, _ = Desk(workspace, product, PRODUCTS[product](workspace)).line(queue, who)
+    line, *_ = Desk(workspace, product, PRODUCTS[product](workspace)).line(queue, who)
     options.show(line.head(limit), "nothing is left to look at")
     click.echo(f"{len(line)} left; {len(review.consensus(given))} labelled")
     click.echo(f"to label them: python -m jobs.serve --workspace {workspace}, then open /review/ there")

@@ -81,7 +81,7 @@ def judge(held_out: pd.DataFrame, standing: Standing) -> dict[str, Any]:
     lost = int((rows["label"] > 0).sum() - (known["label"] > 0).sum())
     judged = _missed(rows)
     p = standing.p_real(judged["logit"])
-    told = {"unscored": len(rows) - len(known), "unscored_real": lost}
+    told: dict[str, Any] = {"unscored": len(rows) - len(known), "unscored_real": lost}
     told |= _figures(judged, p, standing.threshold, _RESAMPLES)
     told["calibration"] = _calibration(known["label"].to_numpy(float), standing.p_real(known["logit"]))
     told["precision_at"] = {f"{share:g}": _precision(told, share) for share in PREVALENCES}
