@@ -2,7 +2,7 @@
 """Run the main jobs from end to end on simulated light curves and images: files in, catalogues and pages out."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 if __package__ in (None, ""):  # run as a file: the rooms are beside this folder
@@ -10,36 +10,22 @@ if __package__ in (None, ""):  # run as a file: the rooms are beside this folder
 
 import click
 
-from catalogs import binaries, supernovae
+from catalogs import binaries, supernovae, transient_candidates
 from catalogs.folder import Folder
 from catalogs.query import query
 from jobs import options
 from models.night import score_candidates
 from models.predict import score_sectors
-from models.registry import Registry
-from pipeline import candidates, recipes
+from pipeline import recipes, settings
 from pipeline.images import gallery
 from pipeline.lightcurves import atlas, page
 from pipeline.report import Report
-from pipeline.settings import CandidateScoreSettings, IngestSettings, PreprocessSettings, ScoreSettings
 from pipeline.simulate.demo import find_candidates, find_supernovae, write_demo_archive, write_demo_images
 
 _ABOUT = "All of them are simulated: figures here show that the way works, not how well it does in the sky."
 
 #: Vetting pages that are drawn; rows of a catalogue that are shown.
 _PAGES, _ROWS = 12, 8
-
-#: Columns of a scored candidate that are shown.
-_SCORES = ("candidate_id", "snr", "flags", "p_real", "p_prior", "p_transient", "novelty", "ood", "tier")
-
-
-def _scores(folder: Folder, pool: tuple[int, float]) -> Iterator[Report]:
-    yield from score_sectors(folder, "eb", None, ScoreSettings.load(None, "score"), pool)
-    if "production" not in Registry(folder).aliases("realbogus"):
-        click.echo("no model realbogus is in production here: candidates are not scored, and p_real stays empty")
-        return
-    settings = CandidateScoreSettings.load(None, "candidates")
-    yield from score_candidates(folder, "realbogus", None, settings, pool, allow_missing=True)
 
 
 def _show(folder: Folder, name: str, order: str, columns: tuple[str, ...], clean: bool = False) -> None:
@@ -59,11 +45,9 @@ def main(workspace: str, stars: int, workers: int | None) -> None:
     what is there; remove the folder to begin anew.
     """
     folder, archive = Folder(workspace), Path(workspace, "archive")
-    click.echo(f"simulating {stars} stars in two sectors, about half of them eclipsing binaries: {archive}")
-    truth = write_demo_archive(archive, stars)
-    ingest, preprocess = IngestSettings.load(None, "ingest"), PreprocessSettings.load(None, "preprocess")
-    field = write_demo_images(Path(workspace, "field"))
-    click.echo(f"simulating a field at three times, six supernovae in it: {field}")
+    click.echo(f"simulating {stars} stars in two sectors, about half of them eclipsing binaries: {archive}\n"
+               f"simulating a field at three times, six supernovae in it: {workspace}/field")  # fmt: skip
+    truth, field = write_demo_archive(archive, stars), write_demo_images(Path(workspace, "field"))
     reports: list[Report] = []
 
     def go(steps: Iterable[Report]) -> None:
@@ -72,19 +56,19 @@ def main(workspace: str, stars: int, workers: int | None) -> None:
             reports.append(report)
 
     with options.dask_session(workers, None, folder) as client:
-        go(recipes.ingest_sectors(client, folder, Folder(archive), None, ingest))
-        go(recipes.preprocess_sectors(client, folder, None, preprocess))
+        go(recipes.ingest_sectors(client, folder, Folder(archive), None, settings.IngestSettings.load(None, "ingest")))
+        go(recipes.preprocess_sectors(client, folder, None, settings.PreprocessSettings.load(None, "preprocess")))
         go(find_candidates(client, folder, field))
     with options.ray_session(workers, None, folder) as pool:
-        go(_scores(folder, pool))
+        go(score_sectors(folder, "eb", None, settings.ScoreSettings.load(None, "score"), pool))
+        go(score_candidates(folder, "realbogus", None, settings.CandidateScoreSettings.load(None, "candidates"), pool))
     with options.dask_session(workers, None, folder) as client:
         drawn, pages = recipes.draw_candidates(client, folder, atlas.tasks(folder, _PAGES))
         go([drawn])
         go(find_supernovae(client, folder, field, _PAGES, _ABOUT))
     path = page.write_report(folder, truth, set(truth["tic_id"]), [_ABOUT], pages=pages)
     _show(folder, "eclipsing_binaries", "p_eb", binaries.BRIEF)
-    if folder.exists(candidates.CURRENT):
-        _show(folder, "transient_candidates", "p_real", _SCORES)
+    _show(folder, "transient_candidates", "p_real", transient_candidates.BRIEF)
     _show(folder, "supernova_candidates", "snr_max", supernovae.BRIEF, clean=True)
     click.echo(f"\nreport: {path}\nreport: {folder.url(gallery.PATH)}/index.html")
     sys.exit(max(report.exit_status for report in reports))
