@@ -29,9 +29,9 @@ _PAGES, _ROWS = 12, 8
 
 
 def _show(folder: Folder, name: str, order: str, columns: tuple[str, ...], clean: bool = False) -> None:
-    rows = query(folder, name, columns=columns, clean=clean)
-    click.echo(f"\ncatalogue: {', '.join(rows.attrs['source'])}; the best of its rows, and some of its columns:")
-    click.echo(rows.nlargest(_ROWS, order).to_string())
+    rows = query(folder, name, columns=columns, clean=clean).nlargest(_ROWS, order)
+    click.echo(f"\ncatalogue: {', '.join(rows.attrs['source'])}; the best of its rows, some of its columns:")
+    click.echo(rows.to_string())
 
 
 @options.job
@@ -45,8 +45,9 @@ def main(workspace: str, stars: int, workers: int | None) -> None:
     what is there; remove the folder to begin anew.
     """
     folder, archive = Folder(workspace), Path(workspace, "archive")
-    click.echo(f"simulating {stars} stars in two sectors, about half of them eclipsing binaries: {archive}\n"
-               f"simulating a field at three times, six supernovae in it: {workspace}/field")  # fmt: skip
+    click.echo(
+        f"simulating {stars} stars, half of them eclipsing binaries, and a field with six supernovae: {workspace}"
+    )
     truth, field = write_demo_archive(archive, stars), write_demo_images(Path(workspace, "field"))
     reports: list[Report] = []
 
