@@ -24,14 +24,14 @@ from pipeline.simulate.demo import find_candidates, find_supernovae, write_demo_
 
 _ABOUT = "All of them are simulated: figures here show that the way works, not how well it does in the sky."
 
-#: Vetting pages that are drawn; rows of a catalogue that are shown.
-_PAGES, _ROWS = 12, 8
+#: Vetting pages that are drawn.
+_PAGES = 12
 
 
 def _show(folder: Folder, name: str, order: str, columns: tuple[str, ...], clean: bool = False) -> None:
-    rows = query(folder, name, columns=columns, clean=clean).nlargest(_ROWS, order)
-    click.echo(f"\ncatalogue: {', '.join(rows.attrs['source'])}; the best of its rows, some of its columns:")
-    click.echo(rows.to_string())
+    rows = query(folder, name, columns=columns, clean=clean)
+    click.echo(f"\ncatalogue: {', '.join(rows.attrs['source'])}; the best of its rows, and some of its columns:")
+    click.echo(rows.nlargest(8, order).to_string())
 
 
 @options.job
@@ -45,9 +45,7 @@ def main(workspace: str, stars: int, workers: int | None) -> None:
     what is there; remove the folder to begin anew.
     """
     folder, archive = Folder(workspace), Path(workspace, "archive")
-    click.echo(
-        f"simulating {stars} stars, half of them eclipsing binaries, and a field with six supernovae: {workspace}"
-    )
+    click.echo(f"simulating {stars} stars, half of them eclipsing, and a field with six supernovae: {workspace}")
     truth, field = write_demo_archive(archive, stars), write_demo_images(Path(workspace, "field"))
     reports: list[Report] = []
 
@@ -65,8 +63,7 @@ def main(workspace: str, stars: int, workers: int | None) -> None:
         go(score_candidates(folder, "realbogus", None, settings.CandidateScoreSettings.load(None, "candidates"), pool))
     with options.dask_session(workers, None, folder) as client:
         drawn, pages = recipes.draw_candidates(client, folder, atlas.tasks(folder, _PAGES))
-        go([drawn])
-        go(find_supernovae(client, folder, field, _PAGES, _ABOUT))
+        go([drawn, *find_supernovae(client, folder, field, _PAGES, _ABOUT)])
     path = page.write_report(folder, truth, set(truth["tic_id"]), [_ABOUT], pages=pages)
     _show(folder, "eclipsing_binaries", "p_eb", binaries.BRIEF)
     _show(folder, "transient_candidates", "p_real", transient_candidates.BRIEF)
