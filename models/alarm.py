@@ -135,7 +135,7 @@ def metrics(entry: Entry, verdict: Verdict) -> bytes:
     ``skysift_drift_psi`` and ``skysift_drift_alarm`` by model, statistic and what the verdict tells apart (survey,
     filter or season), ``skysift_scored_total`` by model, survey and tier, ``skysift_last_mjd`` by model.
     """
-    by = str(verdict.parts.columns[0])
+    by = next(map(str, verdict.parts.columns), "survey")
     names = ["model", by, "statistic"]
     psi = GaugeMetricFamily("skysift_drift_psi", "Population stability index against the training set", labels=names)
     alarm = GaugeMetricFamily("skysift_drift_alarm", "1 where it is an alarm", labels=names)

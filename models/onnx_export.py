@@ -135,7 +135,7 @@ def check(workspace: Folder, model: str, path: Path) -> Entry:
         raise UsageError(f"{path}: let the name of the file end in .onnx")
     entry = Registry(workspace).resolve(model)
     spec = get_spec(entry.name)
-    if spec.prepare is not planes:
+    if "triplet" not in spec.inputs:
         raise ModelNotFound(f"{entry.id} takes {', '.join(spec.inputs)}, no triplets; say --model realbogus")
     return entry
 
