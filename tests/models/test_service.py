@@ -271,20 +271,23 @@ def test_promotion_and_rollback_need_no_restart(tmp_path: Path) -> None:
         ("POST", "/score", {"content": body}),
         ("POST", "/models/realbogus/rollback", {}),
         ("POST", "/score", {"content": body}),
+        ("POST", "/models/realbogus/rollback", {}),  # to the one that ships
         ("POST", "/models/realbogus/rollback", {}),
         ("POST", "/models/realbogus/promote", {"json": {"version": "nothing"}}),
         ("POST", "/models/realbogus/promote", {"json": {"version": second}}),
         ("GET", "/models", {}),
     )
-    assert [step.status_code for step in steps] == [200, 200, 200, 200, 200, 422, 422, 200, 200]
+    assert [step.status_code for step in steps] == [200, 200, 200, 200, 200, 200, 422, 422, 200, 200]
     assert [steps[number].json()[0]["model"] for number in (0, 2, 4)] == [first, second, first]
     moved = [steps[number].json() for number in (1, 3)]
     assert all("not there yet" in step.pop("catalogue") for step in moved)
     assert moved[0] == {"name": "realbogus", "production": second, "before": first}
     assert moved[1] == {"name": "realbogus", "production": first, "before": second}
-    table = {row["name"]: row for row in steps[8].json()["models"]}
+    shipped = steps[5].json()["production"]
+    assert shipped == Registry(Folder(tmp_path / "new")).resolve("realbogus").id
+    table = {row["name"]: row for row in steps[9].json()["models"]}
     assert table["realbogus"]["aliases"] == {"candidate": second, "production": second}
-    assert set(table["realbogus"]["loaded"]) == {first, second}
+    assert set(table["realbogus"]["loaded"]) == {first, second, shipped}
 
 
 def test_a_ready_model_scores_while_another_loads_and_production_stays(tmp_path: Path, monkeypatch) -> None:
