@@ -112,7 +112,7 @@ def training_sets(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--simulated",
             type=click.IntRange(0),
-            help="Simulated stars, of realbogus fields.  [default: 32768 for eb, 2000 fields, else 0]",
+            help="Simulated stars; for realbogus, fields.  [default: eb 32768, realbogus 2000, else 0]",
         ),
     ):
         function = option(function)

@@ -21,9 +21,7 @@ class Bit(IntFlag):
     COSMIC_RAY = 4  #: hit by a particle: found here, or marked in the survey's data-quality plane
     TRAIL = 8  #: on the trail of a satellite or aircraft
     HOT = 16  #: hot or dead: unlike its neighbours by more than any star is
-    EDGE = (
-        32  #: outside the detector's good area; of a difference, not covered by both images, or a PSF there is cut off
-    )
+    EDGE = 32  #: outside the good area; of a difference, not in both images, or the PSF is cut off
     WEAK = 64  #: usable with care by the survey's data-quality plane (e.g. a ghost, a persistent charge)
 
 

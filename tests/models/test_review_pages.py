@@ -5,8 +5,6 @@ import contextlib
 import io
 import json
 import re
-import shutil
-import subprocess
 import threading
 import time
 
@@ -26,15 +24,11 @@ from models import review_pictures
 from models.review_pages import router
 from models.review_transients import Transients
 from pipeline.candidates import CURRENT
+from tests.browser import chromium, needed, opened
 from tests.models import toy_realbogus, toy_review
 from tests.models.toy_review import MODEL, PAIR, app, fill, names
 from tests.rows import star
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-QUIET = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --remote-debugging-port=0"
-)
 PRODUCT = "transient_candidates"
 OWN = {"X-Skysift-Review": "1"}
 
@@ -255,46 +249,6 @@ def test_eclipsing_binaries_are_reviewed_too(workspace):
     assert list(made["review_label"]) == [None, "bogus"]
 
 
-class Browser:
-    """A page of a headless Chromium, over its DevTools protocol."""
-
-    def __init__(self, socket):
-        self.socket, self.number, self.faults = socket, 0, []
-
-    async def call(self, method, **params):
-        """Return the result of a command; faults that the page reports meanwhile are kept."""
-        self.number += 1
-        await self.socket.send_json({"id": self.number, "method": method, "params": params})
-        while True:
-            message = await asyncio.wait_for(self.socket.receive_json(), 60)
-            name, said = message.get("method", ""), message.get("params", {})
-            if name == "Runtime.exceptionThrown" or said.get("entry", {}).get("level") == "error":
-                self.faults.append(said)
-            if message.get("id") == self.number:
-                assert "error" not in message, message
-                return message["result"]
-
-    async def evaluate(self, script):
-        """Return what a script gives."""
-        result = await self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
-        return result["result"].get("value")
-
-    async def until(self, script, wanted):
-        """Wait until a script gives what is wanted."""
-        found = None
-        for _ in range(600):
-            found = await self.evaluate(script)
-            if found == wanted:
-                return
-            await asyncio.sleep(0.05)
-        raise AssertionError(f"{script} is {found!r}, not {wanted!r}: {self.faults}")
-
-    async def press(self, key):
-        """Press a key."""
-        await self.call("Input.dispatchKeyEvent", type="keyDown", key=key, text=key)
-        await self.call("Input.dispatchKeyEvent", type="keyUp", key=key)
-
-
 @contextlib.contextmanager
 def served(folder, port=0):
     """Run the page on loopback; yield its port."""
@@ -310,44 +264,17 @@ def served(folder, port=0):
         thread.join(30)
 
 
-@contextlib.contextmanager
-def chromium(profile, log):
-    """Run a browser; yield the port of its DevTools."""
-    command = [CHROMIUM, *QUIET.split(), f"--user-data-dir={profile}", "--window-size=1100,1200", "about:blank"]
-    with subprocess.Popen(command, stdout=log, stderr=log) as process:
-        try:
-            for _ in range(600):
-                if (profile / "DevToolsActivePort").exists() or process.poll() is not None:
-                    break
-                time.sleep(0.1)
-            if not (profile / "DevToolsActivePort").exists():
-                pytest.skip("Chromium does not start here")
-            time.sleep(0.2)
-            yield int((profile / "DevToolsActivePort").read_text().split()[0])
-        finally:
-            process.terminate()
-            process.wait(20)
-
-
 async def drive(devtools, work):
     """Let a coroutine work a page."""
-    import aiohttp
-
-    async with aiohttp.ClientSession() as session:
-        async with session.get(f"http://127.0.0.1:{devtools}/json/list") as answer:
-            target = next(one for one in await answer.json(content_type=None) if one["type"] == "page")
-        async with session.ws_connect(target["webSocketDebuggerUrl"], max_msg_size=0) as socket:
-            browser = Browser(socket)
-            for domain in ("Page", "Runtime", "Log"):
-                await browser.call(f"{domain}.enable")
-            await work(browser)
+    async with opened(devtools) as browser:
+        await work(browser)
 
 
 ITEM = "document.body.dataset.item"
 SEEN = "(() => { const i = document.getElementById('picture'); return i.complete && i.naturalWidth > 500 })()"
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here: no program chromium or google-chrome")
+@needed
 def test_the_page_in_a_real_browser(filled, tmp_path, monkeypatch):
     ordered, drawn = names(), Transients.picture
     monkeypatch.setattr(Transients, "picture", lambda *item: time.sleep(0.5) or drawn(*item))
@@ -386,7 +313,7 @@ def test_the_page_in_a_real_browser(filled, tmp_path, monkeypatch):
         await browser.until(ITEM, ordered[4])
         assert not browser.faults, browser.faults
 
-    with (tmp_path / "log").open("wb") as log, chromium(tmp_path / "profile", log) as devtools:
+    with chromium(tmp_path) as devtools:
         with served(filled) as port:
             asyncio.run(drive(devtools, first))
         said = labels(filled, PRODUCT)

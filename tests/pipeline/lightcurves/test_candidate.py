@@ -3,8 +3,6 @@
 import asyncio
 import json
 import re
-import shutil
-import subprocess
 import time
 from dataclasses import replace
 
@@ -17,12 +15,7 @@ from catalogs.folder import Folder
 from pipeline.lightcurves import candidate, panels
 from pipeline.lightcurves.candidate import page_path, write_candidate, write_index
 from pipeline.lightcurves.events import fold, minima
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-QUIET = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --remote-debugging-port=0"
-)
+from tests.browser import chromium, needed, opened
 
 
 @pytest.fixture(scope="module")
@@ -145,101 +138,30 @@ def test_the_index_has_pages_of_its_own(tmp_path, monkeypatch):
     assert "index.html" in [entry.path for entry in Folder(tmp_path / "none").files()]
 
 
-class Browser:
-    """A page of a headless Chromium, over its DevTools protocol."""
-
-    def __init__(self, socket):
-        self.socket, self.number, self.faults = socket, 0, []
-
-    async def call(self, method, **params):
-        """Return the result of a command; faults that the page reports meanwhile are kept."""
-        self.number += 1
-        await self.socket.send_json({"id": self.number, "method": method, "params": params})
-        while True:
-            message = await asyncio.wait_for(self.socket.receive_json(), 30)
-            name, said = message.get("method", ""), message.get("params", {})
-            if name == "Runtime.exceptionThrown" or said.get("entry", {}).get("level") == "error":
-                self.faults.append(said)
-            if name == "Runtime.consoleAPICalled" and said["type"] in ("error", "assert"):
-                self.faults.append(said)
-            if message.get("id") == self.number:
-                assert "error" not in message, message
-                return message["result"]
-
-    async def evaluate(self, script):
-        """Return what a script gives."""
-        result = await self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
-        return result["result"].get("value")
-
-    async def open(self, address):
-        """Load a page and wait for it."""
-        await self.call("Page.navigate", url=address)
-        return await self.settle(address.rpartition("/")[2])
-
-    async def press(self, key, ending):
-        """Press a key and wait for the page it leads to."""
-        await self.call("Input.dispatchKeyEvent", type="keyDown", key=key)
-        await self.call("Input.dispatchKeyEvent", type="keyUp", key=key)
-        return await self.settle(ending)
-
-    async def settle(self, ending):
-        """Wait until the page of a name is loaded; return its address."""
-        for _ in range(200):
-            place, state = await self.evaluate("[location.href, document.readyState]") or ["", ""]
-            if place.endswith(ending) and state == "complete":
-                return place
-            await asyncio.sleep(0.05)
-        raise AssertionError(f"{ending} was not reached; the browser shows {place}")
-
-
 async def look(port, folder):
     """Return what a browser finds on the pages: pictures by page, places that keys lead to, faults."""
-    import aiohttp
-
-    async with aiohttp.ClientSession() as session:
-        async with session.get(f"http://127.0.0.1:{port}/json/list") as answer:
-            target = next(one for one in await answer.json(content_type=None) if one["type"] == "page")
-        async with session.ws_connect(target["webSocketDebuggerUrl"], max_msg_size=0) as socket:
-            browser = Browser(socket)
-            for domain in ("Page", "Runtime", "Log"):
-                await browser.call(f"{domain}.enable")
-            names = [page_path(rank, tic) for rank, tic in ((1, 11), (2, 22), (3, 33))]
-            await browser.open(f"file://{folder.root}/index.html")
-            await browser.evaluate("document.querySelector('tbody a').click()")
-            places = [await browser.settle(names[0])]
-            script = (
-                "[...document.images].map(i => i.complete && i.naturalWidth > 100 && i.getBoundingClientRect().width)"
-            )
-            pictures = [await browser.evaluate(script)]
-            for key, name in (("ArrowRight", names[1]), ("j", names[2]), ("k", names[1]), ("ArrowLeft", names[0])):
-                places.append(await browser.press(key, name))
-                pictures.append(await browser.evaluate(script))
-            # At the first page there is nowhere to go back to.
-            await browser.call("Input.dispatchKeyEvent", type="keyDown", key="ArrowLeft")
-            wide = await browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
-            return places, pictures, browser.faults, wide
+    async with opened(port) as browser:
+        names = [page_path(rank, tic) for rank, tic in ((1, 11), (2, 22), (3, 33))]
+        await browser.call("Page.navigate", url=f"file://{folder.root}/index.html")
+        await browser.settle("index.html")
+        await browser.evaluate("document.querySelector('tbody a').click()")
+        places = [await browser.settle(names[0])]
+        script = "[...document.images].map(i => i.complete && i.naturalWidth > 100 && i.getBoundingClientRect().width)"
+        pictures = [await browser.evaluate(script)]
+        for key, name in (("ArrowRight", names[1]), ("j", names[2]), ("k", names[1]), ("ArrowLeft", names[0])):
+            await browser.press(key)
+            places.append(await browser.settle(name))
+            pictures.append(await browser.evaluate(script))
+        # At the first page there is nowhere to go back to.
+        await browser.call("Input.dispatchKeyEvent", type="keyDown", key="ArrowLeft")
+        wide = await browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        return places, pictures, browser.faults, wide
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here: no program chromium or google-chrome")
+@needed
 def test_pages_in_a_real_browser(pages, tmp_path):
-    profile = tmp_path / "profile"
-    command = [CHROMIUM, *QUIET.split(), f"--user-data-dir={profile}", "--window-size=1100,1200", "about:blank"]
-    log = (tmp_path / "log").open("wb")
-    with subprocess.Popen(command, stdout=log, stderr=log) as process:
-        try:
-            for _ in range(300):
-                if (profile / "DevToolsActivePort").exists() or process.poll() is not None:
-                    break
-                time.sleep(0.1)
-            if not (profile / "DevToolsActivePort").exists():
-                pytest.skip(f"Chromium does not start here: {(tmp_path / 'log').read_bytes()[-300:]!r}")
-            time.sleep(0.2)
-            port = int((profile / "DevToolsActivePort").read_text().split()[0])
-            places, pictures, faults, wide = asyncio.run(look(port, pages))
-        finally:
-            process.terminate()
-            process.wait(20)
-            log.close()
+    with chromium(tmp_path) as devtools:
+        places, pictures, faults, wide = asyncio.run(look(devtools, pages))
     assert [place.rpartition("-tic")[2] for place in places] == [f"{n}-1.html" for n in (11, 22, 33, 22, 11)]
     assert all(len(widths) == 3 and all(width and width > 800 for width in widths) for widths in pictures), pictures
     assert not faults, json.dumps(faults)[:2000]
