@@ -142,11 +142,19 @@ def _images(rows: pd.DataFrame) -> list[pd.DataFrame]:
 
 
 def _alarms(reference: Reference, what: str, batches: list[pd.DataFrame], is_asked: bool) -> None:
-    raised, named = 0, set()
-    for batch in batches:
-        log = monitor.summary("realbogus-00000000", "one", batch.assign(image=batch["field"])).to_pandas()
-        table = compare(reference, log, ("batch",))
-        raised += int(table["is_alarm"].any())
-        named |= set(table.loc[table["is_alarm"], "statistic"])
+    """Judge each batch alone, then the log of all of them, as it is after these nights."""
+    logs = [
+        monitor.summary("realbogus-00000000", str(number), batch.assign(image=batch["field"])).to_pandas()
+        for number, batch in enumerate(batches)
+    ]
+    tables = [compare(reference, log, ("batch",)) for log in logs]
     asked = len(batches) if is_asked else 0
-    figure(what, raised, str(asked), raised == asked, ", ".join(sorted(named)))
+    raised = sum(int(table["is_alarm"].any()) for table in tables)
+    figure(what, raised, str(asked), raised == asked, _named(pd.concat(tables)))
+    together = compare(reference, pd.concat(logs, ignore_index=True), ("survey",))
+    is_raised = bool(together["is_alarm"].any())
+    figure("  their log as a whole", int(is_raised), str(int(is_asked)), is_raised == is_asked, _named(together))
+
+
+def _named(table: pd.DataFrame) -> str:
+    return ", ".join(sorted(set(table.loc[table["is_alarm"], "statistic"])))
