@@ -212,7 +212,7 @@ def _start_ray(workers: int | None, object_store_bytes: int | None) -> Any:
         _node_ip_address="127.0.0.1",
         include_dashboard=True,
         dashboard_host="127.0.0.1",
-        dashboard_port=free_port(8265),
+        dashboard_port=None,  # the dashboard takes 8265 or the next that it gets: asked before, another may take it
         object_store_memory=object_store_bytes,
         logging_level=logging.WARNING,
         log_to_driver=False,  # answers carry errors; the rest is in Ray's logs

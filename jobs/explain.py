@@ -12,6 +12,7 @@ import click
 
 from catalogs.folder import Folder
 from jobs import options
+from pipeline.alerts import lineage as alerts
 from pipeline.images import lineage as detections
 from pipeline.lightcurves import lineage
 
@@ -26,10 +27,13 @@ def main(workspace: Folder, identifier: str) -> None:
     preprocess, score) shows its manifest, version, settings, when and where it ran, whether it is stale, and what it
     made of the star: segments, and their scores with the runtime.
 
-    Anything else is a candidate of image differencing: its row, pair, match, difference, and the files of both images.
+    Anything else is a candidate: of an alert that was scored (ztf:1234) its row, packet and file, scores and model; of
+    image differencing its row, pair, match, difference, and the files of both images.
     The candidates of an object: query --catalog candidates --id OBJECT_ID.
     """
-    found = lineage.explain(workspace, int(identifier)) if identifier.isdigit() else None
+    found = (
+        lineage.explain(workspace, int(identifier)) if identifier.isdigit() else alerts.explain(workspace, identifier)
+    )
     click.echo(json.dumps(found or detections.explain(workspace, identifier), indent=2, default=str))
 
 

@@ -25,7 +25,7 @@ from pipeline.lightcurves import lineage, status
 )
 @click.option("--all", "everything", is_flag=True, help="With --outcomes: also what was done without trouble.")
 def main(workspace: Folder, sectors: list[int] | None, outcomes: str | None, everything: bool) -> None:
-    """Show, for each sector and step, what is done, rejected, missing and stale; the same of images and pairs.
+    """Show, for each sector and step, what is done, rejected, missing and stale; the same of images, pairs and scores.
 
     `--outcomes ingest_images` says what is wrong with files, `--outcomes pairs --all` why an image has no reference.
     """

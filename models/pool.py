@@ -101,6 +101,12 @@ def quiet() -> None:
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.WARNING)
+    logging.getLogger("ray.data._internal.progress").addFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Tell what a reader of the log learns from, from what was asked for: that there are no bars."""
+    return not record.getMessage().startswith("Progress bars disabled")
 
 
 @dataclass

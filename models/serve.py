@@ -7,6 +7,7 @@ request in hand, and hold bodies of any length. Here its batch goes to another r
 import asyncio
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +17,7 @@ import ray
 import uvicorn
 from numpy.typing import NDArray
 from ray import serve
+from ray._private import ray_logging
 from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
@@ -37,6 +39,9 @@ BATCH = 16
 
 #: Batches a replica has in hand: one is computed while the next one arrives.
 LANES = 2
+
+#: What Ray prints when Serve ends its controller, which is how it stops: that calls of it, in hand then, have failed.
+_STOPPED = r"Task ServeController\.\w+ failed\..*killed by `ray\.kill`"
 
 _CALL_S = 10.0
 _MAX_HEADERS = 32 << 10
@@ -138,6 +143,7 @@ def replicas(
         raise UsageError(f"the replicas did not start: {str(error)[-600:]}") from error
     finally:
         if ray.is_initialized():
+            ray_logging.stdout_deduplicator.skip_re = re.compile(_STOPPED)
             serve.shutdown()
 
 

@@ -7,13 +7,14 @@ import pyarrow.compute as pc
 from catalogs import write
 from catalogs.candidates import CANDIDATES
 from catalogs.folder import Folder
-from pipeline import manifest
+from pipeline import candidates, manifest
 from pipeline.commits import Log
 from pipeline.errors import Missing
 from pipeline.images import image, roster
 from pipeline.images.combine import SERIES
 from pipeline.images.difference import DIFFERENCE, MATCH
 from pipeline.images.triplets import CAPACITY
+from pipeline.lineage import step
 from pipeline.manifest import Record
 from pipeline.partition import Key
 
@@ -44,7 +45,8 @@ def explain(workspace: Folder, candidate_id: str) -> dict[str, Any]:
     """
     row = _row(workspace, candidate_id)
     if row is None:
-        raise Missing(f"{workspace}: no candidate {candidate_id} in {SERIES.current}; see python -m jobs.query")
+        where = f"{SERIES.current} nor, of an alert, in {candidates.CURRENT}"
+        raise Missing(f"{workspace}: no candidate {candidate_id} in {where}; see python -m jobs.query")
     log, plan = Log(workspace), roster.load(workspace)
     pair = roster.rows(plan).get(str(row["pair_id"])) if plan is not None else None
     snapshot = manifest.read(workspace, *str(row["manifest_key"]).split("/", 1))
@@ -54,10 +56,10 @@ def explain(workspace: Folder, candidate_id: str) -> dict[str, Any]:
     return {
         "candidate_id": candidate_id,
         "row": row,
-        "snapshot": None if snapshot is None else {"path": snapshot.objects[0].path} | _step(log, snapshot),
+        "snapshot": None if snapshot is None else {"path": snapshot.objects[0].path} | step(log, snapshot),
         "pair": pair,
-        "match": _step(log, manifest.read(workspace, MATCH, Key("matches", str(row["pair_id"]), 0)), "details"),
-        "difference": _step(log, band),
+        "match": step(log, manifest.read(workspace, MATCH, Key("matches", str(row["pair_id"]), 0)), "details"),
+        "difference": step(log, band),
         "images": sides,
     }
 
@@ -86,19 +88,9 @@ def _band(workspace: Folder, bands: dict[str, str], row: dict[str, Any]) -> Reco
 def _image(log: Log, where: str) -> dict[str, Any]:
     record = manifest.read(log.workspace, image.STAGE, image.key_of(where))
     if record is None:
-        return _step(log, None)
+        return step(log, None)
     facts = record.details["image"]
     archive = record.provenance.get("archive")
     names = ("file", "extension", "sha256", "filter", "mjd_mid", "exptime_s", "estimated", "notes")
     told = {name: facts[name] for name in names}
-    return {"address": f"{archive}/{facts['file']}"} | told | _step(log, record)
-
-
-def _step(log: Log, record: Record | None, *more: str) -> dict[str, Any]:
-    """Return what there is to say of a commit."""
-    if record is None:
-        return {"manifest": None, "note": "not committed"}
-    path = manifest.path(record.stage, record.key)
-    facts = {name: getattr(record, name) for name in ("version", "settings", "settings_hash", *more)}
-    made = {name: record.provenance.get(name) for name in ("finished", "host")}
-    return {"manifest": path, **facts, **made, "stale": log.is_stale(path)}
+    return {"address": f"{archive}/{facts['file']}"} | told | step(log, record)

@@ -12,6 +12,9 @@ Array = NDArray[np.float64]
 
 _STEPS = 20
 
+#: Of e1² + e2², at most: one axis is 63 times the other. From 1 on there is no ellipse.
+_FLATTEST = 1 - 1e-3
+
 
 @dataclass(frozen=True, eq=False)
 class Profiles:
@@ -63,7 +66,13 @@ def spread(a: Array, b: Array, c: Array) -> tuple[Array, Array, Array]:
 
 
 def shape_of(log_size: Array, e1: Array, e2: Array) -> tuple[Array, Array, Array]:
-    """Return a, b, c of log(size), e1, e2; the inverse of `spread`."""
+    """Return a, b, c of log(size), e1, e2; the inverse of `spread`.
+
+    A polynomial over the field may leave the ellipses where no star holds it: there the nearest ellipse of the same
+    direction counts.
+    """
+    shrink = np.sqrt(_FLATTEST / np.maximum(e1**2 + e2**2, _FLATTEST))
+    e1, e2 = e1 * shrink, e2 * shrink
     size2 = np.exp(2 * log_size) / np.sqrt(np.maximum(1 - e1**2 - e2**2, 1e-3))
     xx, yy, xy = size2 * (1 + e1), size2 * (1 - e1), size2 * e2
     det = xx * yy - xy * xy

@@ -24,18 +24,21 @@ STAGES = (image.STAGE, "pairs", MATCH, DIFFERENCE, INJECT, candidates.STAGE)
 
 
 def status(workspace: Folder) -> pd.DataFrame:
-    """Return what became of images and pairs, step by step.
+    """Return what became of images and pairs, and of the candidates and alerts that were scored, step by step.
 
     Returns
     -------
     pandas.DataFrame
-        stage, planned (images or pairs; missing where bands are counted), committed, stale, and inputs by final state;
-        empty if no image was ever ingested.
+        stage, planned (images or pairs; missing where bands or files are counted), committed, stale, and inputs by
+        final state; empty if no image was ever ingested and nothing scored.
     """
-    log, lines = Log(workspace), list[dict[str, Any]]()
-    surveys = plan.surveys(workspace)
-    if not surveys:
-        return pd.DataFrame()
+    log = Log(workspace)
+    lines = (_imaged(log) if plan.surveys(workspace) else []) + _scored(log)
+    return pd.DataFrame(lines).astype({"planned": "Int64"}) if lines else pd.DataFrame()
+
+
+def _imaged(log: Log) -> list[dict[str, Any]]:
+    workspace, lines = log.workspace, list[dict[str, Any]]()
     images = _planned(workspace)
     refused = int((images["verdict"] == plan.REJECTED).sum())
     pairs = roster.load(workspace)
@@ -44,7 +47,17 @@ def status(workspace: Folder) -> pd.DataFrame:
         lines += [_line(log, MATCH, len(pairs)), _line(log, DIFFERENCE, None)]
         if log.commits(INJECT, ""):
             lines.append(_line(log, INJECT, len(pairs)))
-    return pd.DataFrame(lines).astype({"planned": "Int64"})
+    return lines
+
+
+def _scored(log: Log) -> list[dict[str, Any]]:
+    """Return a line for each model and what it has scored: ``score_candidates realbogus-0123abcd, alerts``."""
+    found = {tuple(key.split("/")[:3]) for key in manifest.committed(log.workspace, candidates.STAGE)}
+    return [
+        _line(log, candidates.STAGE, None, product="/".join(one))
+        | {"stage": f"{candidates.STAGE} {one[1].removeprefix('model=')}, {one[2]}"}
+        for one in sorted(found)
+    ]
 
 
 def _planned(workspace: Folder) -> pd.DataFrame:
@@ -52,8 +65,8 @@ def _planned(workspace: Folder) -> pd.DataFrame:
     return pd.concat([table.to_pandas() for table in tables], ignore_index=True)
 
 
-def _line(log: Log, stage: str, planned: int | None, refused: int = 0) -> dict[str, Any]:
-    commits = log.commits(stage, "").values()
+def _line(log: Log, stage: str, planned: int | None, refused: int = 0, product: str = "") -> dict[str, Any]:
+    commits = log.commits(stage, product).values()
     counts: Counter[str] = Counter({str(State.REJECTED): refused})
     for commit in commits:
         counts.update(commit.counts)

@@ -1,10 +1,8 @@
 """Where a row of the catalogue comes from: back through systems, scores, segments and light curves to files."""
 
-import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -14,9 +12,10 @@ from catalogs import schema, write
 from catalogs.folder import Folder
 from pipeline import manifest
 from pipeline.commits import Log, each
-from pipeline.errors import Corrupt, Missing
+from pipeline.errors import Missing
 from pipeline.lightcurves import plan, preprocess, snapshot, status
 from pipeline.lightcurves.search import BUCKETS
+from pipeline.lineage import model, step
 from pipeline.manifest import Record
 from pipeline.partition import Key
 from pipeline.stage import State
@@ -24,9 +23,6 @@ from pipeline.stage import State
 __all__ = ["SystemsState", "explain", "systems"]
 
 _SCORES = "eclipsing_binary_scores"
-
-#: Models that ship, for their cards; the room that writes them is not imported, as it needs torch.
-_SHIPPED = Folder(Path(__file__).parents[2] / "models" / "weights")
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +122,7 @@ def explain(workspace: Folder, tic_id: int) -> dict[str, Any]:
         "tic_id": tic_id,
         "row": row,
         "systems": _systems(log, tic_id, rows),
-        "model": _model(workspace, row["model_id"], row["model_sha256"]) if row else None,
+        "model": model(workspace, row["model_id"], row["model_sha256"]) if row else None,
         "snapshot": snapshot,
         "sources": sources,
     }
@@ -164,27 +160,6 @@ def _systems(log: Log, tic_id: int, rows: Sequence[dict[str, Any]]) -> dict[str,
     return None
 
 
-#: What of a model's card leads on: the lists it learnt from with their checksums, and how it was trained and judged.
-_CARD = ("recipe", "split", "settings", "settings_hash", "best_epoch", "metrics", "provenance", "rehearsal")
-_CARD_DATA = ("labels", "negatives", "sets", "labelled_stars", "counts")
-
-
-def _model(workspace: Folder, model_id: str, sha256: str) -> dict[str, Any]:
-    name, _, version = model_id.rpartition("-")
-    found: dict[str, Any] = {"id": model_id, "weights_sha256": sha256}
-    path = f"{name}/{version}/card.json"
-    shelves = {"models": workspace.child("models"), "models/weights": _SHIPPED}
-    where = next((where for where, shelf in shelves.items() if shelf.exists(path)), None)
-    if where is None:
-        return found | {"card": "neither in this workspace nor among the models that ship"}
-    try:
-        card = json.loads(shelves[where].read(path))
-    except ValueError as error:
-        raise Corrupt(f"{shelves[where].url(path)} is not JSON ({error}); copy it anew") from error
-    data = {key: value for key, value in card.get("data", {}).items() if key in _CARD_DATA}
-    return found | {"card": f"{where}/{path}", "data": data} | {key: card[key] for key in _CARD if key in card}
-
-
 def _source(log: Log, name: str, row: dict[str, Any], models: Sequence[str]) -> dict[str, Any]:
     """Return what became of one file of a star, stage by stage."""
     found: dict[str, Any] = {"store": name, **{k: row[k] for k in ("file", "verdict", "reason", "message", "row")}}
@@ -204,22 +179,18 @@ def _source(log: Log, name: str, row: dict[str, Any], models: Sequence[str]) -> 
         index = write.read(workspace, preprocess.index_path(key), schema.SEGMENTS)
         found["segments"] = index.filter(pc.equal(index["tic_id"], tic_id)).to_pylist()
     found["scores"] = []
-    for model in models:
-        key = Key(_SCORES, f"model={model}/sector={name[1:]}", part)
+    for model_id in models:
+        key = Key(_SCORES, f"model={model_id}/sector={name[1:]}", part)
         made, record = _step(log, "score", key)
         if record is not None:
             table = write.read(workspace, f"catalogs/{key}.parquet", schema.SCORES)
             table = table.filter(pc.equal(table["tic_id"], tic_id)).select(["segment", "score"])
             made |= {"runtime": record.details.get("runtime"), "segments": table.to_pylist()}
-        found["scores"].append({"model_id": model} | made)
+        found["scores"].append({"model_id": model_id} | made)
     return found
 
 
 def _step(log: Log, stage: str, key: Key) -> tuple[dict[str, Any], Record | None]:
     """Return what there is to say of a partition's commit, and the record of it."""
-    path, record = manifest.path(stage, key), manifest.read(log.workspace, stage, key)
-    if record is None:
-        return {"manifest": None, "note": "not committed"}, None
-    facts = {name: getattr(record, name) for name in ("version", "settings", "settings_hash")}
-    made = {name: record.provenance.get(name) for name in ("finished", "host")}
-    return {"manifest": path, **facts, **made, "stale": log.is_stale(path)}, record
+    record = manifest.read(log.workspace, stage, key)
+    return step(log, record), record

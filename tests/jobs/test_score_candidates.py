@@ -1,5 +1,7 @@
 """The job that scores candidates, as people meet it: what it refuses, what it would do, what it did."""
 
+import json
+
 import pytest
 
 from catalogs.query import query
@@ -46,5 +48,15 @@ def test_alerts_become_a_catalogue_that_query_opens_and_status_explains(ray_clus
     assert result.exit_code == 0 and "ztf:2" in result.output and "tier" in result.output
     result = run("status", "--workspace", workspace, "--outcomes", "score_candidates")
     assert result.exit_code == 0 and "cutout_missing" in result.output
+    result = run("status", *options)
+    assert f"score_candidates {model}, alerts" in result.output and "nothing is ingested" not in result.output
+    told = json.loads(run("explain", *options, "ztf:2").output)
+    assert told["row"]["candidate_id"] == "ztf:2" and told["snapshot"]["path"].endswith("snapshot-000001.parquet")
+    assert told["packet"]["address"] == str(night / "a.avro") and told["packet"]["note"] == "unchanged"
+    assert told["packet"]["number"] == 1 and told["packet"]["sha256"] == told["row"]["packet_sha256"]
+    assert told["score"]["manifest"].endswith(f"model={model}/alerts/part-00000.json") and told["score"]["runtime"]
+    assert told["model"]["card"] == f"models/realbogus/{model.rpartition('-')[2]}/card.json"
+    result = run("explain", *options, "ztf:3")  # it was rejected
+    assert result.exit_code == 3 and "no candidate ztf:3" in result.output and "transient_candidates" in result.output
     result = run("score_candidates", *options, "--watch", night, "--once", "--poll", 0.1, "--prior", 0.001)
     assert result.exit_code == 0 and "1 partitions (1 before)" in result.output, result.output

@@ -1,5 +1,6 @@
 """Partitions that kill their actors on a real Ray: the others do not suffer, and only the killer fails."""
 
+import logging
 import time
 import warnings
 
@@ -16,6 +17,19 @@ from pipeline.isolate import execute_isolated, killers
 from pipeline.partition import Key
 from pipeline.settings import ScoreSettings
 from tests.models.toy import Toy
+
+
+def test_of_bars_that_nobody_wants_nothing_is_said(caplog):
+    pool.quiet()
+    log = logging.getLogger("ray.data._internal.progress")
+    caplog.set_level(logging.WARNING)
+    log.addHandler(caplog.handler)
+    try:
+        log.warning("Progress bars disabled. To enable, set `…`.")
+        log.warning("something else")
+    finally:
+        log.removeHandler(caplog.handler)
+    assert [record.getMessage() for record in caplog.records] == ["something else"]
 
 
 @pytest.mark.slow

@@ -1,10 +1,13 @@
 """The service on Ray Serve."""
 
 import asyncio
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from catalogs.folder import Folder
+from cluster.address import free_port
 from jobs.serve import main as serve_job
 from models import serve
 from models.registry import Registry
@@ -105,6 +109,34 @@ def test_a_new_replica_waits_for_no_other_model() -> None:
     tree = Path(serve.__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", code], cwd=tree, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and not done.stdout.split(), done.stderr[-2000:] + done.stdout
+
+
+@pytest.mark.slow
+def test_told_to_end_it_ends_and_says_nothing(workspace: Folder, tmp_path: Path) -> None:
+    environ = {name: value for name, value in os.environ.items() if name not in ("RAY_ADDRESS", VARIABLE)}
+    command = [sys.executable, "-m", "jobs.serve", "--workspace", str(workspace), "--port", str(port := free_port(0))]
+    log = tmp_path / "log"
+    with log.open("w") as said:
+        process = subprocess.Popen(
+            [*command, "--replicas", "1", "--reserve", "0"],
+            cwd=Path(serve.__file__).parents[1], env=environ, stdout=said, stderr=said,
+        )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 120
+        while "listening" not in log.read_text() or not _answers(port):
+            assert process.poll() is None and time.monotonic() < deadline, log.read_text()[-2000:]
+            time.sleep(0.2)
+        process.terminate()
+        assert process.wait(60) == signal.SIGTERM
+    finally:
+        process.kill()
+    assert log.read_text().splitlines()[-1] == f"listening on http://127.0.0.1:{port}"
+
+
+def _answers(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
+        return True
+    return False
 
 
 def _replica_pids() -> list[int]:

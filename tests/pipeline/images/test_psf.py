@@ -1,11 +1,13 @@
 """PSFs measured on stars are the true ones."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
 
 from pipeline.images.measurement import measure
+from pipeline.images.moffat import shape_of, spread
 from pipeline.images.psf import Psf
 from pipeline.images.stars import Stamps
 from tests.pipeline.images.pairs import matched, moffat
@@ -83,6 +85,25 @@ def test_without_stars_it_is_a_guess(count):
     measured, stars = measure(stamps, 3.3, 18)
     assert measured.n_stars == 0 and len(stars.index) == count
     assert measured.fwhm(200, 200) == pytest.approx(3.3, rel=0.05)
+
+
+def test_where_no_star_holds_it_it_is_an_ellipse_still():
+    e1, e2 = np.array([0.3, 0.999, 0.8, 3.0, -40.0]), np.array([-0.2, 0.0, 0.7, 4.0, 9.0])
+    a, b, c = shape_of(np.full(5, 0.7), e1, e2)
+    assert (a > 0).all() and (a * c - b * b > 0).all()
+    size, back1, back2 = spread(a, b, c)
+    held = np.hypot(e1, e2) < 1
+    np.testing.assert_allclose(size, 0.7, atol=1e-9)
+    np.testing.assert_allclose((back1[held], back2[held]), (e1[held], e2[held]), atol=1e-9)
+    np.testing.assert_allclose(back2[~held] / back1[~held], e2[~held] / e1[~held], atol=1e-9)
+    # a plane over the field of stars that all lie in its middle
+    terms = np.array([[0.7, 0.0, 0.0], [0.0, 1.5, 0.0], [0.1, 0.0, 1.2]])
+    psf = Psf((400, 400), 12, 3.0, 1, terms, 0, np.zeros((1, 25, 25), np.float32), 12)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        shapes, _ = psf.parameters([200, 5, 390], [200, 5, 200])
+        assert psf.at(390, 5).sum() == pytest.approx(1, abs=1e-5)
+    assert (shapes[:, 0] > 0).all()
 
 
 def test_pixels_without_weight_do_not_count():

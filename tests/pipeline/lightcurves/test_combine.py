@@ -214,7 +214,7 @@ def test_a_star_that_fails_is_one_outcome_and_is_told(workspace, monkeypatch):
     assert [one["eb_id"] for one in told["systems"]["ephemerides"]] == [1, 2] and told["systems"]["message"] is None
     assert json.dumps(told, allow_nan=False) and "neither in this workspace" in told["model"]["card"]
     workspace.write("shipped/eb/0123abcd/card.json", b'{"recipe": "robust"}')
-    monkeypatch.setattr(lineage, "_SHIPPED", workspace.child("shipped"))
+    monkeypatch.setattr("pipeline.lineage._SHIPPED", workspace.child("shipped"))
     model = lineage.explain(workspace, good)["model"]
     assert model["card"] == "models/weights/eb/0123abcd/card.json" and model["recipe"] == "robust"
 
