@@ -208,7 +208,7 @@ async def _scored(
         with _told():
             scores = await state.batches.score(pixels, chosen.id, deadline)
         uncertain = state.service.settings.uncertain
-        good = answers([item.id for item in found], scores, chosen.threshold, chosen.id, uncertain)
+        good = answers([item.id for item in found], scores, chosen, uncertain)
         state.metrics.scored(chosen.id, scores, good)
         known = [{**item.facts, "tier": row.get("tier", "")} for item, row in zip(found, good, strict=True)]
         state.journal.scored(chosen.id, pixels, scores, known)
