@@ -136,6 +136,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     for status, text in {
         401: "no token, or a wrong one",
         403: "a request of another site, or by another name",
+        409: "production was moved by another meanwhile; look again",
         413: "too many bytes or triplets",
         422: "a body or a model that makes no sense",
         429: "too many others; again in a second",

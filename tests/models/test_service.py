@@ -295,6 +295,15 @@ def test_promotion_and_rollback_need_no_restart(tmp_path: Path) -> None:
     assert set(table["realbogus"]["loaded"]) == {first, second, shipped}
 
 
+def test_a_rollback_to_what_no_longer_stood_before_is_refused(tmp_path: Path, monkeypatch) -> None:
+    workspace = Folder(tmp_path)
+    first, second = toy_realbogus.save(workspace), toy_realbogus.save(workspace, seed=1)
+    monkeypatch.setattr(Registry, "former", lambda *_: second)  # as if another process were faster
+    answer = ask(service(workspace), ("POST", "/models/realbogus/rollback", {}))[0]
+    assert answer.status_code == 409 and answer.json()["error"] == "moved" and first in answer.json()["message"]
+    assert Registry(workspace).resolve("realbogus").id == second
+
+
 def test_a_ready_model_scores_while_another_loads_and_production_stays(tmp_path: Path, monkeypatch) -> None:
     workspace = Folder(tmp_path)
     first = toy_realbogus.save(workspace)
