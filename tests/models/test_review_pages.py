@@ -217,6 +217,31 @@ def test_many_files_are_merged_at_the_start(filled, monkeypatch):
     assert len(filled.list("labels", ".parquet")) == 1 and len(review.Ledger(filled, PRODUCT).rows()) == 5
 
 
+def test_many_files_are_merged_while_people_label(filled, monkeypatch):
+    monkeypatch.setattr("models.review_pages._MANY", 4)
+    clients = [TestClient(app(filled), raise_server_exceptions=False) for _ in range(2)]  # two services
+
+    def work(who, client):
+        for turn in range(12):
+            assert say(client, names()[turn % 6], "bogus" if turn % 3 else "real", who).status_code == 200
+            assert ask(client, who=who)["mine"] == min(turn + 1, 6)  # seen at once, by who gave it
+
+    threads = [threading.Thread(target=work, args=(f"who{n}", clients[n % 2])) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    rows = review.Ledger(filled, PRODUCT).rows()
+    assert len(rows) == 48 and rows["label_id"].is_unique and set(rows["who"].value_counts()) == {12}
+    assert len(filled.list("labels", ".parquet")) < 8
+    damaged = f"labels/{PRODUCT}/x.parquet"
+    filled.write(damaged, b"PAR1")
+    for turn in range(5):  # what cannot be merged is no reason not to keep a label
+        assert say(clients[0], names()[turn], "skip", "eve").status_code == 200
+    filled.remove(damaged)
+    assert len(review.Ledger(filled, PRODUCT).rows()) == 53
+
+
 def test_the_queue_and_the_labels_on_the_command_line(filled):
     from click.testing import CliRunner
 
