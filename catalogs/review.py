@@ -107,14 +107,29 @@ class Ledger:
         if there == list(self._seen):
             return True
         try:
-            found = {path: self._seen.get(path) or write.read(self._folder, path, LABELS) for path in there}
+            new = {path: write.read(self._folder, path, LABELS) for path in there if path not in self._seen}
         except FileNotFoundError:
             return False
+        found = {path: new[path] if path in new else self._seen[path] for path in there}
+        if self._seen.keys() <= found.keys():
+            self._rows = _added(self._rows, new.values())
+        else:  # merged
+            self._rows = _added(LABELS.empty().to_pandas(), found.values())
         self._seen = found
-        rows = pa.concat_tables([LABELS.empty(), *found.values()]).to_pandas()
-        rows = rows.drop_duplicates("label_id").sort_values(["when", "label_id"], ignore_index=True)
-        self._rows = rows.astype(object).where(rows.notna(), None).astype({"p": float})
         return True
+
+
+def _added(rows: pd.DataFrame, tables: Iterable[pa.Table]) -> pd.DataFrame:
+    """Return labels with those of more files, each once, in the order of time."""
+    new = pa.concat_tables([LABELS.empty(), *tables]).to_pandas()
+    new = new.drop_duplicates("label_id").sort_values(["when", "label_id"], ignore_index=True)
+    new = new.astype(object).where(new.notna(), None).astype({"p": float})
+    if not len(rows) or not len(new):
+        return new if len(new) else rows
+    if new["when"].iloc[0] > rows["when"].iloc[-1]:  # as nearly always: what is known stays as it is
+        return pd.concat([rows, new], ignore_index=True)
+    every = pd.concat([rows, new], ignore_index=True).drop_duplicates("label_id")
+    return every.sort_values(["when", "label_id"], ignore_index=True)
 
 
 def _merged(paths: Iterable[str]) -> list[str]:
@@ -333,20 +348,34 @@ def training_labels(workspace: Folder, product: str = "transient_candidates") ->
     return told.assign(label=numbers)[["candidate_id", "label", "type"]].reset_index(drop=True)
 
 
-def merge(workspace: Folder, product: str) -> int:
+def merge(workspace: Folder, product: str, least: int = 2, ledger: Ledger | None = None) -> int:
     """Put the files of a product's labels into one; return how many there were.
 
     Nothing that is in a file that is removed is not in one that stays: a reader meanwhile, another merge, or a kill at
     any moment see each label once.
+
+    Parameters
+    ----------
+    workspace : Folder
+        Holds the labels.
+    product : str
+        Catalogue that the items are of.
+    least : int
+        Fewer files are left as they are.
+    ledger : Ledger, optional
+        Of that product, if it is at hand: it has read nearly all already.
     """
     folder = workspace.child(f"labels/{product}")
     paths = [entry.path for entry in folder.list(suffix=".parquet")]
-    if len(paths) < 2:
+    if len(paths) < max(least, 2):
         return len(paths)
-    rows = Ledger(workspace, product).rows()
+    rows = (ledger or Ledger(workspace, product)).rows()  # listed after `paths`: all that is in these
     table = pa.Table.from_pandas(rows, LABELS.arrow_schema(), preserve_index=False)
     name = f"{_MERGED}{hashlib.sha256(write.to_bytes(table, LABELS)).hexdigest()[:16]}.parquet"
-    write.write(folder, name, table, LABELS)
+    try:
+        write.write(folder, name, table, LABELS)
+    except FileNotFoundError:  # it is in another's file already, which was made before this one was read back
+        return len(paths)
     for path in paths:
         if path != name:
             folder.remove(path)

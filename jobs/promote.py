@@ -30,12 +30,12 @@ def main(workspace: Folder, model: str, ship: bool, rollback: bool) -> None:
     """
     registry = Registry(workspace)
     entry = registry.resolve(f"{model}@{registry.former(model)}" if rollback else model)
-    before = registry.aliases(entry.name).get("production", "none")
+    before = registry.aliases(entry.name).get("production")
     if rollback:
-        registry.rollback(entry.name)
+        registry.rollback(entry.name, entry.id)
     else:
-        registry.set_alias(entry.name, "production", entry.id)
-    click.echo(f"production of {entry.name}: {before} → {entry.id}")
+        before = registry.set_alias(entry.name, "production", entry.id)
+    click.echo(f"production of {entry.name}: {before or 'none'} → {entry.id}")
     if ship:
         registry.ship(entry)
         click.echo(f"shipped: {registry.shipped.url(entry.name)}")

@@ -61,7 +61,7 @@ def _lines(table: pd.DataFrame, part: str) -> Iterator[str]:
 
 def judge(
     workspace: Folder, entry: Entry, by: str = "survey", since: float | None = None,
-    settings: DriftSettings | None = None,
+    settings: DriftSettings | None = None, log: monitor.Log | None = None,
 ) -> Verdict:  # fmt: skip
     """Compare the log of a model with what it has learnt from.
 
@@ -77,6 +77,8 @@ def judge(
         MJD of the earliest science images that count.
     settings : DriftSettings, optional
         What is an alarm.
+    log : Log, optional
+        Of that model, if it is at hand.
 
     Raises
     ------
@@ -84,14 +86,14 @@ def judge(
         If the model's card does not say what it has learnt from.
     """
     reference = Reference.of(entry.card, entry.folder.url("card.json"))
-    log = monitor.read(workspace, entry.id, since)
-    latest = log.groupby("batch", sort=False)["mjd_max"].max().sort_values(kind="stable").index[-_LATEST:]
-    recent = log[log["batch"].isin(latest)]
+    found = (log or monitor.Log(workspace, entry.id)).rows(since)
+    latest = found.groupby("batch", sort=False)["mjd_max"].max().sort_values(kind="stable").index[-_LATEST:]
+    recent = found[found["batch"].isin(latest)]
     # Either table's rows count in the other: what may be alarmed by chance is shared by all of them.
     n_parts, n_batches = (rows.loc[rows["n"] > 0, one].nunique() * len(COMPARED)
-                          for rows, one in ((log, by), (recent, "batch")))  # fmt: skip
+                          for rows, one in ((found, by), (recent, "batch")))  # fmt: skip
     batches = compare(reference, recent, ("batch",), settings, n_parts)
-    return Verdict(log, compare(reference, log, (by,), settings, n_batches), batches)
+    return Verdict(found, compare(reference, found, (by,), settings, n_batches), batches)
 
 
 def picture(entry: Entry, log: pd.DataFrame) -> Picture:

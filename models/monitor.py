@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from catalogs import write
-from catalogs.folder import Folder
+from catalogs.folder import Entry, Folder
 from catalogs.monitor import MONITOR, STATISTICS, histogram_of
 
-__all__ = ["PRODUCT", "added", "image", "log", "path", "read", "season", "summary"]
+__all__ = ["PRODUCT", "Log", "added", "image", "log", "path", "read", "season", "summary"]
 
 PRODUCT = "monitor/transient_candidates"
 
@@ -142,6 +143,36 @@ def log(workspace: Folder, rows: pa.Table) -> list[str]:
     return paths
 
 
+class Log:
+    """The log of a model for who looks at it again and again: files that have not changed are not read again.
+
+    Parameters
+    ----------
+    workspace : Folder
+        Where it is.
+    model_id : str
+        The model.
+    """
+
+    def __init__(self, workspace: Folder, model_id: str) -> None:
+        self.model_id = model_id
+        self._workspace = workspace
+        self._seen: dict[Entry, pa.Table] = {}
+
+    def rows(self, since: float | None = None) -> pd.DataFrame:
+        """Return the rows, sorted by time of the data; see `read`."""
+        there = self._workspace.list(f"{PRODUCT}/model={self.model_id}", ".parquet")
+        self._seen = {
+            entry: self._seen[entry] if entry in self._seen else write.read(self._workspace, entry.path, MONITOR)
+            for entry in there
+        }
+        tables = list(self._seen.values())
+        if since is not None:  # before the histograms, which are nearly all of it, are unpacked
+            tables = [table.filter(pc.greater_equal(table["mjd_max"], since)) for table in tables]
+        rows = pa.concat_tables([MONITOR.empty(), *tables]).to_pandas()
+        return rows.sort_values(["mjd_min", "batch"], kind="stable", ignore_index=True)
+
+
 def read(workspace: Folder, model_id: str, since: float | None = None) -> pd.DataFrame:
     """Return the log of a model, sorted by time of the data.
 
@@ -154,9 +185,4 @@ def read(workspace: Folder, model_id: str, since: float | None = None) -> pd.Dat
     since : float, optional
         MJD: rows with science images from then on only.
     """
-    entries = workspace.list(f"{PRODUCT}/model={model_id}", ".parquet")
-    tables = [write.read(workspace, entry.path, MONITOR) for entry in entries]
-    rows = pa.concat_tables([MONITOR.empty(), *tables]).to_pandas()
-    if since is not None:
-        rows = rows[rows["mjd_max"] >= since]
-    return rows.sort_values(["mjd_min", "batch"], kind="stable", ignore_index=True)
+    return Log(workspace, model_id).rows(since)

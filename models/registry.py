@@ -4,10 +4,10 @@
 
     models/calnet/1a2b3c4d/weights.safetensors    version = first 8 digits of the sha256 of this file
     models/calnet/1a2b3c4d/card.json              written last: a version exists once its card does
-    models/calnet/aliases.json                    {"candidate": "calnet-1a2b3c4d", "production": …}
-    models/calnet/history.json                    what stood in production before, latest last: the way back
+    models/calnet/moves/000001.json               what aliases stand for, what stood in production: `pipeline.moves`
 
-The workspace is looked through first, then the models that ship with skysift, in ``models/weights``.
+The workspace is looked through first, then the models that ship with skysift, in ``models/weights``; these have one
+``aliases.json`` instead of moves.
 """
 
 import hashlib
@@ -24,13 +24,13 @@ from torch import Tensor
 
 from catalogs.folder import Folder
 from models.spec import SPECS
-from pipeline.errors import CorruptModel, ModelNotFound
+from pipeline import moves
+from pipeline.errors import CorruptModel, ModelNotFound, Refused
+from pipeline.moves import State
 
 __all__ = ["Entry", "Registry", "SHIPPED"]
 
 SHIPPED = Path(__file__).parent / "weights"
-
-_KEPT = 100  # of the history
 
 _NAME = re.compile(r"[a-z0-9_]+")
 _VERSION = re.compile(r"[0-9a-f]{8}")
@@ -171,14 +171,13 @@ class Registry:
 
     def aliases(self, name: str) -> dict[str, str]:
         """Return alias → id of a model; the workspace's aliases win over shipped ones."""
-        merged: dict[str, str] = {}
-        for shelf in (self.shipped, self.own):
-            if shelf.exists(path := f"{_named(name)}/aliases.json"):
-                merged |= {alias: str(id) for alias, id in _json(shelf, path).items()}
-        return merged
+        return self._merged(name, moves.read(self.own, _named(name)))
 
-    def set_alias(self, name: str, alias: str, id: str) -> None:
-        """Make an alias of the workspace stand for a version.
+    def _merged(self, name: str, state: State) -> dict[str, str]:
+        return {**moves.read(self.shipped, name).aliases, **state.aliases}
+
+    def set_alias(self, name: str, alias: str, id: str) -> str | None:
+        """Make an alias of the workspace stand for a version; return what it stood for before.
 
         Raises
         ------
@@ -188,9 +187,16 @@ class Registry:
         if not _NAME.fullmatch(alias) or _VERSION.fullmatch(alias):
             raise ModelNotFound(f"{alias!r} cannot be an alias: lower-case letters, digits and underscores only")
         entry = self.resolve(f"{name}@{id}")
-        if alias == "production":
-            self._remember([*self._history(name), entry.id], name)
-        self._point(name, alias, entry.id)
+        former: str | None = None
+
+        def _moved(state: State) -> State:
+            nonlocal former
+            former = self._merged(name, state).get(alias)
+            history = (*self._history(name, state), entry.id) if alias == "production" else state.production
+            return State({**state.aliases, alias: entry.id}, history)
+
+        moves.move(self.own, name, _moved)
+        return former
 
     def former(self, name: str) -> str:
         """Return the id of what stood in production before.
@@ -200,40 +206,50 @@ class Registry:
         ModelNotFound
             If nothing did, or it is gone.
         """
-        history = self._history(name)
+        return self._former(name, moves.read(self.own, _named(name)))
+
+    def _former(self, name: str, state: State) -> str:
+        history = self._history(name, state)
         if len(history) < 2:
             raise ModelNotFound(f"no other version of {name} was in production before; promote one by its id")
         return self.resolve(f"{name}@{history[-2]}").id
 
-    def rollback(self, name: str) -> str:
+    def rollback(self, name: str, to: str | None = None) -> str:
         """Put back into production what stood there before, and return its id; again, what stood before that.
+
+        Parameters
+        ----------
+        name : str
+            Of the model.
+        to : str, optional
+            What `former` has told: nothing else is put back, whoever moves production at the same time.
 
         Raises
         ------
         ModelNotFound
             If nothing did, or it is gone.
+        Refused
+            If it is not `to`.
         """
-        former = self.former(name)
-        self._remember(self._history(name)[:-1], name)
-        self._point(name, "production", former)
+        former = ""
+
+        def _moved(state: State) -> State:
+            nonlocal former
+            former = self._former(name, state)
+            if to not in (None, former):
+                raise Refused(
+                    f"{name}: production was moved meanwhile, and before it stands {former}, not {to}; "
+                    "see what is in production now, then roll back again if it is still wanted"
+                )
+            return State({**state.aliases, "production": former}, self._history(name, state)[:-1])
+
+        moves.move(self.own, _named(name), _moved)
         return former
 
-    def _point(self, name: str, alias: str, id: str) -> None:
-        path = f"{name}/aliases.json"
-        aliases = _json(self.own, path) if self.own.exists(path) else {}
-        self.own.write(path, json.dumps(aliases | {alias: id}, indent=1, sort_keys=True).encode())
-
-    def _history(self, name: str) -> list[str]:
-        """Return what stood in production, one after the other, what stands there now last."""
-        path = f"{_named(name)}/history.json"
-        known = _json(self.own, path).get("production", []) if self.own.exists(path) else []
-        history = [str(id) for id in known] if isinstance(known, list) else []
-        now = self.aliases(name).get("production")
-        return history if now is None or history[-1:] == [now] else [*history, now]
-
-    def _remember(self, history: list[str], name: str) -> None:
-        kept = [id for id, before in zip(history, ["", *history], strict=False) if id != before][-_KEPT:]
-        self.own.write(f"{name}/history.json", json.dumps({"production": kept}, indent=1).encode())
+    def _history(self, name: str, state: State) -> tuple[str, ...]:
+        """Return what stood in production, one after the other, what stands there now last; it may be a shipped one."""
+        now = self._merged(name, state).get("production")
+        return state.production if now is None or state.production[-1:] == (now,) else (*state.production, now)
 
     def annotate(self, entry: Entry, facts: Mapping[str, Any]) -> None:
         """Add facts to the card of a version; what is there under other names stays.

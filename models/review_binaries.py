@@ -1,23 +1,20 @@
 """Eclipsing binaries for review: the systems of the catalogue, with the pictures of their vetting pages."""
 
 from collections.abc import Mapping
-from threading import Lock
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from catalogs.binaries import Flag, meanings
 from catalogs.figures import Picture
-from catalogs.folder import Folder
 from catalogs.review import system_name
 from models import review_pictures
-from models.review_products import COLUMNS, STRANGE, Fact, Kind, changed, told
-from pipeline.errors import SkysiftError
+from models.review_products import COLUMNS, STRANGE, Catalogue, Kind
+from pipeline.errors import Missing
 from pipeline.lightcurves import atlas, candidate
 from pipeline.lightcurves.snapshot import CURRENT
-from pipeline.lightcurves.star import load
+from pipeline.lightcurves.star import StarCurves, load
 
 __all__ = ["Binaries"]
 
@@ -32,14 +29,8 @@ _FACTS = {
 }  # fmt: skip
 
 
-class Binaries:
-    """Systems of tier high and low.
-
-    Parameters
-    ----------
-    workspace : Folder
-        Holds the catalogue and the light curves.
-    """
+class Binaries(Catalogue[dict[str, atlas.Task]]):
+    """Systems of tier high and low."""
 
     title: str = "Eclipsing binaries"
 
@@ -55,21 +46,10 @@ class Binaries:
         STRANGE,
     )
 
-    def __init__(self, workspace: Folder) -> None:
-        self._workspace, self._lock = workspace, Lock()
-        self._state, self._tasks = "", dict[str, atlas.Task]()
+    path, made_by, columns, seen = CURRENT, "score_sectors", _FACTS, "The light curves"
 
-    def state(self) -> str:
-        """Return something that changes whenever the items do."""
-        return changed(self._workspace, CURRENT, "run python -m jobs.score_sectors")
-
-    def _known(self) -> Mapping[str, atlas.Task]:
-        with self._lock:
-            state = self.state()
-            if state != self._state:
-                drawn = atlas.tasks(self._workspace, 1 << 30)
-                self._tasks, self._state = {system_name(*task.key): task for task in drawn}, state
-            return self._tasks
+    def _read(self) -> dict[str, atlas.Task]:
+        return {system_name(*task.key): task for task in atlas.tasks(self._workspace, 1 << 30)}
 
     def items(self) -> pd.DataFrame:
         """Return the systems."""
@@ -79,28 +59,19 @@ class Binaries:
         ]
         return pd.DataFrame(rows, columns=list(COLUMNS))
 
-    def embeddings(self, items: pd.DataFrame) -> NDArray[np.float64] | None:
-        """Return None: what scores stars has no embedding."""
-        return None
-
-    def facts(self, item_id: str) -> list[Fact]:
-        """Return what the catalogue says of a system; its flags in words."""
-        row = self._row(item_id)
-        flags = row.get("flags")
-        words = [] if flags is None or pd.isna(flags) else meanings(Flag(int(flags)))
-        return told(row, _FACTS) + [Fact("flag", text) for text in words]
-
     def _row(self, item_id: str) -> dict[str, Any]:
         task = self._known().get(item_id)
         return {} if task is None else {str(name): value for name, value in task.row.items()}
 
-    def picture(self, item_id: str) -> Picture:
+    def _words(self, flags: int) -> list[str]:
+        return meanings(Flag(flags))
+
+    def _load(self, item_id: str, row: Mapping[str, Any]) -> tuple[atlas.Task, StarCurves]:
+        if (task := self._known().get(item_id)) is None:
+            raise Missing("it has just left the catalogue")
+        return task, load(self._workspace, task.sources)
+
+    def _draw(self, item_id: str, row: Mapping[str, Any], loaded: tuple[atlas.Task, StarCurves]) -> Picture:
         """Return its light curve, folded too, and its eclipses."""
-        task = self._known().get(item_id)
-        if task is None:
-            return review_pictures.missing(f"{item_id} is no longer in the catalogue.")
-        try:
-            star = load(self._workspace, task.sources)
-        except (OSError, SkysiftError) as error:
-            return review_pictures.missing(f"The light curves of {item_id} cannot be read: {error}")
+        task, star = loaded
         return review_pictures.stacked(candidate.pictures(star, task.row, task.ephemerides))

@@ -11,6 +11,7 @@ The service puts it under ``/review``, behind its own gate.
 """
 
 import json
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -42,8 +43,10 @@ __all__ = ["PRODUCTS", "Desk", "router"]
 PRODUCTS: dict[str, Callable[[Folder], Product]] = {"transient_candidates": Transients, "eclipsing_binaries": Binaries}
 
 _AWAY = 120.0  # s for which an item that one reviewer looks at is kept from the others
-_MANY = 200  # files of labels from which on they are merged at the start
+_MANY = 200  # files of labels from which on they are merged
 _WHO = r"^\S[^\x00-\x1f\x7f]*$"
+
+log = logging.getLogger(__name__)
 
 Who = Annotated[str, Field(min_length=1, max_length=80, pattern=_WHO)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
@@ -87,6 +90,7 @@ class Desk:
     def __init__(self, workspace: Folder, name: str, product: Product) -> None:
         self.name, self.product = name, product
         self._workspace, self._ledger, self._lock = workspace, review.Ledger(workspace, name), Lock()
+        self._gathering = Lock()
         self._state, self._items = "", pd.DataFrame()
         self._places: NDArray[np.float64] | None = None
         self._lines: dict[tuple[str, str], tuple[tuple[str, int], pd.DataFrame]] = {}
@@ -161,7 +165,20 @@ class Desk:
         if not len(rows):
             raise HTTPException(404, f"{self.name} has no item {said.item_id[:80]!r} now; nothing was kept")
         seen = {"p": float(rows["p"].iloc[0]), "model_id": rows["model_id"].iloc[0]}
-        return review.append(self._workspace, self.name, [said.model_dump(exclude={"product"}) | seen])[0]
+        name = review.append(self._workspace, self.name, [said.model_dump(exclude={"product"}) | seen])[0]
+        self.gather()
+        return name
+
+    def gather(self) -> None:
+        """Merge the files of labels if there are many, so that looking for new ones stays quick."""
+        if not self._gathering.acquire(blocking=False):
+            return
+        try:
+            review.merge(self._workspace, self.name, _MANY, self._ledger)
+        except (CatalogError, OSError) as error:  # all labels are there nevertheless
+            log.warning("labels of %s are not merged: %s", self.name, error)
+        finally:
+            self._gathering.release()
 
     def undo(self, who: str) -> dict[str, Any]:
         """Take back a reviewer's last label; return it, or nothing if there is none."""
@@ -180,9 +197,8 @@ def router(workspace: Folder, products: Mapping[str, Callable[[Folder], Product]
         What can be reviewed.
     """
     desks = {name: Desk(workspace, name, make(workspace)) for name, make in products.items()}
-    for name in desks:
-        if len(workspace.list(f"labels/{name}", ".parquet")) > _MANY:
-            review.merge(workspace, name)
+    for desk in desks.values():
+        desk.gather()
     page = _page(desks)
     routes = APIRouter(tags=["review"])
 

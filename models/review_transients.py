@@ -1,7 +1,8 @@
 """Candidates of transients for review: their scores, triplets and light curves."""
 
+from collections.abc import Mapping
 from itertools import islice
-from threading import Lock
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,10 +14,9 @@ from catalogs import write
 from catalogs.candidates import Flag
 from catalogs.embeddings import EMBEDDINGS
 from catalogs.figures import Picture
-from catalogs.folder import Folder
 from catalogs.schema import LIGHT_CURVE, MEMBERS
 from models import review_pictures
-from models.review_products import COLUMNS, STRANGE, Fact, Kind, changed, told
+from models.review_products import COLUMNS, STRANGE, Catalogue, Kind
 from pipeline import stores
 from pipeline.alerts.cutouts import BadCutout, triplet
 from pipeline.alerts.packets import Packet, read
@@ -39,14 +39,8 @@ _FACTS = {
 }  # fmt: skip
 
 
-class Transients:
-    """Candidates that a model has scored, of our own differences and of alerts.
-
-    Parameters
-    ----------
-    workspace : Folder
-        Holds them.
-    """
+class Transients(Catalogue[pa.Table]):
+    """Candidates that a model has scored, of our own differences and of alerts."""
 
     title: str = "Transients"
 
@@ -62,29 +56,20 @@ class Transients:
         STRANGE,
     )
 
-    def __init__(self, workspace: Folder) -> None:
-        self._workspace, self._lock = workspace, Lock()
-        self._state, self._table = "", pa.table({"candidate_id": pa.array([], pa.string())})
+    path, made_by, columns, seen = CURRENT, "score_candidates", _FACTS, "The triplet"
+    unreadable = (OSError, SkysiftError, BadCutout, LookupError)
 
-    def state(self) -> str:
-        """Return something that changes whenever the items do."""
-        return changed(self._workspace, CURRENT, "run python -m jobs.score_candidates")
+    def _read(self) -> pa.Table:
+        return write.read(self._workspace, CURRENT)
 
-    def _rows(self) -> pa.Table:
-        with self._lock:
-            state = self.state()
-            if state != self._state:
-                self._table, self._state = write.read(self._workspace, CURRENT), state
-            return self._table
-
-    def _row(self, item_id: str) -> dict[str, object]:
-        table = self._rows()
+    def _row(self, item_id: str) -> dict[str, Any]:
+        table = self._known()
         found = table.filter(pc.equal(table["candidate_id"], item_id)).slice(0, 1).to_pylist()
         return found[0] if found else {}
 
     def items(self) -> pd.DataFrame:
         """Return the candidates."""
-        table = self._rows().rename_columns({"candidate_id": "item_id", "p_real": "p"})
+        table = self._known().rename_columns({"candidate_id": "item_id", "p_real": "p"})
         return table.select(list(COLUMNS)).to_pandas()
 
     def embeddings(self, items: pd.DataFrame) -> NDArray[np.float64] | None:
@@ -101,25 +86,14 @@ class Transients:
         rows = [found.get(name, nothing) for name in items["item_id"]]
         return np.array([row if len(row) == len(nothing) else nothing for row in rows], float).reshape(len(items), -1)
 
-    def facts(self, item_id: str) -> list[Fact]:
-        """Return what the catalogue says of a candidate; its flags in words."""
-        row = self._row(item_id)
-        flags = row.get("flags")
-        words = [flag.text for flag in Flag if isinstance(flags, int) and flags & int(flag)]
-        return told(row, _FACTS) + [Fact("flag", text) for text in words]
+    def _words(self, flags: int) -> list[str]:
+        return [flag.text for flag in Flag if flags & int(flag)]
 
-    def picture(self, item_id: str) -> Picture:
+    def _draw(self, item_id: str, row: Mapping[str, Any], loaded: NDArray[np.float32] | None) -> Picture:
         """Return the triplet of a candidate, and the light curve of its object."""
-        row = self._row(item_id)
-        if not row:
-            return review_pictures.missing(f"{item_id} is no longer in the catalogue.")
-        try:
-            pixels = self._triplet(row)
-        except (OSError, SkysiftError, BadCutout, LookupError) as error:
-            return review_pictures.missing(f"The triplet of {item_id} cannot be read: {error}")
-        return review_pictures.candidate(pixels, self._curve(item_id), item_id)
+        return review_pictures.candidate(loaded, self._curve(item_id), item_id)
 
-    def _triplet(self, row: dict[str, object]) -> NDArray[np.float32] | None:
+    def _load(self, item_id: str, row: Mapping[str, Any]) -> NDArray[np.float32] | None:
         if row.get("packet_file") is not None:
             return triplet(self._packet(str(row["packet_sha256"]), int(str(row["packet_row"]))), centred=True)
         if row.get("triplet_row") is None or row.get("pair_id") is None:

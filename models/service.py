@@ -40,7 +40,7 @@ from models.service_limits import Budget, Limits, Refusal
 from models.service_metrics import CONTENT_TYPE, DriftMetrics, Metrics
 from models.service_models import Choice, Chosen
 from pipeline import candidates
-from pipeline.errors import CorruptModel, ModelNotFound, SkysiftError
+from pipeline.errors import CorruptModel, ModelNotFound, Refused, SkysiftError
 from pipeline.settings import CandidateScoreSettings
 
 __all__ = ["Service", "app"]
@@ -127,6 +127,8 @@ class _told:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, ModelNotFound):
             raise Refusal(422, "model", str(error)) from None
+        if isinstance(error, Refused):
+            raise Refusal(409, "moved", str(error)) from None
         if isinstance(error, CorruptModel):
             raise Refusal(503, "model_corrupt", str(error)) from None
         if isinstance(error, Gone | TimeoutError):
@@ -208,7 +210,7 @@ async def _scored(
         with _told():
             scores = await state.batches.score(pixels, chosen.id, deadline)
         uncertain = state.service.settings.uncertain
-        good = answers([item.id for item in found], scores, chosen.threshold, chosen.id, uncertain)
+        good = answers([item.id for item in found], scores, chosen, uncertain)
         state.metrics.scored(chosen.id, scores, good)
         known = [{**item.facts, "tier": row.get("tier", "")} for item, row in zip(found, good, strict=True)]
         state.journal.scored(chosen.id, pixels, scores, known)
@@ -244,11 +246,10 @@ def _control(state: _State) -> APIRouter:
             with _told():
                 entry = await asyncio.to_thread(state.choice.entry, f"{name}@{wanted}")
                 await backend.load(entry.id)
-                before = await asyncio.to_thread(registry.aliases, name)
-                await asyncio.to_thread(registry.set_alias, name, "production", entry.id)
-            return await _moved(state, name, entry.id, before.get("production"))
+                before = await asyncio.to_thread(registry.set_alias, name, "production", entry.id)
+            return await _moved(state, name, entry.id, before)
 
-    @router.post("/models/{name}/rollback")
+    @router.post("/models/{name}/rollback", responses={409: ERRORS[409]})
     async def rollback(name: str) -> Moved:
         """Put into production what was there before."""
         async with state.moving:
@@ -256,7 +257,7 @@ def _control(state: _State) -> APIRouter:
                 before = await asyncio.to_thread(state.choice.entry, name)
                 former = await asyncio.to_thread(registry.former, name)
                 await backend.load(former)
-                await asyncio.to_thread(registry.rollback, name)
+                await asyncio.to_thread(registry.rollback, name, former)
             return await _moved(state, name, former, before.id)
 
     @router.get("/health")

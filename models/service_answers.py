@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from catalogs.transient_candidates import tier
 from models.scorer import Scores
+from models.service_models import Chosen
 
 __all__ = ["ERRORS", "BODY", "FWHM_PX", "Health", "Model", "Models", "Moved", "Promotion", "Problem", "Score",
            "Unscored", "answers"]  # fmt: skip
@@ -23,7 +24,8 @@ class Score(BaseModel):
 
     id: str
     p_real: Share = Field(description="probability of real where half of all candidates are")
-    p_prior: Share = Field(description="the same at the share of real that the model's card names")
+    p_prior: Share = Field(description="the same where a share `prior` of all candidates is real")
+    prior: float = Field(gt=0, lt=1, description="share of real ones that p_prior is for, of the model's card")
     p_transient: Share | None = Field(description="given that it is real; these three sum to 1")
     p_variable: Share | None
     p_mover: Share | None
@@ -93,7 +95,7 @@ class Moved(BaseModel):
     catalogue: str = Field(description="what the catalogue of transient candidates shows now")
 
 
-def answers(names: list[str], scores: Scores, threshold: float, model: str, uncertain: float) -> list[dict[str, Any]]:
+def answers(names: list[str], scores: Scores, chosen: Chosen, uncertain: float) -> list[dict[str, Any]]:
     """Return the answer for each triplet, as `Score` or, where the model gives no number, `Unscored` says.
 
     Parameters
@@ -102,10 +104,8 @@ def answers(names: list[str], scores: Scores, threshold: float, model: str, unce
         Of the triplets.
     scores : Scores
         What the model says of them.
-    threshold : float
-        p_real from which a candidate counts as real.
-    model : str
-        Id of the version that scored.
+    chosen : Chosen
+        The version that scored.
     uncertain : float
         Factor of `catalogs.transient_candidates.tier`.
     """
@@ -113,16 +113,17 @@ def answers(names: list[str], scores: Scores, threshold: float, model: str, unce
         name: _numbers(getattr(scores, name))
         for name in ("p_real", "p_prior", "p_transient", "p_variable", "p_mover", "novelty")
     }
-    found = tier(scores.p_real, threshold, uncertain).tolist()
+    found = tier(scores.p_real, chosen.threshold, uncertain).tolist()
+    same = {"prior": chosen.prior, "threshold": chosen.threshold, "model": chosen.id}
     rows: list[dict[str, Any]] = []
     for row, name in enumerate(names):
         if columns["p_real"][row] is None:  # values beyond what single precision can square
             message = "the model gives no number; are these counts?"
-            rows.append({"id": name, "reason": "cutout_values", "message": message, "model": model})
+            rows.append({"id": name, "reason": "cutout_values", "message": message, "model": chosen.id})
             continue
         known = {key: values[row] for key, values in columns.items()}
         strange = bool(scores.ood[row])
-        rows.append({"id": name, **known, "ood": strange, "threshold": threshold, "tier": found[row], "model": model})
+        rows.append({"id": name, **known, "ood": strange, "tier": found[row], **same})
     return rows
 
 
@@ -135,6 +136,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     for status, text in {
         401: "no token, or a wrong one",
         403: "a request of another site, or by another name",
+        409: "production was moved by another meanwhile; look again",
         413: "too many bytes or triplets",
         422: "a body or a model that makes no sense",
         429: "too many others; again in a second",

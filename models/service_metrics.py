@@ -106,6 +106,7 @@ class DriftMetrics:
         self.workspace = workspace
         self._lock = asyncio.Lock()
         self._model, self._text, self._until = "", b"", -np.inf
+        self._log: monitor.Log | None = None
 
     async def text(self, model: str) -> bytes:
         """Return the figures of a model, as in `Registry.resolve`; nothing of one that cannot be judged."""
@@ -120,10 +121,12 @@ class DriftMetrics:
     def _made(self, model: str) -> bytes:
         try:
             entry = Registry(self.workspace).resolve(model)
+            if self._log is None or self._log.model_id != entry.id:
+                self._log = monitor.Log(self.workspace, entry.id)
             if "drift" in entry.card:
-                return metrics(entry, judge(self.workspace, entry))
+                return metrics(entry, judge(self.workspace, entry, log=self._log))
             nothing = pd.DataFrame()
-            return metrics(entry, Verdict(monitor.read(self.workspace, entry.id), nothing, nothing))
+            return metrics(entry, Verdict(self._log.rows(), nothing, nothing))
         except (SkysiftError, CatalogError, OSError) as error:
             log.warning("no figures of drift: %s", error)
             return b""

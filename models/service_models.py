@@ -32,10 +32,13 @@ class Chosen(NamedTuple):
         Its version.
     threshold : float
         p_real from which a candidate counts as real.
+    prior : float
+        Share of real ones that p_prior is for.
     """
 
     id: str
     threshold: float
+    prior: float
 
 
 class Choice:
@@ -68,7 +71,8 @@ class Choice:
         at, chosen = self._found.get(model, (-np.inf, None))
         if chosen is None or time.monotonic() - at > _FRESH_S:
             entry = self.entry(model)
-            chosen = Chosen(entry.id, Standing.of(entry.card, entry.folder.url("card.json")).threshold)
+            standing = Standing.of(entry.card, entry.folder.url("card.json"))
+            chosen = Chosen(entry.id, standing.threshold, standing.prior)
             self._found[model] = time.monotonic(), chosen
             while len(self._found) > 64:
                 self._found.popitem(last=False)

@@ -4,7 +4,6 @@ Partitions in any order, or all at once, give the same bytes; of one candidate i
 checksum counts. What our own differences know since then (names, self-tests) comes in from the catalogue of candidates.
 """
 
-import json
 import shlex
 import time
 from collections.abc import Mapping, Sequence
@@ -21,7 +20,7 @@ from catalogs.candidates import CANDIDATES
 from catalogs.columns import PROVENANCE
 from catalogs.folder import Folder
 from catalogs.transient_candidates import TRANSIENT_CANDIDATES
-from pipeline import manifest
+from pipeline import manifest, moves
 from pipeline.commits import each
 from pipeline.errors import Missing
 from pipeline.images.combine import SERIES
@@ -143,9 +142,7 @@ def _shown(workspace: Folder) -> str:
 
 def _production(workspace: Folder, name: str) -> str | None:
     """Return the version of a model that this workspace has put in production; None if it has not."""
-    path = f"models/{name}/aliases.json"  # as of models.registry, which this room does not import
-    found = json.loads(workspace.read(path)).get("production") if workspace.exists(path) else None
-    return None if found is None else str(found)
+    return moves.read(workspace.child("models"), name).aliases.get("production")
 
 
 def with_scores(workspace: Folder, rows: pd.DataFrame) -> tuple[pd.DataFrame, Scored | None]:

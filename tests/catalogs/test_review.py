@@ -248,6 +248,45 @@ def test_merging_changes_nothing(workspace):
     pd.testing.assert_frame_equal(Ledger(workspace, PRODUCT).rows(), before)
 
 
+def test_only_what_is_new_is_read(workspace, monkeypatch):
+    read, opened = write.read, []
+    monkeypatch.setattr(
+        review.write, "read", lambda folder, path, schema: opened.append(path) or read(folder, path, schema)
+    )
+    ledger, names = Ledger(workspace, PRODUCT), []
+    for number in range(4):
+        names.append(say(workspace, f"i{number}", "real"))
+        assert list(ledger.rows()["label_id"]) == names and opened == [f"{name}.parquet" for name in names]
+    late = (
+        ledger.rows()
+        .iloc[[1]]
+        .assign(label_id="20200101T000000000000-000000000000", when="2020-01-01T00:00:00.000000Z")
+    )
+    write.write(workspace, f"labels/{PRODUCT}/late.parquet", pa.Table.from_pandas(late, preserve_index=False), LABELS)
+    assert list(ledger.rows()["label_id"]) == [late["label_id"].iloc[0], *names]
+    before, opened[:] = ledger.rows(), []
+    assert merge(workspace, PRODUCT, 9, ledger) == 5 and len(workspace.list("labels")) == 5  # too few
+    assert merge(workspace, PRODUCT, 5, ledger) == 5 and not opened
+    pd.testing.assert_frame_equal(ledger.rows(), before)
+    assert len(opened) == 1 and opened[0].startswith("merged-")
+
+
+def test_merged_by_another_before_it_is_read_back(workspace, monkeypatch):
+    names = [say(workspace, f"i{number}", "real") for number in range(3)]
+    whole = review.write.write
+
+    def slow(folder, path, table, schema):
+        monkeypatch.setattr(review.write, "write", whole)
+        say(workspace, "late", "real", "bob")
+        folder.write(path, write.to_bytes(table, schema))
+        merge(workspace, PRODUCT)
+        return folder.read(path)  # it is gone
+
+    monkeypatch.setattr(review.write, "write", slow)
+    assert merge(workspace, PRODUCT) == 3
+    assert set(names) < set(Ledger(workspace, PRODUCT).rows()["label_id"]) and len(told(workspace)) == 4
+
+
 def test_labels_lie_on_s3_too(s3_folder):
     say(s3_folder, "a", "real")
     say(s3_folder, "b", "bogus")

@@ -51,7 +51,7 @@ def test_two_folds_score_every_star_once(workspace, labelled, monkeypatch):
     stars = crossvalidate(workspace, "eb", sources, 2, None, {"validation": 0.3, "seed": 1}, workers=1, gpu=False)
     assert stars["tic_id"].tolist() == list(range(1, 21)) and set(stars["fold"]) == {0, 1}
     assert stars["score"].between(0, 1).all() and (stars["klass"] == "EA").sum() == 10
-    assert not workspace.exists("models/eb/aliases.json")
+    assert not workspace.list("models/eb/moves")
     assert judge(stars)["kinds"]["NONVAR"]["stars"] == 10
     registry = Registry(workspace)
     fold = registry.resolve(f"eb@eb-{registry.own_versions('eb')[0]}").card

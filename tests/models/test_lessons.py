@@ -62,8 +62,7 @@ def teach(workspace: Folder, sources: Sources, config: Path | None = None, **opt
 
 
 def aliases(workspace: Folder) -> dict[str, str]:
-    path = "models/eb/aliases.json"
-    return Registry(workspace, shipped=workspace.url("nothing")).aliases("eb") if workspace.exists(path) else {}
+    return Registry(workspace, shipped=workspace.url("nothing")).aliases("eb")
 
 
 def test_the_calibrated_model_is_the_candidate_and_its_rehearsal_never_is(workspace, sources, school):

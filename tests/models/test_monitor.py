@@ -4,10 +4,12 @@ import json
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from catalogs.folder import Folder
 from catalogs.monitor import MONITOR, STATISTICS, histogram_of
+from catalogs.table import Table
 from models import monitor
 from tests.models.toy_nights import SURVEYS, candidates
 
@@ -95,3 +97,28 @@ def test_since_leaves_out_what_is_older(workspace: Folder) -> None:
     monitor.log(workspace, monitor.summary(MODEL, "old", batch.assign(mjd_mid=59000.0)))
     monitor.log(workspace, monitor.summary(MODEL, "new", batch.assign(mjd_mid=60000.0)))
     assert set(monitor.read(workspace, MODEL, since=59999.5)["batch"]) == {"new"}
+
+
+def test_only_files_that_have_changed_are_read_again(workspace: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = candidates(SURVEYS[:1], 2, seed=3, each=4)
+    for number, name in enumerate("abc"):
+        monitor.log(workspace, monitor.summary(MODEL, name, batch.assign(mjd_mid=60000.0 + number)))
+    read, opened = monitor.write.read, list[str]()
+
+    def counted(folder: Folder, path: str, schema: Table) -> pa.Table:
+        opened.append(path)
+        return read(folder, path, schema)
+
+    log = monitor.Log(workspace, MODEL)
+    monkeypatch.setattr(monitor.write, "read", counted)
+    assert set(log.rows()["batch"]) == set("abc") and len(opened) == 3
+    pd.testing.assert_frame_equal(log.rows(), monitor.read(workspace, MODEL))
+    assert set(log.rows(60001.5)["batch"]) == {"c"}
+    more = pd.concat([batch, batch.assign(image="more")])
+    monitor.log(workspace, monitor.summary(MODEL, "b", more.assign(mjd_mid=60001.0)))  # an hour that goes on
+    monitor.log(workspace, monitor.summary(MODEL, "d", batch))
+    assert log.rows().groupby("batch")["n"].sum().to_dict() == {"a": 8, "b": 16, "c": 8, "d": 8}
+    assert opened[-2:] == [monitor.path(MODEL, "b"), monitor.path(MODEL, "d")]
+    assert len(opened) == 3 + 3 + 2  # of which three are those of `read`
+    workspace.remove(monitor.path(MODEL, "a"))
+    assert set(log.rows()["batch"]) == set("bcd")

@@ -3,6 +3,9 @@
 import hashlib
 import importlib
 import json
+import multiprocessing
+import os
+import signal
 from dataclasses import fields
 
 import pytest
@@ -14,7 +17,7 @@ from jobs.promote import main as promote_job
 from models import braai, eb
 from models.registry import Registry
 from models.spec import SPECS, get_spec
-from pipeline.errors import CorruptModel, ModelNotFound
+from pipeline.errors import CorruptModel, ModelNotFound, Refused
 
 CARD = {"metrics": {"f1": 0.9}}
 
@@ -102,6 +105,90 @@ def test_rollback_returns_to_what_ships(workspace: Folder, tmp_path) -> None:
     registry = Registry(workspace, shipped=elsewhere.own)
     registry.set_alias("calnet", "production", registry.save("calnet", weights(2.0), CARD, {}))
     assert registry.rollback("calnet") == shipped_id == registry.resolve("calnet").id
+
+
+def _promote_all(root: str, shipped: str, ids: list[str]) -> None:
+    registry = Registry(Folder(root), shipped)
+    for id in ids:
+        registry.set_alias("calnet", "production", id)
+
+
+def test_processes_that_promote_at_once_lose_nothing(registry: Registry, workspace: Folder) -> None:
+    ids = [registry.save("calnet", weights(float(value)), CARD, {}) for value in range(24)]
+    registry.set_alias("calnet", "candidate", ids[0])
+    context, shipped = multiprocessing.get_context("fork"), registry.shipped.root
+    children = [context.Process(target=_promote_all, args=(workspace.root, shipped, ids[n::2])) for n in range(2)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join()
+    assert not any(child.exitcode for child in children)
+    assert registry.aliases("calnet")["candidate"] == ids[0]
+    back = [registry.resolve("calnet").id, *(registry.rollback("calnet") for _ in ids[1:])]
+    assert sorted(back) == sorted(ids)  # each of them stood in production, and is on the way back
+    for own in (ids[0::2], ids[1::2]):  # in the order in which each process put them there
+        assert [id for id in back if id in own] == own[::-1]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_while_it_promotes_the_history_is_right(registry: Registry, workspace: Folder, when: str) -> None:
+    first, second, third = (registry.save("calnet", weights(value), CARD, {}) for value in (1.0, 2.0, 3.0))
+    for id in (first, second):
+        registry.set_alias("calnet", "production", id)
+
+    def killed() -> None:
+        link = os.link
+
+        def linked(*paths: str) -> None:
+            if when == "after":
+                link(*paths)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        os.link = linked
+        registry.set_alias("calnet", "production", third)
+
+    child = multiprocessing.get_context("fork").Process(target=killed)
+    child.start()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+    assert registry.resolve("calnet").id == (third if when == "after" else second)
+    assert registry.former("calnet") == (second if when == "after" else first)
+    registry.set_alias("calnet", "production", third)
+    assert registry.rollback("calnet") == second and registry.rollback("calnet") == first
+
+
+def test_two_who_roll_back_the_same_promotion_go_back_once(registry: Registry) -> None:
+    first, second, third = (registry.save("calnet", weights(value), CARD, {}) for value in (1.0, 2.0, 3.0))
+    for id in (first, second, third):
+        registry.set_alias("calnet", "production", id)
+    told = registry.former("calnet")
+    assert told == second == registry.rollback("calnet", told)
+    with pytest.raises(Refused, match=f"before it stands {first}, not {second}"):
+        registry.rollback("calnet", told)
+    assert registry.resolve("calnet").id == second
+
+
+def test_workspaces_of_before_go_on(registry: Registry, workspace: Folder) -> None:
+    first, second, third = (registry.save("calnet", weights(value), CARD, {}) for value in (1.0, 2.0, 3.0))
+    workspace.write("models/calnet/aliases.json", json.dumps({"production": second, "candidate": third}).encode())
+    workspace.write("models/calnet/history.json", json.dumps({"production": [first, second]}).encode())
+    assert registry.aliases("calnet") == {"production": second, "candidate": third}
+    assert registry.former("calnet") == first
+    assert registry.set_alias("calnet", "production", third) == second
+    assert registry.aliases("calnet") == {"production": third, "candidate": third}
+    assert registry.rollback("calnet") == second and registry.rollback("calnet") == first
+    assert registry.set_alias("calnet", "candidate", third) == third  # nothing new is no move
+    assert len(workspace.list("models/calnet/moves")) == 3
+    workspace.write("models/calnet/moves/000004.json", b"{}")
+    with pytest.raises(CorruptModel, match=r"moves/000004\.json"):
+        registry.resolve("calnet")
+
+
+def test_aliases_move_on_s3_too(s3_folder: Folder, tmp_path) -> None:
+    registry = Registry(s3_folder, shipped=tmp_path / "shipped")
+    first, second = (registry.save("calnet", weights(value), CARD, {}) for value in (1.0, 2.0))
+    assert registry.set_alias("calnet", "production", first) is None
+    assert registry.set_alias("calnet", "production", second) == first == registry.rollback("calnet")
 
 
 def test_promote_rolls_back_by_name(workspace: Folder) -> None:

@@ -21,9 +21,11 @@ from catalogs.embeddings import EMBEDDINGS
 from catalogs.review import append, labels, training_labels
 from catalogs.schema import STARS
 from models import review_pictures
-from models.review_pages import router
+from models.review_pages import Desk, router
+from models.review_products import COLUMNS, Catalogue, Fact, Kind, Product
 from models.review_transients import Transients
 from pipeline.candidates import CURRENT
+from pipeline.errors import Missing
 from tests.browser import chromium, needed, opened
 from tests.models import toy_realbogus, toy_review
 from tests.models.toy_review import MODEL, PAIR, app, fill, names
@@ -196,6 +198,46 @@ def test_the_novelty_queue_learns(filled):
     assert "does not learn" not in ask(TestClient(app(filled)), "novel")["note"]
 
 
+class Pairs(Catalogue[dict[str, dict[str, float]]]):
+    """A third product: only what is its own."""
+
+    title, kinds, path, made_by = "Pairs", (Kind("bogus", "chance", "bogus: by chance"),), "pairs.json", "find_pairs"
+    columns, seen = {"sep": "arcsec"}, "The stamp"
+
+    def _read(self):
+        return json.loads(self._workspace.read(self.path))
+
+    def items(self):
+        rows = [(name, row["p"], 0.5, np.nan, False, "pairs-0123abcd") for name, row in self._known().items()]
+        return pd.DataFrame(rows, columns=list(COLUMNS))
+
+    def _row(self, item_id):
+        return self._known().get(item_id, {})
+
+    def _words(self, flags):
+        return [f"flag {flags}"]
+
+    def _load(self, item_id, row):
+        return self._workspace.read(f"{item_id}.stamp")
+
+    def _draw(self, item_id, row, loaded):
+        return review_pictures.missing(f"{item_id}: {loaded}")
+
+
+def test_a_third_product_needs_only_its_own_parts(workspace):
+    product: Product = Pairs(workspace)
+    with pytest.raises(Missing, match=r"jobs\.find_pairs"):
+        product.state()
+    workspace.write("pairs.json", b'{"a": {"p": 0.6, "sep": 1.5, "flags": 2}}')
+    assert product.facts("a") == [Fact("sep", "1.5", "arcsec"), Fact("flag", "flag 2")] and product.facts("b") == []
+    assert [product.picture(name).png[:4] for name in "ab"] == [b"\x89PNG"] * 2  # no stamp, no row: a picture says so
+    workspace.write("a.stamp", b"x")
+    desk = Desk(workspace, "pairs", product)
+    assert desk.next("novel", "ada")["item"]["item_id"] == "a" and product.embeddings(desk.items()) is None
+    workspace.write("pairs.json", b'{"b": {"p": 0.25, "sep": 1.5}}')
+    assert desk.next("rank", "ada")["item"]["item_id"] == "b"
+
+
 def test_science_and_reference_are_shown_by_one_stretch():
     star = toy_realbogus.triplets(2)[0] * 10
     star[1] = star[0]
@@ -215,6 +257,31 @@ def test_many_files_are_merged_at_the_start(filled, monkeypatch):
         append(filled, PRODUCT, [{"item_id": f"x{number}", "label": "real", "who": "ada"}])
     router(filled)
     assert len(filled.list("labels", ".parquet")) == 1 and len(review.Ledger(filled, PRODUCT).rows()) == 5
+
+
+def test_many_files_are_merged_while_people_label(filled, monkeypatch):
+    monkeypatch.setattr("models.review_pages._MANY", 4)
+    clients = [TestClient(app(filled), raise_server_exceptions=False) for _ in range(2)]  # two services
+
+    def work(who, client):
+        for turn in range(12):
+            assert say(client, names()[turn % 6], "bogus" if turn % 3 else "real", who).status_code == 200
+            assert ask(client, who=who)["mine"] == min(turn + 1, 6)  # seen at once, by who gave it
+
+    threads = [threading.Thread(target=work, args=(f"who{n}", clients[n % 2])) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    rows = review.Ledger(filled, PRODUCT).rows()
+    assert len(rows) == 48 and rows["label_id"].is_unique and set(rows["who"].value_counts()) == {12}
+    assert len(filled.list("labels", ".parquet")) < 8
+    damaged = f"labels/{PRODUCT}/x.parquet"
+    filled.write(damaged, b"PAR1")
+    for turn in range(5):  # what cannot be merged is no reason not to keep a label
+        assert say(clients[0], names()[turn], "skip", "eve").status_code == 200
+    filled.remove(damaged)
+    assert len(review.Ledger(filled, PRODUCT).rows()) == 53
 
 
 def test_the_queue_and_the_labels_on_the_command_line(filled):

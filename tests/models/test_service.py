@@ -18,6 +18,7 @@ from models.registry import Registry
 from models.scorer import Scorer
 from models.service_batches import Pace
 from models.service_limits import Limits
+from models.standing import Standing
 from pipeline.images.sampling import rescale
 from pipeline.settings import ScoreSettings
 from tests.models import toy_realbogus
@@ -58,6 +59,10 @@ def test_scores_are_those_of_the_model_however_sent(registered: Folder) -> None:
     assert [row["id"] for row in found[0].json()] == ["t0", "t1", "t2", "t3", "t4"]
     card = Registry(registered).resolve("realbogus").card
     assert rows[0]["model"] == card["id"] and rows[0]["threshold"] == card["standing"]["threshold"]
+    standing = Standing.of(card, "")
+    for row in rows:  # p_prior goes by the very prior that is told, and says so
+        odds = row["p_real"] / (1 - row["p_real"]) * standing.prior / (1 - standing.prior)
+        assert row["prior"] == standing.prior and row["p_prior"] == pytest.approx(odds / (1 + odds))
     assert rows[0]["tier"] in ("real", "uncertain", "bogus") and isinstance(rows[0]["ood"], bool)
 
 
@@ -290,6 +295,15 @@ def test_promotion_and_rollback_need_no_restart(tmp_path: Path) -> None:
     assert set(table["realbogus"]["loaded"]) == {first, second, shipped}
 
 
+def test_a_rollback_to_what_no_longer_stood_before_is_refused(tmp_path: Path, monkeypatch) -> None:
+    workspace = Folder(tmp_path)
+    first, second = toy_realbogus.save(workspace), toy_realbogus.save(workspace, seed=1)
+    monkeypatch.setattr(Registry, "former", lambda *_: second)  # as if another process were faster
+    answer = ask(service(workspace), ("POST", "/models/realbogus/rollback", {}))[0]
+    assert answer.status_code == 409 and answer.json()["error"] == "moved" and first in answer.json()["message"]
+    assert Registry(workspace).resolve("realbogus").id == second
+
+
 def test_a_ready_model_scores_while_another_loads_and_production_stays(tmp_path: Path, monkeypatch) -> None:
     workspace = Folder(tmp_path)
     first = toy_realbogus.save(workspace)
@@ -442,6 +456,8 @@ def test_the_document_says_how_to_ask(registered: Folder) -> None:
     assert one.is_valid(told["example"]) and one.is_valid([images | {"reference": image}]) and one.is_valid([{}])
     triplets = jsonschema.Draft202012Validator(told["schema"]["anyOf"][1])
     assert triplets.is_valid([images | {"template": image}]) and not triplets.is_valid([images])
+    told = document.json()["components"]["schemas"]["Score"]
+    assert "prior" in told["required"] and told["properties"]["prior"]["description"]
     assert document.json()["components"]["schemas"]["Health"]["properties"]["status"]["const"] == "ok"
     assert unknown.status_code == 404 and unknown.json()["message"]
 
