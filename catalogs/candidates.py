@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
-from catalogs.columns import FLOAT, INT, LONG, PROVENANCE, TEXT
+from catalogs.columns import FLOAT, INT, LONG, PROVENANCE, SHA256, TEXT
 from catalogs.table import Column, Table
 
 __all__ = [
@@ -116,8 +116,6 @@ UNSCORED = tuple(
     for column in PROVENANCE
 )
 
-_SHA = "[0-9a-f]{64}"
-
 _IMAGES = (
     _text("candidate_id", "meta.id;meta.main", "Place, then a hash of pair, x, y and sign: the same for the same peak"),
     _text("pair_id", "meta.id;obs.image", "Identifiers of the science and of the reference image"),
@@ -127,9 +125,9 @@ _IMAGES = (
     _text("ccd", "meta.id;instr.det", "Detector, by the header; empty if it does not say"),
     _text("filter", "meta.id;instr.filter", "Filter, by the header; empty if it does not say"),
     _text("science_file", "meta.id;meta.file", "File of the science image, in its archive"),
-    _text("science_sha256", "meta.checksum", "SHA-256 of that file", _SHA),
+    _text("science_sha256", "meta.checksum", "SHA-256 of that file", SHA256),
     _text("reference_file", "meta.id;meta.file", "File of the reference image, in its archive"),
-    _text("reference_sha256", "meta.checksum", "SHA-256 of that file", _SHA),
+    _text("reference_sha256", "meta.checksum", "SHA-256 of that file", SHA256),
     Column("science_extension", INT, "", "meta.id.part", "Number of the HDU in science_file; 0: the primary one",
            (0, None), True),
     Column("reference_extension", INT, "", "meta.id.part", "Number of the HDU in reference_file; 0: the primary one",

@@ -17,6 +17,7 @@ __all__ = [
     "SECTOR",
     "SEGMENT",
     "START",
+    "SHA256",
     "TEXT",
     "TIC",
     "TMAG",
@@ -25,11 +26,14 @@ __all__ = [
 TEXT, FLOAT, INT, LONG = pa.string(), pa.float64(), pa.int32(), pa.int64()
 _MODEL_ID = r"[\w.-]+-[0-9a-f]{8}"
 
+#: How a SHA-256 reads.
+SHA256 = "[0-9a-f]{64}"
+
 #: What tells where a row of a catalogue comes from. Times are in the manifest, never in a catalogue.
 PROVENANCE = (
     Column("catalog_release", TEXT, ucd="meta.version", meaning="Release of the catalogue; immutable"),
     Column("model_id", TEXT, ucd="meta.id", meaning="Model that gave the score", pattern=_MODEL_ID),
-    Column("model_sha256", TEXT, "", "meta.checksum", "SHA-256 of the model's weights", pattern="[0-9a-f]{64}"),
+    Column("model_sha256", TEXT, "", "meta.checksum", "SHA-256 of the model's weights", pattern=SHA256),
     Column("stage_version", INT, "", "meta.version", "Version of the stage that made the row", (1, None)),
     Column("settings_hash", TEXT, ucd="meta.checksum", meaning="Hash of that stage's settings"),
     Column("manifest_key", TEXT, ucd="meta.ref", meaning="Manifest with inputs, settings and times"),

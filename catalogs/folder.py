@@ -98,6 +98,16 @@ class Folder:
             self._store = S3Store.from_url(self.root, client_options=options)  # type: ignore[arg-type]
         return self._store
 
+    @property
+    def free(self) -> int | None:
+        """Bytes that are free where it is or will be; None where there is no such thing, as on S3."""
+        if not self.is_local:
+            return None
+        place = Path(self.root)
+        while not place.exists():
+            place = place.parent
+        return shutil.disk_usage(place).free
+
     def local(self, path: str) -> Path:
         """Return the local path of `path`; only for local folders."""
         if not self.is_local:

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from catalogs.columns import FLOAT, INT, LONG, TEXT
+from catalogs.columns import FLOAT, INT, LONG, SHA256, TEXT
 from catalogs.table import Column, Table
 
 __all__ = ["IMAGES", "IMAGE_PLAN", "IMAGE_SOURCES", "PAIRS"]
@@ -10,7 +10,7 @@ __all__ = ["IMAGES", "IMAGE_PLAN", "IMAGE_SOURCES", "PAIRS"]
 _ID = Column("image_id", TEXT, ucd="meta.id;meta.main", meaning="File, extension and checksum of an image, in short")
 _FILE = Column("file", TEXT, ucd="meta.id;meta.file", meaning="Path in the archive")
 _EXTENSION = Column("extension", INT, "", "meta.id.part", "Number of the extension, 0 is the primary one", (0, None))
-_SHA256 = Column("sha256", TEXT, "", "meta.checksum", "SHA-256 of the file as stored", pattern="[0-9a-f]{64}")
+_SHA256 = Column("sha256", TEXT, "", "meta.checksum", "SHA-256 of the file as stored", pattern=SHA256)
 _SURVEY = Column("survey", TEXT, "", "meta.id;instr", "Whose header words it was read by")
 _BIT = "Bits: 1 bad, 2 saturated, 4 cosmic ray, 8 trail, 16 hot or dead, 32 edge, 64 weak"
 

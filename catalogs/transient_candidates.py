@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from catalogs.candidates import CANDIDATES, measured
-from catalogs.columns import FLOAT, LONG, PROVENANCE, TEXT
+from catalogs.columns import FLOAT, LONG, PROVENANCE, SHA256, TEXT
 from catalogs.table import Column, Table
 
 __all__ = ["BRIEF", "TIERS", "TRANSIENT_CANDIDATES", "is_real", "tier"]
@@ -40,7 +40,7 @@ _KNOWN = tuple(
 _PACKET = (
     _text("packet_file", "meta.id;meta.file", "File of the alert; null for candidates of our own differences"),
     Column("packet_row", LONG, "", "meta.record", "Number of the alert in that file, from 0", (0, None), True),
-    _text("packet_sha256", "meta.checksum", "SHA-256 of that file", "[0-9a-f]{64}"),
+    _text("packet_sha256", "meta.checksum", "SHA-256 of that file", SHA256),
     measured("rb", "", "stat.probability", "The survey's own score by features", 0, 1),
     measured("drb", "", "stat.probability", "The survey's own score by deep learning; null where it sent none", 0, 1),
     _text("drb_version", "meta.version", "Version of drb"),

@@ -4,7 +4,10 @@ from catalogs.candidates import measured
 from catalogs.columns import DEC, FLOAT, INT, LONG, RA, TEXT
 from catalogs.table import Column, Table
 
-__all__ = ["BOGUS", "ENVIRONMENTS", "REAL", "TRIPLETS"]
+__all__ = ["BOGUS", "ENVIRONMENTS", "REAL", "SIZE", "TRIPLETS"]
+
+#: Pixels on a side of a triplet, what braai and its kin were trained on.
+SIZE = 63
 
 #: Kind of a real candidate → what it means; empty where only that it is real is known.
 REAL = {

@@ -10,14 +10,13 @@ if __package__ in (None, ""):  # run as a file: the rooms are beside this folder
 
 import click
 import pandas as pd
+from astropy.time import Time
 
 from catalogs.folder import Folder
 from jobs import options
 from models.alarm import judge, picture
 from models.registry import Registry
 from pipeline.settings import DriftSettings
-
-_MJD_0 = datetime(1858, 11, 17)
 
 
 @options.job
@@ -37,7 +36,7 @@ def main(
     """
     settings = DriftSettings.load(config, "drift")
     entry = Registry(workspace).resolve(model)
-    first = None if since is None else float((since - _MJD_0).days)
+    first = None if since is None else float(Time(since).mjd)
     verdict = judge(workspace, entry, by, first, settings)
     if verdict.log.empty:
         click.echo(f"{entry.id} has scored nothing yet that is logged in {workspace}; run score_candidates or serve")

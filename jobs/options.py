@@ -103,6 +103,33 @@ def ray(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
+def star_lists(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that name labelled stars of the workspace."""
+    for option in (
+        click.option(
+            "--unlisted-as-negative", type=click.IntRange(0), help="Draw N stars that are on no list as negatives."
+        ),
+        click.option("--negatives", help="Stars that are no eclipsing binaries, same formats."),
+        click.option(
+            "--labels", help="Labelled stars of the workspace: .dat (fixed width), .csv, .parquet; local or s3://."
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def steps(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say how long and how fast a model learns."""
+    for option in (
+        click.option("--max-seconds", type=float, help="Stop after this time, s. *"),
+        click.option("--learning-rate", type=float, help="Highest learning rate. *"),
+        click.option("--batch-size", type=click.IntRange(1), help="Segments or triplets a step, over all workers. *"),
+        click.option("--epochs", type=click.IntRange(1), help="Passes over what is learnt from. *"),
+    ):
+        function = option(function)
+    return function
+
+
 def training_sets(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that say what a model learns from beside the workspace's own stars."""
     for option in (

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Train a network on labelled stars."""
+"""Train a network on labelled light curves, or on labelled triplets of images."""
 
 import os
 import sys
@@ -20,19 +20,14 @@ from models.registry import Registry
 @options.workspace
 @options.sectors
 @click.option("--model", "name", default="eb", show_default=True, help="Network to train.")
-@click.option("--labels", help="Labelled stars of the workspace: .dat (fixed width), .csv, .parquet; local or s3://.")
-@click.option("--negatives", help="Stars that are no eclipsing binaries, same formats.")
-@click.option("--unlisted-as-negative", type=click.IntRange(0), help="Draw N stars that are on no list as negatives.")
+@options.star_lists
 @options.training_sets
 @options.triplet_sets
-@click.option("--epochs", type=click.IntRange(1), help="Passes over the training stars. *")
-@click.option("--batch-size", type=click.IntRange(1), help="Segments a step, over all workers. *")
-@click.option("--learning-rate", type=float, help="Highest learning rate. *")
-@click.option("--max-seconds", type=float, help="Stop after this time, s. *")
+@options.steps
 @options.splits
 @click.option("--overwrite", is_flag=True, help="Train anew, though the same training was begun or is done.")
-@click.option("--dry-run", is_flag=True, help="Print stars and epochs, once the training sets are made segments, folds "
-              "and time too; make nothing.")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Print what would be learnt from and how often, once the sets are made "
+              "folds and time too; make nothing.")  # fmt: skip
 @options.settings_file
 @options.ray
 def main(
@@ -41,17 +36,19 @@ def main(
     ray_address: str | None, simulated: int | None, labelled: str | None, known: tuple[str, ...], leave_out: str | None,
     **values: object,
 ) -> None:  # fmt: skip
-    """Train on labelled stars; the result is NAME@candidate until it is promoted, but for that of a fold.
+    """Train on labelled light curves or triplets; the result is NAME@candidate until promoted, but for that of a fold.
 
     `eb` learns from simulated stars and, if given, from a Parquet file of real labelled light curves (--labelled); any
-    model can learn from the committed segments of stars on a list (--labels). With --labelled, `eb` first rehearses on
-    simulated stars alone: what is marked * is of the training after it; [rehearsal] of --config says it of that.
-
-    Stars, never segments, are split into training, validation and test. Weights, card, curves and confusion matrix go
-    to WORKSPACE/models/NAME/<version>/. Run again after a kill, it goes on from its last checkpoint.
+    model of light curves can learn from the committed segments of stars on a list (--labels). With --labelled, `eb`
+    first rehearses on simulated stars alone: what is marked * is of the training after it; [rehearsal] of --config
+    says it of that. Stars, never segments, are split into training, validation and test.
 
     `realbogus` learns from simulated fields, or from what a file names (--set; pipeline/images/setfile.py tells how).
     What reviewers said is learnt with --set pipeline/images/reviewed.toml --start-from production --epochs 4.
+    Whole fields, objects and pieces of sky, never triplets, are split.
+
+    Weights, card and figures go to WORKSPACE/models/NAME/<version>/. Run again after a kill, it goes on from its last
+    checkpoint.
     """
     sources = Sources(labels, negatives, sectors, simulated, labelled, known, leave_out, described)
     if dry_run:

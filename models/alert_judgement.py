@@ -18,7 +18,9 @@ from catalogs.pages import Section
 from models.examinees import Examinee
 from pipeline.alerts.batches import batches
 from pipeline.alerts.witnesses import WITNESSES
+from pipeline.images.sampling import sampled
 from pipeline.metrics import wilson
+from pipeline.settings import SamplingSettings
 
 __all__ = ["INDEPENDENT", "OF_BRAAI", "judge_alerts", "sections", "witnessed"]
 
@@ -40,7 +42,8 @@ def witnessed(paths: Iterable[str | Path], models: Sequence[Examinee]) -> tuple[
     paths : iterable of path
         Files of alerts.
     models : sequence of Examinee
-        Those from a registry see odd cutouts with the candidate in the middle, published ones as ZTF pads them.
+        Those from a registry see alerts as batch and service give them: the candidate in the middle, stars of a width
+        that they know. Published ones see them as ZTF pads them, in their own pixels.
 
     Returns
     -------
@@ -69,7 +72,11 @@ def _pass(files: Sequence[str | Path], models: Sequence[Examinee], centred: bool
     for batch in batches(files, _BATCH, centred=centred):
         refused.update(str(one.reason) for one in batch.refused)
         if batch.rows:
-            said = {f"logit:{model.name}": model.score(batch.triplets)["logit"] for model in models}
+            pixels = batch.triplets
+            if centred:
+                fwhm = np.array([row["fwhm_px"] for row in batch.rows], float)
+                pixels, _ = sampled(pixels, fwhm, SamplingSettings())  # type: ignore[call-arg]
+            said = {f"logit:{model.name}": model.score(pixels)["logit"] for model in models}
             rows.append(pd.DataFrame(batch.rows).assign(**said))
     found = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame({"where": []})
     # Files of two folders may have one name.

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from catalogs import schema, write
 from catalogs.folder import Folder
 from models.braai import load_published
 from models.planes import CHANNELS
@@ -23,7 +22,7 @@ from pipeline.alerts.surveys import PROFILES
 from pipeline.errors import Missing, UsageError
 from pipeline.images import triplets
 from pipeline.images.setfile import load
-from pipeline.images.training import index_path, store_path
+from pipeline.images.training import read_index, store_path
 from pipeline.partition import Key
 
 __all__ = [
@@ -94,9 +93,7 @@ def of_stores(workspace: Folder, names: Sequence[str]) -> Candidates:
         if not keys:
             there = ", ".join(sorted({key.where for key in committed})) or "none"
             raise Missing(f"{workspace.url(store_path(name))}: no such set of triplets; there are: {there}")
-        for key in keys:
-            table = write.read(workspace, index_path(key), schema.TRIPLETS).to_pandas()
-            frames.append(table.assign(path=store_path(name), part=key.part))
+        frames += [read_index(workspace, key) for key in keys]
 
     def read(rows: pd.DataFrame) -> Pixels:  # numpydoc ignore=GL08
         first, last = int(rows["row"].min()), int(rows["row"].max())

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from catalogs import schema, write
+from catalogs import write
 from catalogs.folder import Folder
 from models.data import FOLDS, Segments
 from models.examinees import identities
@@ -22,8 +22,8 @@ from models.splits import check, split
 from models.standing import Standing
 from pipeline import manifest
 from pipeline.errors import UsageError
+from pipeline.images import training
 from pipeline.images.setfile import Described
-from pipeline.images.training import index_path, store_path
 from pipeline.manifest import Record
 from pipeline.settings import TrainSettings
 from pipeline.stage import Stage
@@ -184,12 +184,7 @@ def read_index(workspace: Folder, sets: Sequence[Described]) -> pd.DataFrame:
     """Return one row a triplet that is learnt from of committed sets: their index, and path, part and type_code."""
     frames = []
     for one in sets:
-        tables = []
-        for stage in one.stages:
-            keys = stage.keys()
-            for key in keys:
-                table = write.read(workspace, index_path(key), schema.TRIPLETS).to_pandas()
-                tables.append(table.assign(path=store_path(stage.where), part=key.part))
+        tables = [training.read_index(workspace, key) for stage in one.stages for key in stage.keys()]  # noqa: SIM118
         frames.append(one.taught(pd.concat(tables, ignore_index=True)))
     index = pd.concat(frames, ignore_index=True)
     if len(sets) > 1:

@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from models.monitor import season
+
 __all__ = ["GROUPS", "groups"]
 
 Rows = NDArray[np.bool_]
@@ -15,8 +17,7 @@ _SNR = (0.0, 5.0, 7.0, 10.0, 20.0, 50.0, np.inf)
 _SEEING = (0.0, 2.0, 2.5, 3.0, 4.0, 5.0, np.inf)  # px
 _HOST = (0.0, 0.5, 1.0, 2.0, 4.0)  # light radii of the host
 
-_QUARTERS = {1: "January to March", 2: "April to June", 3: "July to September", 4: "October to December"}
-_UNIX = 40587  # MJD of 1970-01-01
+_QUARTERS = {"Q1": "January to March", "Q2": "April to June", "Q3": "July to September", "Q4": "October to December"}
 
 #: Group → what it is of.
 GROUPS = {
@@ -69,8 +70,8 @@ def _values(rows: pd.DataFrame) -> dict[str, pd.Series]:
     if "seeing_px" in rows:
         found["seeing"] = _bins(rows["seeing_px"], _SEEING)
     if "mjd_mid" in rows:
-        dates = pd.to_datetime(rows["mjd_mid"].astype(float) - _UNIX, unit="D")
-        found["season"] = dates.dt.quarter.map(_QUARTERS).fillna("")
+        # Whatever the year: a season's sky and weather come again.
+        found["season"] = season(rows["mjd_mid"]).str[-2:].map(_QUARTERS).fillna("")
     return {by: found[by] for by in GROUPS if by in found}
 
 

@@ -14,7 +14,7 @@ from models.registry import Entry, Registry
 from pipeline import candidates, manifest
 from pipeline.alerts.plan import Plan, find
 from pipeline.errors import Missing
-from pipeline.lightcurves.estimate import Estimate, free_bytes
+from pipeline.lightcurves.estimate import Estimate
 from pipeline.report import Report
 from pipeline.settings import CandidateScoreSettings
 
@@ -156,4 +156,4 @@ def estimate(
         left = [key for key in stage.keys() if stage.settled(key) is None]  # noqa: SIM118
         count, parts = sum(len(stage.listed(key)) for key in left), len(left)
         size = int(count * _TRIPLET)
-    return Estimate(count, parts, size, int(count * _ROW), free_bytes(workspace), count * _SECONDS / workers)
+    return Estimate(count, parts, size, int(count * _ROW), workspace.free, count * _SECONDS / workers)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.images.sampling import SIZE, centred, usable
 
-__all__ = ["CHANNELS", "PLANES", "SIZE", "levels", "planes"]
+__all__ = ["CHANNELS", "PLANES", "SIZE", "SOFT", "levels", "planes"]
 
 Floats = NDArray[np.float32]
 
@@ -19,9 +19,11 @@ CHANNELS = 3
 #: Those, and the coverage.
 PLANES = CHANNELS + 1
 
+#: asinh of the noise in units of this: 1 sigma → 0.33, 1e4 sigma → 3.3.
+SOFT = 3.0
+
 _STEP = 2  # every second pixel in x and y tells of the sky
 _PEAK = 2  # pixels around the middle in which the difference is at its peak
-_SOFT = 3.0  # asinh of the noise in units of this: 1 sigma → 0.33, 1e4 sigma → 3.3
 
 
 def levels(triplets: NDArray[np.floating]) -> tuple[Floats, Floats]:
@@ -74,7 +76,7 @@ def planes(triplets: NDArray[np.floating]) -> Floats:
     with np.errstate(invalid="ignore", over="ignore"):
         scaled = (pixels - sky[..., None, None]) / noise[..., None, None]
     np.arcsinh(scaled, out=seen[:, :CHANNELS])
-    seen[:, :CHANNELS] /= _SOFT
+    seen[:, :CHANNELS] /= SOFT
     seen[:, :CHANNELS][~there] = 0
     seen[:, CHANNELS] = there.all(1)
     half = SIZE // 2

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.braai import RealBogus
-from models.planes import CHANNELS, SIZE
+from models.planes import CHANNELS, SIZE, SOFT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +37,6 @@ _CUT = 0.3  # share of triplets that lose an edge
 _SMALL = 0.15  # share that keep only their middle, as surveys with smaller cutouts send them
 _LEAST = 8  # pixels that stay on each side of the middle
 _NOISE = 0.15  # spread of the logarithm by which the noise of a channel may be wrong
-_SOFT = 3.0  # as of `models.planes`
 
 
 def type_code(kind: str) -> int:
@@ -114,7 +113,7 @@ def augment(inputs: Sequence[Tensor], generator: torch.Generator) -> list[Tensor
     """
     (planes,) = inputs
     factor = torch.exp(_NOISE * torch.randn(len(planes), CHANNELS, 1, 1, generator=generator))
-    light = torch.asinh(torch.sinh(planes[:, :CHANNELS] * _SOFT) * factor) / _SOFT
+    light = torch.asinh(torch.sinh(planes[:, :CHANNELS] * SOFT) * factor) / SOFT
     seen = torch.cat([light, planes[:, CHANNELS:]], 1) * _window(len(planes), generator)
     pose = torch.randint(8, (len(planes),), generator=generator)
     turned = torch.empty_like(seen)

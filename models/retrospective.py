@@ -10,15 +10,14 @@ from catalogs.folder import Folder
 from catalogs.pages import Section
 from models.examinees import Candidates, Examinee, scored
 from models.sightings import seen
-from models.splits import units
+from models.splits import on_sky, units
 from pipeline.errors import UsageError
+from pipeline.images.footprints import unit_vectors
 
 __all__ = ["ARCSEC", "retrospect", "section", "without"]
 
 #: How near to the object something is a trace of it, arcsec.
 ARCSEC = 60.0
-
-_SIMULATED = "simulated"
 
 
 def without(index: pd.DataFrame, object_id: str, arcsec: float = ARCSEC) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -54,15 +53,13 @@ def without(index: pd.DataFrame, object_id: str, arcsec: float = ARCSEC) -> tupl
 
 def _near(index: pd.DataFrame, own: np.ndarray, arcsec: float) -> np.ndarray:
     """Return which rows of real surveys lie near a row of the object."""
-    if not {"ra", "dec"} <= set(index):
-        return np.zeros(len(index), bool)
-    real = ~index["survey"].astype(str).str.startswith(_SIMULATED).to_numpy()
-    ra, dec = (np.radians(index[name].to_numpy(float)) for name in ("ra", "dec"))
-    places = np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], 1)
     near = np.zeros(len(index), bool)
-    for place in np.unique(places[own & real], axis=0):
-        near |= np.linalg.norm(places - place, axis=1) < np.radians(arcsec / 3600)
-    return near & real
+    if not (real := on_sky(index)).any():
+        return near
+    places = unit_vectors(index.loc[real, "ra"], index.loc[real, "dec"])
+    for place in np.unique(places[own[real]], axis=0):
+        near[real] |= np.linalg.norm(places - place, axis=1) < np.radians(arcsec / 3600)
+    return near
 
 
 def retrospect(

@@ -16,9 +16,10 @@ from scipy.spatial import KDTree
 from models.data import FOLDS, chance, side
 from models.planes import SIZE
 from pipeline.errors import Leak, UsageError
+from pipeline.images.footprints import unit_vectors
 from pipeline.settings import TrainSettings
 
-__all__ = ["SPLITS", "check", "prove", "rule", "split", "units"]
+__all__ = ["SPLITS", "check", "on_sky", "prove", "rule", "split", "units"]
 
 #: What a fold of triplets may hold out as a whole, beside objects and fields.
 SPLITS = ("field", "temporal", "ccd", "filter", "survey", "kind")
@@ -125,19 +126,26 @@ def _joined(pairs: NDArray[np.int64], count: int) -> NDArray[np.int32]:
     return labels
 
 
+def on_sky(index: pd.DataFrame) -> Rows:
+    """Return which rows lie on the real sky: those with a place (ra, dec), but none of a simulated survey."""
+    if not {"ra", "dec"} <= set(index):
+        return np.zeros(len(index), bool)
+    rows = index["ra"].notna() & index["dec"].notna()
+    if "survey" in index:
+        rows &= ~index["survey"].astype(str).str.startswith(_SIMULATED)
+    return rows.to_numpy(bool)
+
+
 def _places(index: pd.DataFrame) -> pd.DataFrame:
     """Return x, y, z (unit vector) and reach (arcsec) of the rows that lie on the real sky, by row number."""
-    table = index.reset_index(drop=True)
-    real = ~table["survey"].astype(str).str.startswith(_SIMULATED) if "survey" in table else np.ones(len(table), bool)
-    if not {"ra", "dec"} <= set(table):
+    table = index.reset_index(drop=True)[on_sky(index)]
+    if table.empty:
         return pd.DataFrame(columns=["x", "y", "z", "reach"], dtype=float)
-    table = table[real & table["ra"].notna() & table["dec"].notna()]
-    ra, dec = np.radians(table["ra"].to_numpy(float)), np.radians(table["dec"].to_numpy(float))
     # Circles round two cutouts touch where their middles are as far apart as half diagonals add up to.
     diagonal = table["pixscale"].to_numpy(float) * SIZE * np.sqrt(2) if "pixscale" in table else np.zeros(len(table))
     reach = np.fmax(diagonal, _SAME) / 2
-    places = {"x": np.cos(dec) * np.cos(ra), "y": np.cos(dec) * np.sin(ra), "z": np.sin(dec), "reach": reach}
-    return pd.DataFrame(places, index=table.index)
+    places = pd.DataFrame(unit_vectors(table["ra"], table["dec"]), table.index, ["x", "y", "z"])
+    return places.assign(reach=reach)
 
 
 def _chord(arcsec: NDArray[np.float64] | float) -> NDArray[np.float64]:

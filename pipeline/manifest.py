@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from catalogs.folder import Folder
@@ -21,7 +22,19 @@ from pipeline.errors import Corrupt
 from pipeline.partition import Key
 from pipeline.settings import digest
 
-__all__ = ["Object", "Record", "commit", "committed", "discard", "path", "provenance", "read", "stale", "verify"]
+__all__ = [
+    "Object",
+    "Record",
+    "checksum",
+    "commit",
+    "committed",
+    "discard",
+    "path",
+    "provenance",
+    "read",
+    "stale",
+    "verify",
+]
 
 
 @dataclass(frozen=True, order=True)
@@ -36,6 +49,12 @@ class Object:
     def of(cls, path: str, data: bytes) -> "Object":
         """Return the object that `data` makes at `path`."""
         return cls(path, len(data), hashlib.sha256(data).hexdigest())
+
+
+def checksum(path: str | Path) -> str:
+    """Return the SHA-256 (hex) of a local file, read piece by piece."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)

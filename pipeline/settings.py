@@ -133,16 +133,16 @@ class CandidateSetSettings(Settings):
 
 
 class TrainSettings(Settings):
-    """Labelled segments → weights."""
+    """Labelled segments or triplets → weights."""
 
-    epochs: int = Field(20, ge=1, description="passes over the training stars")
-    batch_size: int = Field(32, ge=1, description="segments a step, over all workers")
+    epochs: int = Field(20, ge=1, description="passes over what is learnt from")
+    batch_size: int = Field(32, ge=1, description="segments or triplets a step, over all workers")
     learning_rate: float = Field(1e-3, gt=0, description="AdamW's, after warm-up")
     weight_decay: float = Field(1e-4, ge=0, description="AdamW's")
     seed: int = Field(0, ge=0, description="of initial weights, order, split and drawn negatives")
-    validation: float = Field(0.15, gt=0, lt=1, description="share of the stars that choose the best epoch")
-    test: float = Field(0.15, gt=0, lt=1, description="share of the stars that only the metrics see")
-    folds: int | None = Field(None, ge=2, description="test one fold of so many, by star, instead of the share test")
+    validation: float = Field(0.15, gt=0, lt=1, description="share of stars or fields that choose the best epoch")
+    test: float = Field(0.15, gt=0, lt=1, description="share of stars or fields that only the metrics see")
+    folds: int | None = Field(None, ge=2, description="test one fold of so many instead of the share test")
     fold: int = Field(0, ge=0, description="which fold, from 0")
     # One word, so that what was trained before keeps its hash: triplets may name what is held out after a colon.
     split_by: str = Field(

@@ -14,6 +14,7 @@ from typing import NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from catalogs.triplets import SIZE
 from pipeline import fits
 from pipeline.alerts.packets import Packet
 from pipeline.alerts.refusals import BadCutout, Reason
@@ -28,9 +29,6 @@ MAX_BYTES = 4 << 20
 
 #: Pixels on a side: fewer show no neighbourhood, more are no cutout.
 MIN_SIDE, MAX_SIDE = 8, 512
-
-#: Pixels on a side of a triplet.
-SIZE = 63
 
 _NAMES = ("science", "template", "difference")
 

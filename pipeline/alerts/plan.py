@@ -3,7 +3,6 @@
 It only ever grows. A file is known by its contents: given again, renamed or in another folder, it is where it was.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Sequence
@@ -18,6 +17,7 @@ from catalogs.folder import Folder
 from pipeline.alerts.packets import read
 from pipeline.archive import printable
 from pipeline.errors import Corrupt, UsageError
+from pipeline.manifest import checksum
 
 __all__ = ["File", "Plan", "Planned", "find", "is_alerts"]
 
@@ -71,7 +71,7 @@ class File:
         status = os.stat(self.path)
         if (status.st_size, status.st_mtime_ns) == (self.size, self.mtime_ns):
             return True
-        return status.st_size == self.size and _sha256(self.path) == self.sha256
+        return status.st_size == self.size and checksum(self.path) == self.sha256
 
 
 class Planned(NamedTuple):
@@ -158,7 +158,7 @@ class Plan:
     def _file(self, name: str, path: Path) -> File:
         status = path.stat()
         known = self._seen.get((str(path), status.st_size, status.st_mtime_ns))
-        sha256 = known.sha256 if known else _sha256(path)
+        sha256 = known.sha256 if known else checksum(path)
         return File(name, str(path), status.st_size, status.st_mtime_ns, sha256)
 
     def _read(self) -> None:
@@ -216,8 +216,3 @@ def _count(path: str) -> int:
             except (pa.ArrowException, OSError):
                 return 1  # one alert, which cannot be read
     return sum(1 for _ in read(path))
-
-
-def _sha256(path: str | Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

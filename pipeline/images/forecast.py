@@ -1,8 +1,6 @@
 """What ingesting an archive of images would take."""
 
-import shutil
 from collections.abc import Mapping
-from pathlib import Path
 
 from catalogs.folder import Folder
 from pipeline import manifest
@@ -48,13 +46,6 @@ def forecast(
         what = f"{len(left)} images to ingest, {pixels / 1e6:.1f} Mpix"
         lines.append(f"{survey}: {what}; {len(rows) - len(left)} there already, {change.refused} rejected")
     minutes = total / 1e6 * (_SECONDS + settings.cosmic_rays * _RAYS_SECONDS) / workers / 60
-    free = f" of {_free(workspace) / 1e9:.1f} GB free" if workspace.is_local else ""
+    free = "" if workspace.free is None else f" of {workspace.free / 1e9:.1f} GB free"
     lines.append(f"writes about {total * _BYTES / 1e9:.2f} GB{free}; about {minutes:.1f} min")
     return "\n".join(lines)
-
-
-def _free(workspace: Folder) -> int:
-    place = Path(workspace.root)
-    while not place.exists():
-        place = place.parent
-    return shutil.disk_usage(place).free

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection
 from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,7 +26,7 @@ from pipeline.images.frame import Pixels
 from pipeline.images.sampling import sampled
 from pipeline.images.training import CAPACITY, index_path, of_objects, store_path
 from pipeline.images.verdicts import Verdicts
-from pipeline.manifest import Object
+from pipeline.manifest import Object, checksum
 from pipeline.partition import Key
 from pipeline.settings import SamplingSettings, digest
 from pipeline.stage import InputOutcome, Product, Stage, State
@@ -82,7 +81,7 @@ class AlertTriplets:
         found = {path: rows for path in paths if (rows := self._labelled(path))}
         self.paths = list(found)
         self._places = [(number, row) for number, rows in enumerate(found.values()) for row in rows]
-        self.identity = {str(n): _sha256(path) for n, path in enumerate(self.paths)} | {"labels": told.identity}
+        self.identity = {str(n): checksum(path) for n, path in enumerate(self.paths)} | {"labels": told.identity}
         self.name = f"alerts-{digest(self.identity)[:8]}"
         if not found and not optional:
             cure = "labels name candidates as SURVEY:CANDID or CANDID"
@@ -300,11 +299,3 @@ def _index(rows: Rows) -> pd.DataFrame:
 def _stacked(cut: list[Pixels]) -> Pixels:
     shape = (0, len(triplets.CHANNELS), triplets.SIZE, triplets.SIZE)
     return np.stack(cut) if cut else np.empty(shape, np.float32)
-
-
-def _sha256(path: Path) -> str:
-    digest_, block = sha256(), 1 << 20
-    with path.open("rb") as file:
-        while data := file.read(block):
-            digest_.update(data)
-    return digest_.hexdigest()

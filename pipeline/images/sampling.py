@@ -3,14 +3,12 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from catalogs.triplets import SIZE
 from pipeline.settings import SamplingSettings
 
 __all__ = ["SIZE", "centred", "rescale", "sampled", "usable"]
 
 Floats = NDArray[np.float32]
-
-#: Pixels on a side of a triplet, what braai and its kin were trained on.
-SIZE = 63
 
 _HUGE = 1e30
 

@@ -29,7 +29,7 @@ from pipeline.simulate.fields import draw
 from pipeline.simulate.nights import Night, described, draw_night
 from pipeline.stage import InputOutcome, Product, Stage, State
 
-__all__ = ["CAPACITY", "FIELDS", "CandidateSet", "index_path", "of_objects", "store_path"]
+__all__ = ["CAPACITY", "FIELDS", "CandidateSet", "index_path", "of_objects", "read_index", "store_path"]
 
 FIELDS = 8  #: a partition
 CAPACITY = 512  #: rows a partition
@@ -46,6 +46,12 @@ def store_path(name: str) -> str:
 def index_path(key: Key) -> str:
     """Return where the index of a partition of a set lies."""
     return f"training/{key.where}.triplets/part-{key.part:05d}.parquet"
+
+
+def read_index(workspace: Folder, key: Key) -> pd.DataFrame:
+    """Return the index of a partition of a set, with path (of its store) and part."""
+    table = write.read(workspace, index_path(key), TRIPLETS).to_pandas()
+    return table.assign(path=store_path(key.where), part=key.part)
 
 
 def of_objects(stage: Stage) -> dict[str, Any]:

@@ -1,14 +1,12 @@
 """What a run would do, before it does it: files, partitions, bytes, free space, time."""
 
-import shutil
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from catalogs.folder import Folder
 from pipeline.lightcurves import plan, preprocess, status
 
-__all__ = ["Estimate", "free_bytes", "ingest", "segments"]
+__all__ = ["Estimate", "ingest", "segments"]
 
 #: Bytes a cadence in the store (measured on real files: 16.9), a segment (curve, periodogram, index), a score.
 _BYTES_CADENCE, _BYTES_SEGMENT, _BYTES_SCORE = 17.0, 15_000, 100
@@ -66,7 +64,7 @@ def ingest(
         read += sum(row["size"] for row in rows)
         written += round(cadences * _BYTES_CADENCE)
         seconds += cadences / 20_000 * _INGEST_S
-    return Estimate(inputs, partitions, read, written, free_bytes(workspace), seconds / workers)
+    return Estimate(inputs, partitions, read, written, workspace.free, seconds / workers)
 
 
 def segments(
@@ -119,17 +117,7 @@ def segments(
     read = count * 4 * (preprocess.SAMPLES + preprocess.BINS) if scoring else inputs * 20_000 * 16
     seconds = inputs * (_SCORE_S if scoring else _PREPROCESS_S)
     written = count * (_BYTES_SCORE if scoring else _BYTES_SEGMENT)
-    return Estimate(inputs, partitions, round(read), round(written), free_bytes(workspace), seconds / workers)
-
-
-def free_bytes(workspace: Folder) -> int | None:
-    """Return the free space where a workspace is or will be, None where there is no such thing, as on S3."""
-    if not workspace.is_local:
-        return None
-    path = Path(workspace.root)
-    while not path.exists():
-        path = path.parent
-    return shutil.disk_usage(path).free
+    return Estimate(inputs, partitions, round(read), round(written), workspace.free, seconds / workers)
 
 
 def _size(count: int) -> str:
