@@ -2,8 +2,9 @@
 
 Novelty is learnt from the answers: by an isolation forest on the network's embeddings, whose leaves are weighted so
 that what was called unusual is isolated first and what was called anything else is not (Active Anomaly Discovery: Das
-et al. 2017, arXiv:1708.09441; package coniferest). Until something was called unusual, every other question goes to
-what has the fewest neighbours, which finds a small crowd at a place of its own where no forest looks.
+et al. 2017, arXiv:1708.09441; package coniferest), and by the plane that parts what was called unusual from the rest:
+the sum of the two ranks finds more than either. Until something was called unusual, every other question goes to what
+has the fewest neighbours, which finds a small crowd at a place of its own where no forest looks.
 """
 
 import numpy as np
@@ -14,6 +15,7 @@ from coniferest.label import Label
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from scipy.special import logit
+from sklearn.linear_model import LogisticRegression
 
 from catalogs.review import consensus
 from models.standing import principal
@@ -33,10 +35,11 @@ QUEUES = {
 #: Type of what reviewers want more of in the novelty queue; any other answer is "ordinary".
 UNUSUAL = "unusual"
 
-_AXES = 16
+_AXES = 32  # what is rare may differ from the rest along the least of them only
 _TREES, _SUBSAMPLE = 100, 256
 _FEW = 16  # rows from which on a forest means something
 _SAMPLE, _CROWD = 5000, 0.005  # rows whose neighbourhood stands for all; share of them that are neighbours
+_WEIGHT = 100.0  # of what was called unusual, and of all the rest, against one of the penalty
 _SURE = 1e-12  # no probability is nearer to 0 or 1
 
 
@@ -174,7 +177,7 @@ def strangeness(rows: Floats, said: NDArray[np.int8] | None = None, seed: int = 
     said = np.zeros(len(rows), np.int8) if said is None else said
     found = _learnt(rows, said, seed)
     if (said > 0).any():
-        return found
+        return -(_ranks(found, said) + _ranks(_likeness(rows, said, seed), said))
     # Whose turn it is comes first of the two.
     turn = 0.5 * (np.count_nonzero(said) % 2)
     return -np.minimum(_ranks(found, said) + turn, _ranks(rows[:, -1], said) + 0.5 - turn)
@@ -186,6 +189,18 @@ def _ranks(score: Floats, said: NDArray[np.int8]) -> Floats:
     ranks = np.empty(len(score))
     ranks[order] = np.arange(len(score))
     return ranks
+
+
+def _likeness(rows: Floats, said: NDArray[np.int8], seed: int) -> Floats:
+    """Return the side of the plane between what was called unusual and the rest: a sample, and what was called so."""
+    unusual, ordinary = np.flatnonzero(said > 0), np.flatnonzero(said < 0)
+    sample = np.random.default_rng(seed).permutation(np.flatnonzero(said == 0))[:_SAMPLE]
+    parts = [part for part in (ordinary, sample) if len(part)]
+    shares = [np.full(len(part), _WEIGHT / len(parts) / len(part)) for part in parts]
+    weights = np.concatenate([np.full(len(unusual), _WEIGHT / len(unusual)), *shares])
+    known = np.concatenate([unusual, *parts])
+    plane = LogisticRegression(max_iter=200).fit(rows[known], said[known] > 0, weights)
+    return np.asarray(plane.decision_function(rows), float)
 
 
 def _learnt(rows: Floats, said: NDArray[np.int8], seed: int) -> Floats:

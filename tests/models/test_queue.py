@@ -140,3 +140,17 @@ def test_the_forest_learns_from_the_answers():
         said[best] = 1 if is_rare[best] else -1
     assert (said == 1).sum() >= 12 and static <= 4
     assert (strangeness(rows, said) == strangeness(rows, said)).all()
+
+
+def test_one_answer_shows_the_way_to_what_differs_along_a_single_axis():
+    rng = np.random.default_rng(6)
+    embeddings = rng.normal(size=(4000, 24))
+    is_rare = np.arange(4000) >= 3970
+    embeddings[is_rare, 23] += 6
+    rows = features(embeddings)
+    said = np.zeros(4000, np.int8)
+    said[3999] = 1
+    for _ in range(29):
+        best = int(np.argmax(np.where(said == 0, strangeness(rows, said), -np.inf)))
+        said[best] = 1 if is_rare[best] else -1
+    assert (said > 0).sum() >= 20
