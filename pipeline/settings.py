@@ -32,11 +32,15 @@ __all__ = [
     "ReportSettings",
     "SamplingSettings",
     "ScoreSettings",
+    "MeasureSettings",
     "SelectSettings",
     "Settings",
+    "StampSetSettings",
+    "StampSettings",
     "SystemsSettings",
     "TrainSettings",
     "TrainingSetSettings",
+    "VisualScoreSettings",
     "digest",
 ]
 
@@ -44,7 +48,7 @@ __all__ = [
 #: Tables of a settings file, one a step.
 SECTIONS = ("ingest", "preprocess", "training", "rehearsal", "train", "calibration", "score", "systems", "completeness",
             "report", "images", "pairs", "difference", "injections", "associate", "select", "candidates", "triplets",
-            "drift")  # fmt: skip
+            "drift", "stamps", "stampset", "measure", "visual")  # fmt: skip
 
 
 def digest(value: Any) -> str:
@@ -351,3 +355,41 @@ class DriftSettings(Settings):
     false_alarms: float = Field(
         1e-3, gt=0, lt=1, description="probability of an alarm without a shift, in all comparisons of a run together"
     )
+
+
+class StampSettings(Settings):
+    """Stamps of files → stores, and stacks of their filters."""
+
+    # They choose files and change no byte of what is made of them.
+    pattern: str | None = Field(
+        None, exclude=True, description="of names: <source>, <survey>, <filter>, as <source>_<survey>_<filter>"
+    )
+    surveys: str | None = Field(None, exclude=True, description="TOML file of surveys beside the own ones")
+    method: Literal["weighted", "clipped", "mean"] = Field(
+        "weighted", description="how filters become one; mean: poster"
+    )
+
+
+class StampSetSettings(Settings):
+    """Simulated stacks to learn from."""
+
+    # It makes more partitions and changes none.
+    stacks: int | None = Field(None, ge=1, exclude=True, description="a survey, whole partitions; None: as described")
+    seed: int | None = Field(None, ge=0, lt=100_000, description="of the stacks; None: as described")
+    # What it says, not where it lies, stands in the manifests.
+    description: str | None = Field(None, exclude=True, description="TOML file of what is drawn; None: the own one")
+
+
+class MeasureSettings(Settings):
+    """Stamps → separation, position angle and difference of magnitudes by fits of one and two stars."""
+
+    most: int = Field(4, ge=2, le=8, description="components that are fitted, at most")
+
+
+class VisualScoreSettings(ScoreSettings):
+    """Stacks → probability of a second star within 2.5 arcsec; runtime and batch as for scores."""
+
+    prior: float = Field(
+        0.09, gt=0, lt=1, description="share of doubles among sources that p_prior and threshold are for"
+    )
+    precision_asked: float = Field(0.9, gt=0, lt=1, description="share of doubles above the threshold at that prior")
