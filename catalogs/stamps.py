@@ -101,7 +101,7 @@ LESSONS = Table(
     columns=(
         *(column for column in STACKS.columns if column.name not in ("ra", "dec", "mjd")),
         Column("label", INT, "", "meta.code.class", "1: a second point source within 2.5 arcsec; 0: none", (0, 1)),
-        Column("kind", TEXT, "", "meta.code.class", "pair, or what else it is", pattern="|".join(("pair", *NOT_DOUBLE))),
+        Column("kind", TEXT, "", "meta.code.class", "What it is", pattern="|".join(("pair", *NOT_DOUBLE))),
         measured("sep_arcsec", "arcsec", "pos.angDistance", "Separation, true; of a pair", 0),
         measured("pa_deg", "deg", "pos.posAng", "Position angle, true, east of north from the brighter one", 0),
         measured("delta_mag", "mag", "phot.mag;arith.diff", "Difference of magnitudes in the stack, true", 0),
