@@ -29,7 +29,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
               help="What the candidates are to all models.")  # fmt: skip
 @click.option("--missed", type=click.FloatRange(0, 0.5), help="Choose thresholds anew: miss at most this share.")
 @click.option("--alerts", multiple=True, type=FILE, help="Real alerts: Avro, Parquet, JSON.")
-@click.option("--hold-out-object", "held_out", help="Object: is it found by a model that never saw it?")
+@click.option("--hold-out-object", "held_out", help="Object of --set: does a model that never saw it find it?")
 @click.option("--retrain", type=click.IntRange(1), help="Train again without it, so many epochs, if all models saw it.")
 @click.option("--out", type=options.FOLDER, help="Folder of the report.  [default: in WORKSPACE/evaluations]")
 @options.ray

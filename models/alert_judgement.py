@@ -174,9 +174,9 @@ def _reviewed(alerts: pd.DataFrame, p: pd.Series, labels: Mapping[str, int], thr
 
 
 _TEXT = """Independently real: a known body of the Solar System within 5", a transient that the TNS names, or a
-variable of SIMBAD. Alerts that a model learnt from or was tuned on, or of their fields, do not count. A mere
-counterpart is told apart. Intervals: Wilson, 95%. Agreement with drb is conformance, as drb is braai d6_m7 since 2020:
-it says nothing of accuracy."""
+variable of SIMBAD; these are its parts. Missed: below the threshold. Alerts that a model learnt from or was tuned on,
+or of their fields, do not count. A mere counterpart is told apart. Intervals: Wilson, 95%. Agreement with drb is
+conformance, as drb is braai d6_m7 since 2020: it says nothing of accuracy."""
 
 _NO_FPR = "No false-positive rate is told: nobody has labelled these alerts."
 
@@ -192,7 +192,8 @@ def sections(told: Mapping[str, Mapping[str, Any]], refused: Mapping[str, int]) 
         Reason → count, from `witnessed`.
     """
     rows = [
-        {"model": name, "real by": kind, "alerts": one["alerts"], "missed": _rate(one["missed"], one, "fnr"),
+        {"model": name, "real by": kind, "alerts": one["alerts"], "threshold": f"{all_['threshold']:.3g}",
+         "missed": _rate(one["missed"], one, "fnr"),
          "missed at 0.5": _rate(one["missed_at_0.5"], one, "fnr_at_0.5")}
         for name, all_ in told.items() for kind, one in all_["missed"].items()
     ]  # fmt: skip

@@ -129,7 +129,9 @@ def report(folder: Folder, name: str, done: Examination, extra: Mapping[str, tup
     if done.notes:
         parts.append(Section("Not proven", "\n\n".join(done.notes)))
     facts = {"candidates": len(next(iter(done.tables.values())))} if done.tables else {}
-    page = Page(f"Real or bogus: {name}", parts, f"Models: {', '.join(done.told) or 'see below'}.", facts)
+    page = Page(
+        f"Real or bogus: {name}", parts, f"Models: {', '.join(done.told) or 'on real alerts alone, below'}.", facts
+    )
     for model, table in done.tables.items():
         folder.write(f"scores-{model}.parquet", table.to_parquet(index=False))
     numbers = {"models": done.told, "compared": done.compared, "notes": done.notes}

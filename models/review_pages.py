@@ -44,6 +44,7 @@ PRODUCTS: dict[str, Callable[[Folder], Product]] = {"transient_candidates": Tran
 
 _AWAY = 120.0  # s for which an item that one reviewer looks at is kept from the others
 _MANY = 200  # files of labels from which on they are merged
+_HEADER = "must be there, as 1: no other site's page can send it; 403 without it"
 _WHO = r"^\S[^\x00-\x1f\x7f]*$"
 
 log = logging.getLogger(__name__)
@@ -224,13 +225,13 @@ def router(workspace: Folder, products: Mapping[str, Callable[[Folder], Product]
             drawn = desk.product.picture(item_id)
         return Response(drawn.png, media_type="image/png", headers={"Cache-Control": "private, max-age=300"})
 
-    @routes.post("/label", dependencies=[Depends(_own)])
+    @routes.post("/label", dependencies=[Depends(_own)], responses={403: {"description": _HEADER}})
     def label(said: Label) -> dict[str, str]:
         """Keep a label."""
         with _told():
             return {"label_id": _desk(desks, said.product).label(said)}
 
-    @routes.post("/undo", dependencies=[Depends(_own)])
+    @routes.post("/undo", dependencies=[Depends(_own)], responses={403: {"description": _HEADER}})
     def undo(said: Undo) -> dict[str, Any]:
         """Take back a reviewer's last label."""
         with _told():
@@ -239,7 +240,7 @@ def router(workspace: Folder, products: Mapping[str, Callable[[Folder], Product]
     return routes
 
 
-def _own(x_skysift_review: Annotated[str, Header(max_length=16)] = "") -> None:
+def _own(x_skysift_review: Annotated[str, Header(max_length=16, description=_HEADER)] = "") -> None:
     """Refuse what a page of another site could have sent."""
     if not x_skysift_review:
         raise HTTPException(403, "labels are taken from the review page only: send the header X-Skysift-Review: 1")
