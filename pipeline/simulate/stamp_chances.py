@@ -171,7 +171,9 @@ def expose(description: Description, survey: str, sky: Sky, rng: np.random.Gener
     chosen = sorted(rng.choice(len(names), count, replace=False))
     depth = np.exp(rng.normal(0, told["depth"], count))
     low, high = told["snr"]["log"]
-    snr = low * (high / low) ** sky.rank * depth / np.sqrt((depth**2).sum())
+    # Only bright stars saturate.
+    rank = (1 + sky.rank) / 2 if "saturated" in sky.troubles else sky.rank
+    snr = low * (high / low) ** rank * depth / np.sqrt((depth**2).sum())
     common = {key: value(told[key], rng) for key in ("beta", "ellipticity", "skew", "motion", "halo")}
     common |= {"angle": rng.uniform(0, 2 * np.pi), "turn": rng.uniform(0, 2 * np.pi, 4)}
     common |= {"seeing": rng.normal(0, told["seeing"]), "number": int(rng.integers(BANK))}

@@ -54,7 +54,8 @@ def grid(survey: str) -> Grid:
         Name.
     """
     told = surveys.get(survey)
-    return Grid(told.side, told.pixscale, 2 if told.side > 64 else 1)
+    finest = min(one.fwhm_arcsec for one in told.filters)
+    return Grid(told.side, told.pixscale, 2 if finest < 5 * told.pixscale else 1, 16 if told.side > 64 else 32)
 
 
 @lru_cache
@@ -141,7 +142,7 @@ def render(scene: Scene, survey: str, filter: str, rng: np.random.Generator) -> 
             bright *= float(np.sqrt(1 + (1.5 * galaxy.radius / seen.fwhm) ** 2 * galaxy.ratio))
         drawn = drawn + _galaxy(on, galaxy, (x[0] - dx, y[0] - dy), bright)
     pixels = image(on, spread * drawn)
-    peak = float(pixels.max())
+    peak = _peak(pixels, float(x[0]), float(y[0]))
     middle = (np.arange(on.side, dtype=np.float32) - on.side / 2) / on.side
     slope = seen.gradient[0] * middle + seen.gradient[1] * middle[:, None]
     pixels += np.float32(np.sqrt(background)) * slope
@@ -161,9 +162,17 @@ def render(scene: Scene, survey: str, filter: str, rng: np.random.Generator) -> 
     return Rendered(pixels, mask, facts)
 
 
+def _peak(pixels: Image, x: float, y: float) -> float:
+    """Return the largest value near a place."""
+    row, column = (int(np.clip(round(place), 2, len(pixels) - 3)) for place in (y, x))
+    return float(pixels[row - 2 : row + 3, column - 2 : column + 3].max())
+
+
 def _level(seen: Exposure, peak: float) -> float:
     """Return how many electrons a pixel holds: exposures are chosen so that the source is below it, or it is not."""
-    return seen.saturated * peak + seen.sky if seen.saturated else max(seen.saturation, 1.3 * peak + 2 * seen.sky)
+    if not seen.saturated:
+        return max(seen.saturation, 1.3 * peak + 2 * seen.sky)
+    return seen.sky + max(seen.saturated * peak, 8 * float(np.sqrt(seen.sky + seen.read_noise**2)))
 
 
 def _spoil(
@@ -271,7 +280,7 @@ def _stand_in(seen: list[Rendered], scene: Scene) -> tuple[Image, Floats, dict[s
 
 def _truth(description: Description, scene: Scene, seen: list[Rendered], weights: Floats) -> dict[str, Any]:
     """Return what is true of a stack: of its filters, weighted as they are in it."""
-    sky, survey = scene.sky, scene.survey
+    sky = scene.sky
     flux = np.array([one.facts["flux"] for one in seen]) * weights
     share = flux / flux.sum()
     snr = float(flux.sum() / np.sqrt(np.square(flux / [one.facts["snr"] for one in seen]).sum()))

@@ -17,10 +17,9 @@ from pipeline.simulate.spectra import Grid, Spectrum, radial
 
 __all__ = ["BANK", "TELESCOPES", "Air", "air", "pupil", "vacuum"]
 
-BANK = 24  #: point-spread functions of a telescope and wavelength
+BANK = 20  #: point-spread functions of a telescope and wavelength
 
 _ARCSEC = np.pi / 648_000
-_SAMPLES = 128  # across a pupil
 
 
 @dataclass(frozen=True)
@@ -185,7 +184,10 @@ def vacuum(grid: Grid, name: str, wavelength: float, number: int) -> Spectrum:
     """
     rng = np.random.default_rng([number, round(wavelength * 1000), *name.encode()])
     told = TELESCOPES[name]
-    axis = (np.arange(_SAMPLES) + 0.5) / _SAMPLES * 2 - 1
+    # So many samples across the pupil that what it repeats, which it does, lies outside.
+    finest = 0.92e-6 * wavelength / told.diameter / _ARCSEC
+    samples = max(96, int(1.05 * grid.cells * grid.pixscale / finest))
+    axis = (np.arange(samples) + 0.5) / samples * 2 - 1
     x, y = np.meshgrid(axis, axis)
     angle = rng.uniform(0, 2 * np.pi)
     x, y = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
