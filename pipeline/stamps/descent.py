@@ -160,8 +160,8 @@ def _step(normals, gradients, sizes, shared, damping):  # type: ignore[no-untype
         inner = np.ascontiguousarray(normals[i, own : sizes[i], own : sizes[i]])
         cross = np.ascontiguousarray(normals[i, own : sizes[i], :own])
         solved = np.linalg.solve(inner, cross)
-        whole += normals[i, :own, :own] - cross.T @ solved
-        right += gradients[i, :own] - solved.T @ gradients[i, own : sizes[i]]
+        whole += normals[i, :own, :own] - np.ascontiguousarray(cross.T) @ solved
+        right += gradients[i, :own] - np.ascontiguousarray(solved.T) @ gradients[i, own : sizes[i]]
     common = np.zeros(own)
     if own:
         for k in range(own):
@@ -291,7 +291,7 @@ def errors(normals, counts, shared):  # type: ignore[no-untyped-def]
         inverse = np.linalg.inv(inner)
         inverses[i, :size, :size] = inverse
         cross = np.ascontiguousarray(normals[i, own : sizes[i], :own])
-        whole += normals[i, :own, :own] - cross.T @ (inverse @ cross)
+        whole += normals[i, :own, :own] - np.ascontiguousarray(cross.T) @ (inverse @ cross)
     for k in range(own):
         whole[k, k] = whole[k, k] * (1 + 1e-9) + 1e-12
     common = np.linalg.inv(whole) if own else whole
@@ -299,7 +299,7 @@ def errors(normals, counts, shared):  # type: ignore[no-untyped-def]
         size = sizes[i] - own
         inverse = np.ascontiguousarray(inverses[i, :size, :size])
         along = inverse @ np.ascontiguousarray(normals[i, own : sizes[i], :own])
-        inverses[i, :size, :size] = inverse + along @ common @ along.T
+        inverses[i, :size, :size] = inverse + along @ common @ np.ascontiguousarray(along.T)
     return common, inverses
 
 
