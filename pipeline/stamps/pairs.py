@@ -14,7 +14,7 @@ from pipeline.stamps import descent
 from pipeline.stamps.picture import Picture
 from pipeline.stamps.search import disc, peaks, scores, splits
 
-__all__ = ["CLOSE", "Comparison", "Fit", "compare", "fit"]
+__all__ = ["CLOSE", "SURE", "Comparison", "Fit", "compare", "fit"]
 
 Array = NDArray[np.float64]
 
@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 CLOSE = 2.5
 
 #: Gain of χ² from which a neighbour, and a component beyond the second, is taken for real.
-_SURE = 30.0
+SURE = 30.0
 
 #: Neighbours of one image that are modelled, at most.
 _NEIGHBOURS = 6
@@ -118,7 +118,9 @@ class Comparison:
     Parameters
     ----------
     pictures : list of Picture
-        The images, with the weights both were fitted with.
+        The images, with weights.
+    fitted : list of Picture
+        The pixels of them that count in the figures of χ².
     one, two : Fit
         The best of either.
     extended : float
@@ -128,6 +130,7 @@ class Comparison:
     """
 
     pictures: list[Picture]
+    fitted: list[Picture]
     one: Fit
     two: Fit
     extended: float
@@ -159,19 +162,26 @@ def compare(pictures: Sequence[Picture], most: int = 2) -> Comparison:
     one = fit(pictures, starts, np.empty((0, 2)))
     pictures = _weighed(pictures, one)
     one, pictures = _with_neighbours(pictures, one)
-    two = _second(pictures, one)
+    width = min(picture.psf.fwhm * picture.scale for picture in pictures)
+    candidates = _candidates(pictures, one, width)
+    slim = [picture.thinned(_points(picture, one.places[i], candidates)) for i, picture in enumerate(pictures)]
+    two = _second(slim, one, candidates, width)
     for _ in range(2):
-        pictures = _weighed(pictures, two)
-        one = _again(pictures, one)
-        two = _again(pictures, two)
-    extended = _extended(pictures, one)
-    more = two
-    while len(more.offsets) + 1 < most and one.chi2 - more.chi2 > _SURE:
-        further = _further(pictures, more)
-        if further is None or more.chi2 - further.chi2 < _SURE:
-            break
-        more = further
-    return Comparison(pictures, one, two, extended, more)
+        slim = _weighed(slim, two)
+        one = _again(slim, one)
+        two = _again(slim, two)
+    extended = _extended(slim, one)
+    pictures = _weighed(pictures, two)
+    more, further = two, one
+    while len(more.offsets) + 1 < most and further.chi2 - more.chi2 > SURE:
+        found = _further(pictures, slim, more)
+        further, more = more, found if found is not None and more.chi2 - found.chi2 > SURE else more
+    return Comparison(pictures, slim, one, two, extended, more)
+
+
+def _points(picture: Picture, places: Array, candidates: Array) -> Array:
+    """Return where stars are or may be, (n, 2), px."""
+    return np.concatenate([places, places[0] + candidates / picture.scale * np.array([-1, 1])])
 
 
 def _again(pictures: Sequence[Picture], last: Fit, steps: int = 30) -> Fit:
@@ -221,7 +231,7 @@ def _with_neighbours(pictures: list[Picture], one: Fit) -> tuple[Fit, list[Pictu
                 grid = np.stack([picture.px[far], picture.py[far]], axis=1)
                 flux, error = scores(picture, one.places[i], one.thetas[i], *grid.T)
                 gain = np.where(flux > 0, (flux / error) ** 2, 0)
-                added = peaks(grid, gain, 3 * picture.psf.fwhm, min(room, 2), _SURE)
+                added = peaks(grid, gain, 3 * picture.psf.fwhm, min(room, 2), SURE)
             grown |= len(added) > 0
             places.append(np.concatenate([one.places[i], added]))
         if not grown:
@@ -231,10 +241,9 @@ def _with_neighbours(pictures: list[Picture], one: Fit) -> tuple[Fit, list[Pictu
     return one, pictures
 
 
-def _second(pictures: Sequence[Picture], one: Fit) -> Fit:
+def _second(pictures: Sequence[Picture], one: Fit, candidates: Array, width: float) -> Fit:
     """Return the best fit with a companion, of starts over all separations and directions."""
-    width = min(picture.psf.fwhm * picture.scale for picture in pictures)
-    tried = [_begun(pictures, one, offset, steps=10) for offset in _candidates(pictures, one, width)]
+    tried = [_begun(pictures, one, offset, steps=10) for offset in candidates]
     close = splits(width)
     values = [_split(pictures, one, offset, 0) for offset in close]
     best = int(np.argmin([value.chi2 for value in values]))
@@ -279,8 +288,8 @@ def _extended(pictures: Sequence[Picture], one: Fit) -> float:
     return _again(free, one).chi2
 
 
-def _further(pictures: Sequence[Picture], last: Fit) -> Fit | None:
+def _further(pictures: Sequence[Picture], slim: Sequence[Picture], last: Fit) -> Fit | None:
     """Return the best fit with one more companion, if there is any place for it."""
     width = min(picture.psf.fwhm * picture.scale for picture in pictures)
-    tried = [_begun(pictures, last, offset, steps=30) for offset in _candidates(pictures, last, width)]
+    tried = [_begun(slim, last, offset, steps=30) for offset in _candidates(pictures, last, width)]
     return min(tried, key=lambda fit: fit.chi2) if tried else None

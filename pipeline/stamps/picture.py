@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pipeline.stamps.descent import model
 from pipeline.stamps.psf import Psf, nominal
 
-__all__ = ["Picture", "Stamp", "picture"]
+__all__ = ["Picture", "Stamp", "picture", "scatter"]
 
 Array = NDArray[np.float64]
 
@@ -17,6 +17,9 @@ _REACH, _BEYOND = 2.5, 1.5
 
 #: Good pixels within one FWHM of the source without which nothing can be said.
 _LEAST = 3
+
+#: Pixels beyond which those further than so many FWHM from all stars are thinned.
+_MANY, _NEAR = 2000, 5.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +125,20 @@ class Picture:
         """Return the same with the variances that stars bring: their photons', and the error of the PSF."""
         counts = self.modelled(places, theta, fluxes)
         return replace(self, variance=1 + gain * np.maximum(counts, 0) + (self.psf.error * counts) ** 2)
+
+    def thinned(self, points: Array) -> "Picture":
+        """Return the same with all pixels near points (n, 2) and some of the others, where there are very many."""
+        if self.px.size <= _MANY:
+            return self
+        near = np.zeros(self.px.size, bool)
+        for x, y in points:
+            near |= np.hypot(self.px - x, self.py - y) < _NEAR * self.psf.fwhm
+        # What is far from all stars tells of the sky alone; every sixteenth pixel does too.
+        kept = near | ((self.px % 4 == 0) & (self.py % 4 == 0))
+        index = np.full(self.index.shape, -1, np.int64)
+        index[self.py[kept].astype(int), self.px[kept].astype(int)] = np.arange(kept.sum())
+        return replace(self, px=self.px[kept], py=self.py[kept], value=self.value[kept], variance=self.variance[kept],
+                       index=index)  # fmt: skip
 
 
 def scatter(values: Array) -> tuple[float, float]:

@@ -1,0 +1,215 @@
+"""Measure a source: whether it is two stars, how wide, at which angle, how unequal, or what would have been seen."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.stamps.pairs import CLOSE, SURE, Comparison, Fit, compare, fit
+from pipeline.stamps.picture import Picture, Stamp, picture
+from pipeline.stamps.psf import Psf
+from pipeline.stamps.search import ring, scores
+from pipeline.stamps.stars import psf_of
+
+__all__ = ["LIMITS", "Measure", "measure"]
+
+Array = NDArray[np.float64]
+
+#: Column → separation, arcsec, at which the faintest companion is told that five sigma would have shown.
+LIMITS = {"dm_limit_0p3": 0.3, "dm_limit_0p5": 0.5, "dm_limit_1p0": 1.0, "dm_limit_2p0": 2.0}
+
+_SIGMA = 5.0
+
+#: Magnitudes of one e-fold of flux.
+_MAG = 2.5 / np.log(10)
+
+#: Arcsec by which positions of one survey differ from another's, at best.
+_ASTROMETRY = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class Measure:
+    """What fits say of a source.
+
+    Parameters
+    ----------
+    source : dict
+        n_components (within 2.5"), n_images, delta_chi2, delta_chi2_extended (over an extended source), sep_arcsec,
+        sep_err, pa_deg, pa_err (east of north, from the brighter to the fainter), pa_ambiguous, delta_mag,
+        delta_mag_err (mean of the bands), ra_2, dec_2, and `LIMITS`. NaN where there is nothing to say.
+    rows : list of dict
+        A row an image: survey, filter, mjd, fwhm_arcsec, snr_1, delta_chi2, sep_arcsec, sep_err, pa_deg, pa_err,
+        delta_mag, delta_mag_err, file; each by a fit of its own that begins at the common one.
+    """
+
+    source: dict[str, Any]
+    rows: list[dict[str, Any]]
+
+
+def measure(
+    stamps: Sequence[Stamp], ra: float = np.nan, dec: float = np.nan, most: int = 4,
+    psfs: Mapping[tuple[str, str], Psf] | None = None,
+) -> Measure:  # fmt: skip
+    """Fit one and more stars to all images of a source.
+
+    Parameters
+    ----------
+    stamps : sequence of Stamp
+        Of all surveys and filters; those that cannot resolve 2.5" are not asked.
+    ra, dec : float
+        Of the place x0, y0 of the stamps, deg.
+    most : int
+        Components that are fitted, at most.
+    psfs : mapping, optional
+        (survey, filter) → PSF, from stars of other stamps; FWHM in px of the stamps.
+    """
+    used, pictures = [], []
+    for stamp in stamps:
+        if not stamp.able:
+            continue
+        before = (psfs or {}).get((stamp.survey, stamp.filter), stamp.psf)
+        one = picture(stamp, psf_of(stamp, before))
+        if one is not None:
+            used.append(stamp)
+            pictures.append(one)
+    if not pictures:
+        return Measure(_nothing(), [_row(stamp) for stamp in stamps])
+    found = compare(pictures, most)
+    source = _nothing() | {
+        "n_components": 1, "n_images": len(pictures), "delta_chi2": found.delta_chi2,
+        "delta_chi2_extended": found.delta_extended,
+    }  # fmt: skip
+    pair = _pair(found)
+    double = pair["sep_arcsec"] <= CLOSE and found.delta_chi2 > SURE and found.delta_extended > 0
+    if double:
+        source["n_components"] = 1 + int((np.hypot(*found.more.offsets.T) <= CLOSE).sum())
+    if pair["sep_arcsec"] <= CLOSE:
+        source |= {name: value for name, value in pair.items() if name in source}
+        source["ra_2"], source["dec_2"] = _second_place(found, pair["first"], ra, dec)
+    source |= _limits(found, found.more if double else found.one)
+    rows = {id(stamp): _measured(stamp, found, i, pair["first"]) for i, stamp in enumerate(used)}
+    return Measure(source, [rows.get(id(stamp)) or _row(stamp) for stamp in stamps])
+
+
+def _nothing() -> dict[str, Any]:
+    names = ("delta_chi2", "delta_chi2_extended", "sep_arcsec", "sep_err", "pa_deg", "pa_err", "delta_mag",
+             "delta_mag_err", "ra_2", "dec_2", *LIMITS)  # fmt: skip
+    return {"n_components": 0, "n_images": 0, "pa_ambiguous": False} | dict.fromkeys(names, np.nan)
+
+
+def _ratio(found: Fit, image: int) -> tuple[float, float]:
+    """Return magnitudes by which the companion is fainter than the first star, and their error."""
+    first, second = found.fluxes[image][:2]
+    if first <= 0 or second <= 0:
+        return np.nan, np.nan
+    slope = _MAG * np.array([1 / first, -1 / second])
+    return -_MAG * np.log(second / first), float(np.sqrt(slope @ found.flux_error(image)[:2, :2] @ slope))
+
+
+def polar(offset: Array, covariance: Array) -> tuple[float, float, float, float]:
+    """Return separation and position angle of an offset east and north, each with its error.
+
+    Parameters
+    ----------
+    offset : (2,) float64
+        Arcsec.
+    covariance : (2, 2) float64
+        Arcsec².
+
+    Returns
+    -------
+    sep, sep_err, pa, pa_err : float
+        Arcsec and degrees, east of north, from 0 to 360.
+    """
+    east, north = offset
+    radius = max(float(np.hypot(east, north)), 1e-9)
+    along, across = offset / radius, np.array([north, -east]) / radius
+    angle = np.degrees(np.arctan2(east, north)) % 360
+    error = np.degrees(np.sqrt(across @ covariance @ across) / radius)
+    return radius, float(np.sqrt(along @ covariance @ along)), float(angle), float(min(error, 180.0))
+
+
+def _pair(found: Comparison) -> dict[str, Any]:
+    """Return separation, angle and difference of the two stars, and which of them (0, 1) is the brighter."""
+    ratios = np.array([_ratio(found.two, i) for i in range(len(found.fitted))])
+    weight = np.nan_to_num(1 / ratios[:, 1] ** 2)
+    total = weight.sum()
+    mean = float((weight * np.nan_to_num(ratios[:, 0])).sum() / total) if total > 0 else np.nan
+    error = float(1 / np.sqrt(total)) if total > 0 else np.nan
+    first = int(mean < 0)
+    offset = -found.two.offsets[0] if first else found.two.offsets[0]
+    sep, sep_err, pa, pa_err = polar(offset, found.two.covariance[:2, :2])
+    if not total > 0:
+        sep = np.inf
+    return {
+        "sep_arcsec": sep, "sep_err": sep_err, "pa_deg": pa, "pa_err": pa_err, "delta_mag": abs(mean),
+        "delta_mag_err": error, "pa_ambiguous": bool(abs(mean) < 2 * error), "first": first,
+    }  # fmt: skip
+
+
+def _second_place(found: Comparison, first: int, ra: float, dec: float) -> tuple[float, float]:
+    """Return right ascension and declination of the fainter star, the mean of all images."""
+    sums, total = np.zeros(2), 0.0
+    for i, one in enumerate(found.fitted):
+        error = np.trace(found.two.place_error(i)) * one.scale**2 / 2 + _ASTROMETRY**2
+        x, y = found.two.places[i][1 - first]
+        sums += np.array([-(x - one.x0), y - one.y0]) * one.scale / error
+        total += 1 / error
+    east, north = np.radians(sums / total / 3600)
+    lat = np.radians(dec)
+    down = np.cos(lat) - north * np.sin(lat)
+    away = np.arctan2(np.sin(lat) + north * np.cos(lat), np.hypot(down, east))
+    return float((ra + np.degrees(np.arctan2(east, down))) % 360), float(np.degrees(away))
+
+
+def _limits(found: Comparison, last: Fit) -> dict[str, float]:
+    """Return the faintest companions that would have been seen, mag below the brightest star, by separation."""
+    limits = {}
+    brightest = [int(np.argmax(fluxes[: 1 + len(last.offsets)])) for fluxes in last.fluxes]
+    for name, radius in LIMITS.items():
+        offsets = ring(radius)
+        information = np.zeros(len(offsets))
+        for i, one in enumerate(found.pictures):
+            x, y = last.places[i][brightest[i]]
+            _, error = scores(
+                one, last.places[i], last.thetas[i], x - offsets[:, 0] / one.scale, y + offsets[:, 1] / one.scale
+            )
+            information += (last.fluxes[i][brightest[i]] / error) ** 2
+        ratio = _SIGMA / np.sqrt(np.maximum(information, 1e-30))
+        limit = float(np.median(-2.5 * np.log10(ratio)))
+        limits[name] = limit if limit > 0 else np.nan
+    return limits
+
+
+def _row(stamp: Stamp) -> dict[str, Any]:
+    """Return the row of an image that says nothing."""
+    names = ("snr_1", "delta_chi2", "sep_arcsec", "sep_err", "pa_deg", "pa_err", "delta_mag", "delta_mag_err")
+    told = {"survey": stamp.survey, "filter": stamp.filter, "mjd": stamp.mjd, "fwhm_arcsec": stamp.fwhm}
+    return told | dict.fromkeys(names, np.nan) | {"file": stamp.file}
+
+
+def _measured(stamp: Stamp, found: Comparison, image: int, first: int) -> dict[str, Any]:
+    """Return the row of an image, by fits of its own that begin where the common ones ended."""
+    one = found.fitted[image]
+    alone = fit([one], [found.one.places[image]], np.empty((0, 2)), found.one.thetas[image : image + 1], 5)
+    places = np.delete(found.two.places[image], 1, axis=0)
+    two = fit([one], [places], found.two.offsets, found.two.thetas[image : image + 1], 15)
+    row = _row(stamp)
+    row["snr_1"] = _snr(one, two, first)
+    row["fwhm_arcsec"] = float(np.exp(two.thetas[0, 0])) * one.scale
+    row["delta_chi2"] = max(alone.chi2 - two.chi2, 0.0)
+    ratio, error = _ratio(two, 0)
+    sep, sep_err, pa, pa_err = polar(-two.offsets[0] if first else two.offsets[0], two.covariance)
+    if np.isfinite(ratio) and sep <= CLOSE:
+        row |= {"sep_arcsec": sep, "sep_err": sep_err, "pa_deg": pa, "pa_err": pa_err}
+        row |= {"delta_mag": -ratio if first else ratio, "delta_mag_err": error}
+    return row
+
+
+def _snr(one: Picture, two: Fit, first: int) -> float:
+    """Return signal to noise of the brighter star, all but its flux known."""
+    flux = float(two.fluxes[0][first])
+    share = one.modelled(two.places[0][first : first + 1], two.thetas[0], np.ones(1))
+    return flux * float(np.sqrt((share**2 / one.variance).sum()))
