@@ -27,6 +27,9 @@ SURE = 30.0
 #: Neighbours of one image that are modelled, at most.
 _NEIGHBOURS = 6
 
+#: No companions.
+_NONE = np.empty((0, 2))
+
 
 @dataclass(frozen=True, eq=False)
 class Fit:
@@ -159,13 +162,14 @@ def compare(pictures: Sequence[Picture], most: int = 2) -> Comparison:
     """
     pictures = list(pictures)
     starts = [np.array([[one.x0, one.y0]]) for one in pictures]
-    one = fit(pictures, starts, np.empty((0, 2)))
-    pictures = _weighed(pictures, one)
-    one, pictures = _with_neighbours(pictures, one)
-    width = min(picture.psf.fwhm * picture.scale for picture in pictures)
-    candidates = _candidates(pictures, one, width)
-    slim = [picture.thinned(_points(picture, one.places[i], candidates)) for i, picture in enumerate(pictures)]
-    two = _second(slim, one, candidates, width)
+    one, pictures = _with_neighbours(pictures, fit(pictures, starts, _NONE, steps=0))
+    for _ in range(3):
+        slim, two = _second(pictures, one)
+        if np.hypot(*two.offsets[0]) <= CLOSE or _again(slim, one).chi2 - two.chi2 < SURE:
+            break
+        # It is a neighbour, and near enough to hide a companion.
+        one = fit(pictures, two.places, _NONE, two.thetas)
+        pictures = _weighed(pictures, one)
     for _ in range(2):
         slim = _weighed(slim, two)
         one = _again(slim, one)
@@ -219,36 +223,55 @@ def _gain(picture: Picture, model: Array, sky: float) -> float:
 
 def _with_neighbours(pictures: list[Picture], one: Fit) -> tuple[Fit, list[Picture]]:
     """Return the fit of one star with the stars around it that are no companions, and the weights it says."""
-    for _ in range(3):
-        places, grown = [], False
-        for i, picture in enumerate(pictures):
-            x, y = one.places[i][0]
-            radius = np.hypot(picture.px - x, picture.py - y)
-            far = radius * picture.scale > CLOSE + 0.3 * picture.psf.fwhm * picture.scale
-            added = np.empty((0, 2))
-            room = _NEIGHBOURS + 1 - len(one.places[i])
-            if far.any() and room:
-                grid = np.stack([picture.px[far], picture.py[far]], axis=1)
-                flux, error = scores(picture, one.places[i], one.thetas[i], *grid.T)
-                gain = np.where(flux > 0, (flux / error) ** 2, 0)
-                added = peaks(grid, gain, 3 * picture.psf.fwhm, min(room, 2), SURE)
-            grown |= len(added) > 0
-            places.append(np.concatenate([one.places[i], added]))
-        if not grown:
+    for turn in range(3):
+        added = [_neighbours(picture, one.places[i], one.thetas[i]) for i, picture in enumerate(pictures)]
+        if turn and not any(map(len, added)):
             break
-        one = fit(pictures, places, np.empty((0, 2)), one.thetas)
+        one = fit(pictures, [np.concatenate(pair) for pair in zip(one.places, added)], _NONE, one.thetas)
+        kept = [place[~_companions(place, picture)] for place, picture in zip(one.places, pictures)]
+        if any(len(few) < len(all_) for few, all_ in zip(kept, one.places)):
+            one = fit(pictures, kept, _NONE, one.thetas)
         pictures = _weighed(pictures, one)
     return one, pictures
 
 
-def _second(pictures: Sequence[Picture], one: Fit, candidates: Array, width: float) -> Fit:
-    """Return the best fit with a companion, of starts over all separations and directions."""
-    tried = [_begun(pictures, one, offset, steps=10) for offset in candidates]
+def _companions(places: Array, picture: Picture) -> NDArray[np.bool_]:
+    """Return which stars are near enough to the first to be companions, not neighbours."""
+    apart = np.hypot(*(places - places[0]).T) * picture.scale
+    return (apart <= CLOSE) & (apart > 0)
+
+
+def _neighbours(picture: Picture, places: Array, theta: Array) -> Array:
+    """Return where further stars (n, 2) are that are no companions: maxima of the gain of χ², px."""
+    room = _NEIGHBOURS + 1 - len(places)
+    grid = np.stack([picture.px, picture.py], axis=1)
+    apart = np.hypot(*(grid - places[0]).T) * picture.scale
+    if not room or apart.max() < CLOSE:
+        return _NONE
+    flux, error = scores(picture, places, theta, *grid.T)
+    gain = np.where(flux > 0, (flux / error) ** 2, 0)
+    # A maximum at the edge of what is no companion's may be the flank of one.
+    tops = peaks(grid, gain, picture.psf.fwhm, _NEIGHBOURS, SURE, summits=True)
+    far = np.hypot(*(tops - places[0]).T) * picture.scale > CLOSE
+    return tops[far][: min(room, 2)]
+
+
+def _second(pictures: Sequence[Picture], one: Fit) -> tuple[list[Picture], Fit]:
+    """Return the pixels that count and the best fit with a companion, of starts at all separations and directions."""
+    width = min(picture.psf.fwhm * picture.scale for picture in pictures)
+    candidates = _candidates(pictures, one, width)
+    slim = [picture.thinned(_points(picture, one.places[i], candidates)) for i, picture in enumerate(pictures)]
+    tried = [_begun(slim, one, offset, steps=10) for offset in candidates]
     close = splits(width)
-    values = [_split(pictures, one, offset, 0) for offset in close]
+    values = [_split(slim, one, offset, 0) for offset in close]
     best = int(np.argmin([value.chi2 for value in values]))
-    tried.append(_split(pictures, one, close[best], 10))
-    return _again(pictures, min(tried, key=lambda fit: fit.chi2))
+    tried.append(_split(slim, one, close[best], 10))
+    tried = [_again(slim, min(tried, key=lambda fit: fit.chi2)), *tried]
+    within = [one for one in tried if np.hypot(*one.offsets[0]) <= CLOSE]
+    lead = tried[0]
+    if within and lead not in within and within[0].chi2 - lead.chi2 < SURE:
+        lead = min(within, key=lambda fit: fit.chi2)
+    return slim, lead
 
 
 def _candidates(pictures: Sequence[Picture], last: Fit, width: float, most: int = 2) -> Array:

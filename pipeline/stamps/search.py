@@ -109,12 +109,30 @@ def splits(fwhm: float) -> Array:
     return np.concatenate(half)
 
 
-def peaks(offsets: Array, gain: Array, apart: float, most: int, least: float = 0.0) -> Array:
-    """Return the offsets (k, 2) of the highest gains, each further than `apart` from the ones before."""
+def peaks(offsets: Array, gain: Array, apart: float, most: int, least: float = 0.0, summits: bool = False) -> Array:
+    """Return the offsets (k, 2) of the highest gains, each further than `apart` from the ones before.
+
+    Parameters
+    ----------
+    offsets : (n, 2) float64
+        Places that were tried.
+    gain : (n,) float64
+        What a star there gains.
+    apart : float
+        In the units of `offsets`.
+    most : int
+        How many, at most.
+    least : float
+        Gain that a peak exceeds.
+    summits : bool
+        Only such that nothing within `apart` gains more.
+    """
     found: list[Array] = []
     for k in np.argsort(-gain, kind="stable"):
         if gain[k] <= least or len(found) == most:
             break
+        if summits and gain[np.hypot(*(offsets - offsets[k]).T) <= apart].max() > gain[k]:
+            continue
         if all(np.hypot(*(offsets[k] - one)) > apart for one in found):
             found.append(offsets[k])
     return np.array(found).reshape(-1, 2)
