@@ -16,7 +16,7 @@ from pipeline.stamps.measure import measure
 from pipeline.stamps.pairs import fit
 from pipeline.stamps.picture import Picture, Stamp, picture
 from pipeline.stamps.psf import Psf, nominal
-from pipeline.stamps.stars import isolated, shape_of
+from pipeline.stamps.stars import example, isolated, psf_among
 
 __all__ = ["Donor", "cutout", "donor", "inject", "round_stars", "trials"]
 
@@ -148,8 +148,8 @@ def inject(stamp: Stamp, star: Donor, x: float, y: float, flux: float) -> Stamp:
     return replace(stamp, image=image)
 
 
-def round_stars(stamp: Stamp, snr: float = 30.0) -> list[Donor]:
-    """Return the isolated round stars of an image, the brightest first.
+def round_stars(stamp: Stamp, snr: float = 30.0) -> tuple[list[Donor], Psf]:
+    """Return the isolated round stars of an image, the brightest first, and their PSF as `stars.psf_among` does.
 
     Parameters
     ----------
@@ -160,24 +160,21 @@ def round_stars(stamp: Stamp, snr: float = 30.0) -> list[Donor]:
     """
     before = nominal(stamp.fwhm / stamp.pixscale, stamp.measured)
     places = isolated(stamp, snr, apart=max(3.0, 3.5 / stamp.fwhm))
-    shapes = [shape_of(stamp, x, y, before) for x, y in places]
-    known = [(place, shape) for place, shape in zip(places, shapes, strict=True) if shape is not None]
-    if not known:
-        return []
-    middle = np.median([shape[0] for _, shape in known], axis=0)
+    told = [(place, one) for place in places if (one := example(stamp, *place, before)) is not None]
+    psf = psf_among([one for _, one in told], nominal(1.0, stamp.measured))
     found = []
-    for (x, y), (theta, error) in known:
-        away, sigma = np.abs(theta - middle), np.sqrt(np.diag(error))
+    for place, one in told:
+        away, sigma = np.abs(one.theta - psf.theta), np.sqrt(np.diag(one.covariance))
         if away[0] < _WIDE + 3 * sigma[0] and np.hypot(*away[1:3]) < _FLAT + 3 * np.hypot(*sigma[1:3]):
-            star = donor(stamp, x, y, replace(before, theta=middle))
+            star = donor(stamp, *place, psf.scaled(stamp.fwhm / stamp.pixscale))
             if star is not None and star.snr >= snr:
                 found.append(star)
-    return found
+    return found, psf
 
 
 def trials(
     stamp: Stamp, stars: Sequence[Donor], count: int, seed: int = 0, side: int = 64,
-    separations: tuple[float, float] = (0.2, 2.5), delta_mags: tuple[float, float] = (0.0, 4.0),
+    separations: tuple[float, float] = (0.2, 2.5), delta_mags: tuple[float, float] = (0.0, 4.0), psf: Psf | None = None,
 ) -> pd.DataFrame:  # fmt: skip
     """Measure real stars with and without companions that are other stars' pixels.
 
@@ -195,6 +192,8 @@ def trials(
         Of the stamps, px.
     separations, delta_mags : (float, float)
         Arcsec and magnitudes; drawn evenly between.
+    psf : Psf, optional
+        Of the image's stars, as `round_stars` returns it.
 
     Returns
     -------
@@ -204,7 +203,10 @@ def trials(
         fit_delta_mag_err. First come all stars untouched.
     """
     rng = np.random.default_rng(seed)
-    rows = [_trial(cutout(stamp, star.x, star.y, side), star=k, donor=-1, snr_1=star.snr) for k, star in enumerate(stars)]
+    rows = [
+        _trial(cutout(stamp, star.x, star.y, side), psf, star=k, donor=-1, snr_1=star.snr)
+        for k, star in enumerate(stars)
+    ]
     for n in range(count if len(stars) > 1 else 0):
         k = n % len(stars)
         other = int(rng.choice([j for j in range(len(stars)) if j != k]))
@@ -215,13 +217,14 @@ def trials(
         y = star.y + sep * np.cos(np.radians(pa)) / stamp.pixscale
         double = inject(stamp, stars[other], x, y, star.flux * 10 ** (-0.4 * dm))
         told = {"star": k, "donor": other, "sep_arcsec": sep, "pa_deg": pa, "delta_mag": dm, "snr_1": star.snr}
-        rows.append(_trial(cutout(double, star.x, star.y, side), **told))
+        rows.append(_trial(cutout(double, star.x, star.y, side), psf, **told))
     return pd.DataFrame(rows)
 
 
-def _trial(stamp: Stamp, **told: Any) -> dict[str, Any]:
+def _trial(stamp: Stamp, psf: Psf | None, **told: Any) -> dict[str, Any]:
     """Return the row of one stamp."""
-    found = measure([stamp], most=2).source
+    psfs = None if psf is None else {(stamp.survey, stamp.filter): psf}
+    found = measure([stamp], most=2, psfs=psfs).source
     names = ("sep_arcsec", "sep_err", "pa_deg", "delta_mag", "delta_mag_err")
     kept = {name: found[name] for name in ("n_components", "delta_chi2", "delta_chi2_extended")}
     return told | kept | {f"fit_{name}": found[name] for name in names}

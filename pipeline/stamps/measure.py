@@ -63,13 +63,14 @@ def measure(
     most : int
         Components that are fitted, at most.
     psfs : mapping, optional
-        (survey, filter) → PSF, from stars of other stamps; FWHM in px of the stamps.
+        (survey, filter) → PSF from stars of other stamps, as `stars.psf_among` returns it.
     """
     used, pictures = [], []
     for stamp in stamps:
         if not stamp.able:
             continue
-        before = (psfs or {}).get((stamp.survey, stamp.filter), stamp.psf)
+        told = (psfs or {}).get((stamp.survey, stamp.filter))
+        before = stamp.psf if told is None else told.scaled(stamp.fwhm / stamp.pixscale)
         one = picture(stamp, psf_of(stamp, before))
         if one is not None:
             used.append(stamp)

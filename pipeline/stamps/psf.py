@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter, map_coordinates
 
 from pipeline.stamps.moffat import REST_STEPS, render
 
-__all__ = ["Psf", "REST_SIDE", "nominal", "of_image", "of_shapes"]
+__all__ = ["Psf", "REST_SIDE", "interpolated", "nominal", "of_image", "of_shapes", "rest_map"]
 
 Array = NDArray[np.float64]
 
@@ -27,6 +29,9 @@ _NOMINAL, _HEADER, _FLAT, _WINGS, _BETA = 0.25, 0.1, 0.06, 0.35, 3.2
 
 #: The same of stars of one image about the star's own PSF, at best.
 _FLOOR = np.array([0.015, 0.01, 0.01, 0.06])
+
+#: Nodes by which the map is smoothed.
+_SMOOTH = 0.7
 
 #: Relative error of a pixel's share: of a Moffat, of one with a measured rest.
 _ERROR, _ERROR_MEASURED = 0.02, 0.01
@@ -69,6 +74,10 @@ class Psf:
     def loose(self) -> "Psf":
         """Return the same with hardly any expectation of its shape: what an extended source would have."""
         return replace(self, covariance=self.covariance + np.diag([1.0, 0.25, 0.25, 0.25]))
+
+    def scaled(self, fwhm: float) -> "Psf":
+        """Return it for another stamp: `theta` says how its FWHM compares with the `fwhm` (px) that is told there."""
+        return replace(self, theta=self.theta + np.array([np.log(max(fwhm, 0.6)), 0.0, 0.0, 0.0]))
 
     def stamp(self, half: int, dx: float = 0.0, dy: float = 0.0) -> Array:
         """Return the PSF on 2·half + 1 pixels a side, dx, dy from the middle one; of sum one if it reached for ever."""
@@ -150,6 +159,14 @@ def of_image(image: Array) -> Psf:
     return replace(psf, rest=rest_map([(x.ravel(), y.ravel(), lacking.ravel())], fwhm), error=_ERROR_MEASURED, n_stars=1)
 
 
+def _cells(x: Array, y: Array, step: float) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the node of the map of the rest that is nearest to each place, and which lie in the map."""
+    middle = REST_SIDE // 2
+    column, row = np.rint(x * step + middle).astype(np.int64), np.rint(y * step + middle).astype(np.int64)
+    inside = (column >= 0) & (row >= 0) & (column < REST_SIDE) & (row < REST_SIDE)
+    return row * REST_SIDE + column, inside
+
+
 def rest_map(residuals: Sequence[tuple[Array, Array, Array]], fwhm: float) -> Array:
     """Return the map of the rest from residuals of stars of flux one.
 
@@ -163,27 +180,22 @@ def rest_map(residuals: Sequence[tuple[Array, Array, Array]], fwhm: float) -> Ar
     Returns
     -------
     (3, m, m) float64
-        Values times FWHM², derivatives by x and y. A node is the median of the residuals around it; where fewer than
-        three pixels of all stars lie it is what the nodes around say.
+        Values times FWHM², derivatives by x and y. A node is the median of the residuals nearest to it, smoothed with
+        the nodes around, each by how many it has.
     """
-    step = REST_STEPS / fwhm
-    middle = REST_SIDE // 2
     x, y, value = (np.concatenate([one[k] for one in residuals]) for k in range(3))
-    column, row = np.rint(x * step + middle).astype(int), np.rint(y * step + middle).astype(int)
-    inside = (column >= 0) & (row >= 0) & (column < REST_SIDE) & (row < REST_SIDE)
-    node = (row * REST_SIDE + column)[inside]
-    order = np.argsort(node, kind="stable")
-    node, value = node[order], value[inside][order] * fwhm**2
-    edges = np.searchsorted(node, np.arange(REST_SIDE**2 + 1))
+    node, inside = _cells(x, y, REST_STEPS / fwhm)
+    medians = pd.Series(value[inside] * fwhm**2).groupby(node[inside]).agg(["median", "size"])
     table, weight = np.zeros(REST_SIDE**2), np.zeros(REST_SIDE**2)
-    for k in range(REST_SIDE**2):
-        if edges[k + 1] > edges[k]:
-            weight[k] = edges[k + 1] - edges[k]
-            table[k] = np.median(value[edges[k] : edges[k + 1]])
-    from scipy.ndimage import gaussian_filter
-
+    table[medians.index], weight[medians.index] = medians["median"], medians["size"]
     shape = (REST_SIDE, REST_SIDE)
-    full = gaussian_filter(weight.reshape(shape), 0.7)
-    smooth = gaussian_filter((table * weight).reshape(shape), 0.7) / np.maximum(full, 1e-3)
+    full = gaussian_filter(weight.reshape(shape), _SMOOTH)
+    smooth = gaussian_filter((table * weight).reshape(shape), _SMOOTH) / np.maximum(full, 1e-3)
     down, across = np.gradient(smooth, 1 / REST_STEPS)
     return np.stack([smooth, across, down])
+
+
+def interpolated(rest: Array, x: Array, y: Array) -> Array:
+    """Return the map of the rest at places, FWHM from its middle; nothing beyond its edges."""
+    middle = REST_SIDE // 2
+    return np.asarray(map_coordinates(rest[0], [y * REST_STEPS + middle, x * REST_STEPS + middle], order=1))
