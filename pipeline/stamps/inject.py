@@ -199,7 +199,7 @@ def trials(
     -------
     DataFrame
         A row a trial: star, donor (-1: untouched), sep_arcsec, pa_deg, delta_mag, snr_1 (true), and what was measured:
-        n_components, delta_chi2, delta_chi2_extended, fit_sep_arcsec, fit_sep_err, fit_pa_deg, fit_delta_mag,
+        n_components, delta_chi2, delta_chi2_extended, fit_sep_arcsec, fit_sep_arcsec_err, fit_pa_deg, fit_delta_mag,
         fit_delta_mag_err. First come all stars untouched.
     """
     rng = np.random.default_rng(seed)
@@ -225,6 +225,6 @@ def _trial(stamp: Stamp, psf: Psf | None, **told: Any) -> dict[str, Any]:
     """Return the row of one stamp."""
     psfs = None if psf is None else {(stamp.survey, stamp.filter): psf}
     found = measure([stamp], most=2, psfs=psfs).source
-    names = ("sep_arcsec", "sep_err", "pa_deg", "delta_mag", "delta_mag_err")
+    names = ("sep_arcsec", "sep_arcsec_err", "pa_deg", "delta_mag", "delta_mag_err")
     kept = {name: found[name] for name in ("n_components", "delta_chi2", "delta_chi2_extended")}
     return told | kept | {f"fit_{name}": found[name] for name in names}

@@ -25,6 +25,9 @@ _SIGMA = 5.0
 #: Magnitudes of one e-fold of flux.
 _MAG = 2.5 / np.log(10)
 
+#: Gain of χ² from which an image's own separation is told.
+_OWN = 9.0
+
 #: Arcsec by which positions of one survey differ from another's, at best.
 _ASTROMETRY = 0.05
 
@@ -37,11 +40,13 @@ class Measure:
     ----------
     source : dict
         n_components (within 2.5"), n_images, delta_chi2, delta_chi2_extended (over an extended source), sep_arcsec,
-        sep_err, pa_deg, pa_err (east of north, from the brighter to the fainter), pa_ambiguous, delta_mag,
-        delta_mag_err (mean of the bands), ra_2, dec_2, and `LIMITS`. NaN where there is nothing to say.
+        sep_arcsec_err, pa_deg, pa_deg_err (east of north, from the brighter to the fainter), pa_ambiguous, delta_mag,
+        delta_mag_err (mean of the bands), ra_2, dec_2: NaN unless two stars fit significantly better than one, and
+        better than one that is extended; and `LIMITS`, negative where not even an equal star would have been seen.
     rows : list of dict
-        A row an image: survey, filter, mjd, fwhm_arcsec, snr_1, delta_chi2, sep_arcsec, sep_err, pa_deg, pa_err,
-        delta_mag, delta_mag_err, file; each by a fit of its own that begins at the common one.
+        A row an image: survey, filter, mjd, fwhm_arcsec, snr_1, flux_2 (counts of the fainter star), delta_chi2,
+        sep_arcsec and pa_deg by a fit to it alone that begins at the common one, delta_mag (fainter minus brighter star
+        of the source) at the common separation; each with its error, `_err`.
     """
 
     source: dict[str, Any]
@@ -83,19 +88,21 @@ def measure(
         "delta_chi2_extended": found.delta_extended,
     }  # fmt: skip
     pair = _pair(found)
+    first = pair.pop("first")
     double = pair["sep_arcsec"] <= CLOSE and found.delta_chi2 > SURE and found.delta_extended > 0
+    if pair["sep_arcsec"] > CLOSE:
+        source["delta_chi2"] = 0.0
     if double:
+        source |= pair
         source["n_components"] = 1 + int((np.hypot(*found.more.offsets.T) <= CLOSE).sum())
-    if pair["sep_arcsec"] <= CLOSE:
-        source |= {name: value for name, value in pair.items() if name in source}
-        source["ra_2"], source["dec_2"] = _second_place(found, pair["first"], ra, dec)
+        source["ra_2"], source["dec_2"] = _second_place(found, first, ra, dec)
     source |= _limits(found, found.more if double else found.one)
-    rows = {id(stamp): _measured(stamp, found, i, pair["first"]) for i, stamp in enumerate(used)}
+    rows = {id(stamp): _measured(stamp, found, i, first, double) for i, stamp in enumerate(used)}
     return Measure(source, [rows.get(id(stamp)) or _row(stamp) for stamp in stamps])
 
 
 def _nothing() -> dict[str, Any]:
-    names = ("delta_chi2", "delta_chi2_extended", "sep_arcsec", "sep_err", "pa_deg", "pa_err", "delta_mag",
+    names = ("delta_chi2", "delta_chi2_extended", "sep_arcsec", "sep_arcsec_err", "pa_deg", "pa_deg_err", "delta_mag",
              "delta_mag_err", "ra_2", "dec_2", *LIMITS)  # fmt: skip
     return {"n_components": 0, "n_images": 0, "pa_ambiguous": False} | dict.fromkeys(names, np.nan)
 
@@ -106,7 +113,7 @@ def _ratio(found: Fit, image: int) -> tuple[float, float]:
     if first <= 0 or second <= 0:
         return np.nan, np.nan
     slope = _MAG * np.array([1 / first, -1 / second])
-    return -_MAG * np.log(second / first), float(np.sqrt(slope @ found.flux_error(image)[:2, :2] @ slope))
+    return float(-_MAG * np.log(second / first)), float(np.sqrt(slope @ found.flux_error(image)[:2, :2] @ slope))
 
 
 def polar(offset: Array, covariance: Array) -> tuple[float, float, float, float]:
@@ -145,7 +152,7 @@ def _pair(found: Comparison) -> dict[str, Any]:
     if not total > 0:
         sep = np.inf
     return {
-        "sep_arcsec": sep, "sep_err": sep_err, "pa_deg": pa, "pa_err": pa_err, "delta_mag": abs(mean),
+        "sep_arcsec": sep, "sep_arcsec_err": sep_err, "pa_deg": pa, "pa_deg_err": pa_err, "delta_mag": abs(mean),
         "delta_mag_err": error, "pa_ambiguous": bool(abs(mean) < 2 * error), "first": first,
     }  # fmt: skip
 
@@ -179,38 +186,41 @@ def _limits(found: Comparison, last: Fit) -> dict[str, float]:
             )
             information += (last.fluxes[i][brightest[i]] / error) ** 2
         ratio = _SIGMA / np.sqrt(np.maximum(information, 1e-30))
-        limit = float(np.median(-2.5 * np.log10(ratio)))
-        limits[name] = limit if limit > 0 else np.nan
+        limits[name] = float(np.median(-2.5 * np.log10(ratio)))
     return limits
 
 
 def _row(stamp: Stamp) -> dict[str, Any]:
     """Return the row of an image that says nothing."""
-    names = ("snr_1", "delta_chi2", "sep_arcsec", "sep_err", "pa_deg", "pa_err", "delta_mag", "delta_mag_err")
+    names = ("snr_1", "flux_2", "delta_chi2", "sep_arcsec", "sep_arcsec_err", "pa_deg", "pa_deg_err", "delta_mag",
+             "delta_mag_err")  # fmt: skip
     told = {"survey": stamp.survey, "filter": stamp.filter, "mjd": stamp.mjd, "fwhm_arcsec": stamp.fwhm}
-    return told | dict.fromkeys(names, np.nan) | {"file": stamp.file}
+    return told | dict.fromkeys(names, np.nan)
 
 
-def _measured(stamp: Stamp, found: Comparison, image: int, first: int) -> dict[str, Any]:
+def _measured(stamp: Stamp, found: Comparison, image: int, first: int, double: bool) -> dict[str, Any]:
     """Return the row of an image, by fits of its own that begin where the common ones ended."""
-    one = found.fitted[image]
+    one, row = found.fitted[image], _row(stamp)
+    row["fwhm_arcsec"] = float(np.exp((found.two if double else found.one).thetas[image, 0])) * one.scale
     alone = fit([one], [found.one.places[image]], np.empty((0, 2)), found.one.thetas[image : image + 1], 5)
     places = np.delete(found.two.places[image], 1, axis=0)
     two = fit([one], [places], found.two.offsets, found.two.thetas[image : image + 1], 15)
-    row = _row(stamp)
-    row["snr_1"] = _snr(one, two, first)
-    row["fwhm_arcsec"] = float(np.exp(two.thetas[0, 0])) * one.scale
-    row["delta_chi2"] = max(alone.chi2 - two.chi2, 0.0)
-    ratio, error = _ratio(two, 0)
     sep, sep_err, pa, pa_err = polar(-two.offsets[0] if first else two.offsets[0], two.covariance)
-    if np.isfinite(ratio) and sep <= CLOSE:
-        row |= {"sep_arcsec": sep, "sep_err": sep_err, "pa_deg": pa, "pa_err": pa_err}
+    row["delta_chi2"] = max(alone.chi2 - two.chi2, 0.0) if sep <= CLOSE else 0.0
+    if not double:
+        row["snr_1"] = _snr(one, alone, 0)
+        return row
+    row["snr_1"] = _snr(one, two, first)
+    ratio, error = _ratio(found.two, image)
+    if np.isfinite(ratio):
         row |= {"delta_mag": -ratio if first else ratio, "delta_mag_err": error}
+        row["flux_2"] = float(found.two.fluxes[image][1 - first]) * one.unit
+    if sep <= CLOSE and two.fluxes[0][1] > 0 and row["delta_chi2"] > _OWN:
+        row |= {"sep_arcsec": sep, "sep_arcsec_err": sep_err, "pa_deg": pa, "pa_deg_err": pa_err}
     return row
 
 
-def _snr(one: Picture, two: Fit, first: int) -> float:
-    """Return signal to noise of the brighter star, all but its flux known."""
-    flux = float(two.fluxes[0][first])
-    share = one.modelled(two.places[0][first : first + 1], two.thetas[0], np.ones(1))
-    return flux * float(np.sqrt((share**2 / one.variance).sum()))
+def _snr(one: Picture, found: Fit, star: int) -> float:
+    """Return signal to noise of a star of one image, all but its flux known."""
+    share = one.modelled(found.places[0][star : star + 1], found.thetas[0], np.ones(1))
+    return float(found.fluxes[0][star] * np.sqrt((share**2 / one.variance).sum()))
