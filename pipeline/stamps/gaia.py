@@ -130,10 +130,11 @@ class Gaia:
         Returns
         -------
         dict
-            `COLUMNS`: ids as text ("" where there is no star), differences over their errors, ruwe and
-            ipd_frac_multi_peak of the source's star.
+            `COLUMNS`: ids (None where there is no star), differences over their errors, ruwe and
+            ipd_frac_multi_peak of the source's star; and its phot_g_mean_mag.
         """
-        told: dict[str, object] = {"gaia_id_1": "", "gaia_id_2": ""} | dict.fromkeys(COLUMNS[2:], np.nan)
+        told: dict[str, object] = {"gaia_id_1": None, "gaia_id_2": None}
+        told |= dict.fromkeys((*COLUMNS[2:], "phot_g_mean_mag"), np.nan)
         around = self.near(ra, dec, 6.0, mjd)
         offset = None
         if np.isfinite(ra_2) and np.isfinite(dec_2):
@@ -147,10 +148,10 @@ class Gaia:
                 nearer = np.hypot(first["east"], first["north"]) <= np.hypot(*(offset - [first["east"], first["north"]]))
                 first, second = (first, None) if nearer else (None, second)
         if first is not None:
-            told |= {"gaia_id_1": first["source_id"], "ruwe": first["ruwe"]}
-            told["ipd_frac_multi_peak"] = first["ipd_frac_multi_peak"]
+            told["gaia_id_1"] = int(first["source_id"])
+            told |= {name: float(first[name]) for name in ("ruwe", "ipd_frac_multi_peak", "phot_g_mean_mag")}
         if second is not None:
-            told["gaia_id_2"] = second["source_id"]
+            told["gaia_id_2"] = int(second["source_id"])
         if first is not None and second is not None:
             told |= _differences(first, second)
         return told

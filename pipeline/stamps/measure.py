@@ -44,7 +44,7 @@ class Measure:
         delta_mag_err (mean of the bands), ra_2, dec_2: NaN unless two stars fit significantly better than one, and
         better than one that is extended; and `LIMITS`, negative where not even an equal star would have been seen.
     rows : list of dict
-        A row an image: survey, filter, mjd, fwhm_arcsec, snr_1, flux_2 (counts of the fainter star), delta_chi2,
+        A row an image: survey, filter, mjd, fwhm_arcsec, snr_1, flux_2 and mag_2 of the fainter star, delta_chi2,
         sep_arcsec and pa_deg by a fit to it alone that begins at the common one, delta_mag (fainter minus brighter star
         of the source) at the common separation; each with its error, `_err`.
     """
@@ -192,7 +192,7 @@ def _limits(found: Comparison, last: Fit) -> dict[str, float]:
 
 def _row(stamp: Stamp) -> dict[str, Any]:
     """Return the row of an image that says nothing."""
-    names = ("snr_1", "flux_2", "delta_chi2", "sep_arcsec", "sep_arcsec_err", "pa_deg", "pa_deg_err", "delta_mag",
+    names = ("snr_1", "flux_2", "mag_2", "delta_chi2", "sep_arcsec", "sep_arcsec_err", "pa_deg", "pa_deg_err", "delta_mag",
              "delta_mag_err")  # fmt: skip
     told = {"survey": stamp.survey, "filter": stamp.filter, "mjd": stamp.mjd, "fwhm_arcsec": stamp.fwhm}
     return told | dict.fromkeys(names, np.nan)
@@ -215,6 +215,7 @@ def _measured(stamp: Stamp, found: Comparison, image: int, first: int, double: b
     if np.isfinite(ratio):
         row |= {"delta_mag": -ratio if first else ratio, "delta_mag_err": error}
         row["flux_2"] = float(found.two.fluxes[image][1 - first]) * one.unit
+        row["mag_2"] = stamp.zeropoint - 2.5 * float(np.log10(row["flux_2"]))
     if sep <= CLOSE and two.fluxes[0][1] > 0 and row["delta_chi2"] > _OWN:
         row |= {"sep_arcsec": sep, "sep_arcsec_err": sep_err, "pa_deg": pa, "pa_deg_err": pa_err}
     return row

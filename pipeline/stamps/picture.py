@@ -50,8 +50,8 @@ class Stamp:
         Electrons a count, for the source's own noise; NaN: it follows from the residuals.
     able : bool
         The survey can resolve 2.5 arcsec.
-    file : str
-        Where it comes from.
+    zeropoint : float
+        Magnitude of one count; NaN: unknown.
     """
 
     image: NDArray[np.float32]
@@ -67,7 +67,7 @@ class Stamp:
     measured: bool = False
     gain: float = float("nan")
     able: bool = True
-    file: str = ""
+    zeropoint: float = float("nan")
 
     @property
     def psf(self) -> Psf:
