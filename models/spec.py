@@ -179,6 +179,7 @@ _VISUAL = ModelSpec(
     columns=COLUMNS,
     seen=((1, MIDDLE, MIDDLE), (1, AROUND, AROUND), (len(FACTS),)),
     group="source_id",
+    judge=_Later("models.visual_judgement", "card"),
     training={"epochs": 12, "batch_size": 128, "learning_rate": 2e-3, "weight_decay": 1e-2, "split_by": "source"},
 )
 
