@@ -11,7 +11,7 @@ from pipeline.simulate.stamp_scenes import Description, Exposure, Galaxy, Scene,
 from pipeline.simulate.telescopes import BANK, TELESCOPES, Air
 from pipeline.stamps import surveys
 
-__all__ = ["PIVOT", "draw", "draw_sky", "expose"]
+__all__ = ["PIVOT", "draw", "draw_sky", "drawn", "expose"]
 
 #: Wavelength, µm, at which magnitudes of sources that several surveys see are told.
 PIVOT = 0.7
@@ -37,18 +37,28 @@ def draw(description: Description, survey: str, seed: int, n: int) -> list[Scene
     n : int
         How many; the first ones do not depend on it.
     """
+    return [drawn(description, survey, seed, number) for number in range(n)]
+
+
+def drawn(description: Description, survey: str, seed: int, number: int) -> Scene:
+    """Draw one scene of those of `draw`.
+
+    Parameters
+    ----------
+    description : Description
+        How widely.
+    survey : str
+        Which, as the description calls it.
+    seed, number : int
+        Of the part, and in it.
+    """
     told = description.source | description.surveys[survey]
     grid = surveys.get(survey)
-    reach = (grid.side / 2 + 8) * grid.pixscale
     waves = [grid.filter(name).wavelength_um for name in description.surveys[survey]["fwhm"]]
-    pivot = float(np.exp(np.mean(np.log(waves))))
-    scenes = []
-    for number in range(n):
-        rng = np.random.default_rng([description.seed, crc32(survey.encode()), seed, number])
-        sky = draw_sky(description, rng, reach, told, pivot)
-        name = f"{description.name}-{description.seed}:{survey}:{seed:05d}-{number:03d}"
-        scenes.append(expose(description, survey, sky, rng, name))
-    return scenes
+    rng = np.random.default_rng([description.seed, crc32(survey.encode()), seed, number])
+    sky = draw_sky(description, rng, (grid.side / 2 + 8) * grid.pixscale, told, float(np.exp(np.mean(np.log(waves)))))
+    name = f"{description.name}-{description.seed}:{survey}:{seed:05d}-{number:03d}"
+    return expose(description, survey, sky, rng, name)
 
 
 def draw_sky(
@@ -176,6 +186,8 @@ def expose(description: Description, survey: str, sky: Sky, rng: np.random.Gener
     snr = low * (high / low) ** rank * depth / np.sqrt((depth**2).sum())
     common = {key: value(told[key], rng) for key in ("beta", "ellipticity", "skew", "motion", "halo")}
     common |= {"angle": rng.uniform(0, 2 * np.pi), "turn": rng.uniform(0, 2 * np.pi, 4)}
+    # Filters of half of the sources share one grid of pixels.
+    common |= {"grid": tuple(rng.uniform(-0.5, 0.5, 2)) if rng.random() < 0.5 else None}
     common |= {"seeing": rng.normal(0, told["seeing"]), "number": int(rng.integers(BANK))}
     odd = rng.integers(count)
     exposures = {}
@@ -183,8 +195,7 @@ def expose(description: Description, survey: str, sky: Sky, rng: np.random.Gener
         away = "misregistered" in sky.troubles and place == odd
         exposures[names[number]] = _exposure(survey, names[number], told, common, sky, float(one), away, rng)
     east, north = _at(value(told["offset"], rng), rng)
-    centre = (float(rng.uniform(-0.5, 0.5)), float(rng.uniform(-0.5, 0.5)))
-    return Scene(survey, name, sky, (east, north), centre, exposures)
+    return Scene(survey, name, sky, (east, north), exposures)
 
 
 def _exposure(
@@ -214,9 +225,11 @@ def _exposure(
     moved = _at(common["motion"] * rng.random(), rng) if common["motion"] else (0.0, 0.0)
     gradient = drawn["gradient"] * np.array(_at(1.0, rng))
     resampled = rng.random() < told["resampled"]
+    centre = common["grid"] or tuple(rng.uniform(-0.5, 0.5, 2))
     return Exposure(
         wavelength=filter_.wavelength_um, snr=snr, air=air, telescope=telescope, number=common["number"],
-        native=native, jitter=jitter, fwhm=width, shift=(float(register[0]), float(register[1])), moved=moved,
+        native=native, jitter=jitter, fwhm=width, centre=(float(centre[0]), float(centre[1])),
+        shift=(float(register[0]), float(register[1])), moved=moved,
         sky=drawn["sky"], read_noise=drawn["read_noise"], saturation=drawn["saturation"], unit=drawn["unit"],
         saturated=drawn["saturated"] if "saturated" in sky.troubles else 0.0,
         style=str(rng.choice(["clip", "bleed", "hole"])), gradient=(float(gradient[0]), float(gradient[1])),

@@ -6,7 +6,7 @@ are trained on); its values read as those of `pipeline.simulate.nights`.
 
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,10 @@ class Description:
     exposure: dict[str, Any]
     surveys: dict[str, dict[str, Any]]
     sha256: str
+
+    def with_seed(self, seed: int) -> "Description":
+        """Return it with another seed."""
+        return replace(self, seed=seed)
 
 
 @dataclass(frozen=True)
@@ -171,6 +175,8 @@ class Exposure:
         σ of what widens it besides, arcsec.
     fwhm : float
         True, of what is delivered, arcsec.
+    centre : tuple of float
+        Where the source is looked for, from the middle of the grid, px.
     shift : tuple of float
         By what the registration is off, east and north, arcsec.
     moved : tuple of float
@@ -207,6 +213,7 @@ class Exposure:
     native: float
     jitter: float
     fwhm: float
+    centre: tuple[float, float]
     shift: tuple[float, float]
     moved: tuple[float, float]
     sky: float
@@ -238,8 +245,6 @@ class Scene:
         What there is.
     offset : tuple of float
         Where the primary is from where it is looked for, east and north, arcsec.
-    centre : tuple of float
-        Where it is looked for, from the middle of the grid, px.
     exposures : dict
         Filter → how it sees it, by wavelength.
     """
@@ -248,7 +253,6 @@ class Scene:
     name: str
     sky: Sky
     offset: tuple[float, float]
-    centre: tuple[float, float]
     exposures: dict[str, Exposure]
 
 

@@ -15,12 +15,14 @@ from pipeline.simulate.blemishes import Image, Mask
 from pipeline.simulate.optics import ellipse
 from pipeline.simulate.profiles import DEVAUCOULEURS, EXPONENTIAL, Floats, Profile
 from pipeline.simulate.spectra import Grid, Spectrum, image, points, power, radial
-from pipeline.simulate.stamp_chances import draw
+from pipeline.simulate.stamp_chances import draw, drawn
 from pipeline.simulate.stamp_scenes import Description, Exposure, Galaxy, Scene, described
 from pipeline.simulate.telescopes import air, vacuum
 from pipeline.stamps import surveys
+from pipeline.stamps.light import Plane
+from pipeline.stamps.stack import stack_source
 
-__all__ = ["Rendered", "described", "draw", "grid", "render", "stacked", "visible"]
+__all__ = ["Rendered", "described", "draw", "drawn", "grid", "one_stacked", "render", "stacked", "visible"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +44,12 @@ class Rendered:
     image: Image
     mask: Mask
     facts: dict[str, Any]
+
+    def plane(self, rng: np.random.Generator) -> Plane:
+        """Return it as it is stacked; half of the headers tell a FWHM, good to some per cent."""
+        told = float(self.facts["fwhm_arcsec"] * np.exp(rng.normal(0, 0.06))) if rng.random() < 0.5 else np.nan
+        place = self.facts["x0"], self.facts["y0"]
+        return Plane(self.image, self.facts["filter"], *place, self.mask, None, told, self.facts["mjd"])
 
 
 @lru_cache
@@ -87,8 +95,8 @@ def _places(on: Grid, scene: Scene, seen: Exposure) -> tuple[Floats, Floats]:
     east[:own] += seen.moved[0]
     north[:own] += seen.moved[1]
     middle = (on.side - 1) / 2
-    x = middle + scene.centre[0] - (east + scene.offset[0] + seen.shift[0]) / on.pixscale
-    y = middle + scene.centre[1] + (north + scene.offset[1] + seen.shift[1]) / on.pixscale
+    x = middle + seen.centre[0] - (east + scene.offset[0] + seen.shift[0]) / on.pixscale
+    y = middle + seen.centre[1] + (north + scene.offset[1] + seen.shift[1]) / on.pixscale
     return x, y
 
 
@@ -152,8 +160,8 @@ def render(scene: Scene, survey: str, filter: str, rng: np.random.Generator) -> 
     mask = np.zeros(pixels.shape, np.uint8)
     _spoil(pixels, mask, seen, (float(x[0]), float(y[0])), peak, rng)
     facts = {
-        "filter": filter, "wavelength_um": seen.wavelength, "mjd": seen.mjd, "x0": (on.side - 1) / 2 + scene.centre[0],
-        "y0": (on.side - 1) / 2 + scene.centre[1], "fwhm_arcsec": seen.fwhm, "flux": flux * seen.unit,
+        "filter": filter, "wavelength_um": seen.wavelength, "mjd": seen.mjd, "x0": (on.side - 1) / 2 + seen.centre[0],
+        "y0": (on.side - 1) / 2 + seen.centre[1], "fwhm_arcsec": seen.fwhm, "flux": flux * seen.unit,
         "noise": np.sqrt(background) * seen.unit, "sky": seen.sky * seen.unit * seen.pedestal, "snr": seen.snr,
         "saturation": _level(seen, peak) * seen.unit, "light": light, "x": x, "y": y,
     }  # fmt: skip
@@ -247,44 +255,39 @@ def stacked(description: Description, survey: str, seed: int, n: int) -> tuple[N
 
 
 def one_stacked(description: Description, scene: Scene, seed: int, number: int) -> tuple[Image, dict[str, Any]]:
-    """Render and stack one source."""
-    survey = scene.survey
-    rng = np.random.default_rng([description.seed, crc32(survey.encode()), seed, number, 1])
-    seen = [render(scene, survey, name, rng) for name in scene.exposures]
-    stack, weights, facts = _stand_in(seen, scene)
-    return stack, facts | _truth(description, scene, seen, weights)
+    """Render and stack one source.
+
+    Parameters
+    ----------
+    description : Description
+        What it was drawn by.
+    scene : Scene
+        What it shows.
+    seed, number : int
+        Of the part, and in it.
+
+    Returns
+    -------
+    image : (side, side) float32
+        As of `stacked`.
+    row : dict
+        Columns of `catalogs.stamps.LESSONS` but row.
+    """
+    survey = surveys.get(scene.survey)
+    rng = np.random.default_rng([description.seed, crc32(scene.survey.encode()), seed, number, 1])
+    seen = [render(scene, scene.survey, name, rng) for name in scene.exposures]
+    done = stack_source([one.plane(rng) for one in seen], survey)
+    return done.image, {"source_id": scene.name} | done.facts | _truth(description, scene, seen)
 
 
-def _stand_in(seen: list[Rendered], scene: Scene) -> tuple[Image, Floats, dict[str, Any]]:
-    planes, weights, noises = [], [], []
-    for one in seen:
-        sky = np.nanmedian(one.image)
-        part = one.image - sky
-        noise = 1.4826 * np.nanmedian(np.abs(part[np.abs(part) < 4 * np.nanmedian(np.abs(part)) + 1e-9]))
-        planes.append(part)
-        noises.append(noise)
-        weights.append(one.facts["flux"] / noise**2)
-    weight = np.array(weights) / np.sum(weights)
-    stack = np.tensordot(weight.astype(np.float32), np.stack(planes), 1)
-    told, facts = surveys.get(scene.survey), seen[0].facts
-    wave = float(weight @ [one.facts["wavelength_um"] for one in seen])
-    best = told.filter(max(seen, key=lambda one: one.facts["snr"]).facts["filter"])
-    return stack, weight, {
-        "source_id": scene.name, "survey": scene.survey, "filters": ",".join(scene.exposures), "n_filters": len(seen),
-        "method": "single" if len(seen) == 1 else "weighted", "x0": facts["x0"], "y0": facts["y0"],
-        "pixscale": told.pixscale, "wavelength_um": wave, "noise": float(np.sqrt(weight**2 @ np.square(noises))),
-        "snr": float(np.sqrt(sum(one.facts["snr"] ** 2 for one in seen))), "fwhm_arcsec": best.fwhm_arcsec,
-        "ellipticity": 0.0, "centroid_shift": 0.0, "flags": 0,
-    }  # fmt: skip
-
-
-def _truth(description: Description, scene: Scene, seen: list[Rendered], weights: Floats) -> dict[str, Any]:
-    """Return what is true of a stack: of its filters, weighted as they are in it."""
+def _truth(description: Description, scene: Scene, seen: list[Rendered]) -> dict[str, Any]:
+    """Return what is true of a stack: of its filters, each with about the share of the light that it has in it."""
     sky = scene.sky
-    flux = np.array([one.facts["flux"] for one in seen]) * weights
-    share = flux / flux.sum()
-    snr = float(flux.sum() / np.sqrt(np.square(flux / [one.facts["snr"] for one in seen]).sum()))
-    width = float(np.sqrt(share @ np.square([one.facts["fwhm_arcsec"] for one in seen])))
+    snrs, widths = (np.array([one.facts[name] for one in seen]) for name in ("snr", "fwhm_arcsec"))
+    share = (snrs / widths) ** 2
+    share /= share.sum()
+    snr = float(1 / np.sqrt(np.square(share / snrs).sum()))
+    width = float(np.sqrt(share @ widths**2))
     told: dict[str, Any] = {"label": sky.label, "kind": sky.kind, "snr_1": snr, "psf_fwhm_arcsec": width, "weight": 1.0}
     told |= dict.fromkeys(("sep_arcsec", "pa_deg", "delta_mag"), np.nan)
     if sky.label:

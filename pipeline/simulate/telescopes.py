@@ -83,7 +83,10 @@ def _skewed(grid: Grid, given: Air) -> Spectrum:
     one, other, cosine, sine = (np.float32(3.2 * skew) for skew in given.skew)
     phase = (one * kx + other * ky) * square
     phase += cosine * kx * (kx * kx - 3 * ky * ky) + sine * ky * (3 * kx * kx - ky * ky)
-    return np.exp(1j * (phase / (1 + square * square))).astype(np.complex64)
+    phase /= 1 + square * square
+    turned = np.empty(phase.shape, np.complex64)
+    turned.real, turned.imag = np.cos(phase), np.sin(phase)
+    return turned
 
 
 @dataclass(frozen=True)
