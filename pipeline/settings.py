@@ -151,8 +151,8 @@ class TrainSettings(Settings):
     # One word, so that what was trained before keeps its hash: triplets may name what is held out after a colon.
     split_by: str = Field(
         "star",
-        pattern=r"^(star|sector|field|temporal|(ccd|filter|survey|kind)(:\S+)?)$",
-        description="what a fold holds out as a whole: star or sector of light curves; of triplets field, temporal, "
+        pattern=r"^(star|sector|source|field|temporal|(ccd|filter|survey|kind)(:\S+)?)$",
+        description="what a fold holds out as a whole: star or sector of light curves; source of stamps; of triplets field, temporal, "
         "ccd, filter, survey or kind, the last four also as kind:NAME",
     )
     unlisted_as_negative: int = Field(0, ge=0, description="stars not on the list drawn as negatives")
