@@ -4,7 +4,7 @@ The stretch is asinh (Lupton, Gunn & Szalay 1999, AJ 118, 1406), from noise to t
 survey; the surface is what the poster of Gezer et al. calls the two-dimensional peak plot.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -72,19 +72,13 @@ def indexed(workspace: Folder, sources: Sequence[str] | None = None) -> pd.DataF
         Rows of `catalogs.stamps.STACKS` of all surveys, and `store`, the path of the store that they lie in.
     """
     wanted, found = None if sources is None else set(sources), [STACKS.empty().to_pandas().assign(store="")]
-    for path in _indices(workspace):
+    paths = (entry.path for entry in workspace.list("stacks", ".parquet") if ".index/" in entry.path)
+    for path in paths:
         rows = write.read(workspace, path, STACKS).to_pandas()
         rows = rows if wanted is None else rows[rows["source_id"].isin(wanted)]
         if len(rows):
             found.append(rows.assign(store=path.rpartition("/")[0].removesuffix(".index") + ".zarr"))
     return pd.concat(found, ignore_index=True) if len(found) > 1 else found[0]
-
-
-def _indices(workspace: Folder) -> Iterator[str]:
-    for name in sorted(workspace.child("stacks").folders()):
-        if name.endswith(".index"):
-            for entry in workspace.list(f"stacks/{name}", ".parquet"):
-                yield entry.path
 
 
 def load(workspace: Folder, rows: pd.DataFrame) -> list[Seen]:
@@ -132,7 +126,7 @@ def stacks(seen: Sequence[Seen], found: tuple[float, float] | None, name: str) -
     name : str
         Of the source.
     """
-    figure, grid = _sheet(len(seen), 3.0)
+    figure, grid = _sheet(len(seen), 3.5)
     for place, one in enumerate(seen):
         axis = figure.add_subplot(grid[place // _ACROSS, place % _ACROSS])
         _image(axis, one)
@@ -175,10 +169,13 @@ def surfaces(seen: Sequence[Seen], found: tuple[float, float] | None, name: str)
 
 
 def _sheet(panels: int, height: float) -> tuple[Figure, Any]:
-    # As wide as four panels however few there are, so that panels of all sources are of one size.
+    # As wide as four panels however few there are, so that panels of all sources are of one size; margins are given,
+    # as finding them takes as long as the drawing.
     rows = -(-panels // _ACROSS)
-    figure = Figure(figsize=(12.6, height * rows + 0.2), layout="constrained", facecolor="white")
-    return figure, figure.add_gridspec(rows, _ACROSS)
+    figure = Figure(figsize=(12.6, height * rows), facecolor="white")
+    room = 0.26 / (height * rows)
+    return figure, figure.add_gridspec(rows, _ACROSS, left=0.01, right=0.98, bottom=room, top=1 - room, wspace=0.06,
+                                       hspace=0.56 / (height - 0.56))  # fmt: skip
 
 
 def _half(one: Seen) -> float:
