@@ -163,7 +163,8 @@ def _remarks(row: Mapping[str, Any]) -> str:
 
 def _source(title: str, row: Mapping[str, Any], seen: Sequence[showcase.Seen], filters: pd.DataFrame) -> Section:
     found, name = showcase.companion(row), str(row["source_id"])
-    text = [_told(row), _remarks(row).capitalize() + "." if _remarks(row) else ""]
+    remarks = _remarks(row)
+    text = [_told(row), f"{remarks[0].upper()}{remarks[1:]}." if remarks else ""]
     pictures = [showcase.stacks(seen, found, name), showcase.surfaces(seen, found, name)] if seen else []
     text.append("" if seen else "Its stacks are no longer in the workspace.")
     table = _shown(filters, _FILTERS) if len(filters) else None

@@ -133,7 +133,7 @@ def stacks(seen: Sequence[Seen], found: tuple[float, float] | None, name: str) -
         _marks(axis, one, found)
     what = ", ".join(str(one.row["survey"]) for one in seen)
     caption = f"North up, east left; the bar is {_REACH}\" long. Counts by asinh, from noise to the source's peak."
-    return replace(embed(figure, f"Stacks of {name}: {what}", caption, wide=True, dpi=100, colors=128), plot=False)
+    return replace(embed(figure, f"Stacks of {name}: {what}", caption, wide=True, colors=128), plot=False)
 
 
 def surfaces(seen: Sequence[Seen], found: tuple[float, float] | None, name: str) -> Picture:
@@ -165,7 +165,7 @@ def surfaces(seen: Sequence[Seen], found: tuple[float, float] | None, name: str)
         axis.ticklabel_format(axis="z", scilimits=(-2, 4))
         axis.zaxis.get_offset_text().set_fontsize(6)
     caption = "Counts around the source, not stretched."
-    return replace(embed(figure, f"Counts around {name}", caption, wide=True, dpi=100, colors=128), plot=False)
+    return replace(embed(figure, f"Counts around {name}", caption, wide=True, colors=128), plot=False)
 
 
 def _sheet(panels: int, height: float) -> tuple[Figure, Any]:
