@@ -296,7 +296,11 @@ class Segments:
         Bytes of segments to hold. A share that fits is read once; else partitions come in shuffled order, as
         many at a time as fit, and are shuffled among each other.
     prepare : callable, optional
-        Turns the array that is read into what the network sees.
+        Turns what is read into what the network sees; then rows may have any shape that it takes.
+    columns : tuple of str
+        Columns of the table that it takes, too, as one array (n, k) after those of the store.
+    seen : sequence of tuple, optional
+        Shapes of a row after that.
     """
 
     workspace: Folder
@@ -306,7 +310,9 @@ class Segments:
     rank: int = 0
     world: int = 1
     memory: int = 2 << 30
-    prepare: Callable[[NDArray[np.floating]], NDArray[np.float32]] | None = None
+    prepare: Callable[..., tuple[NDArray[np.float32], ...]] | None = None
+    columns: tuple[str, ...] = ()
+    seen: Sequence[tuple[int, ...]] | None = None
     _kept: Batch | None = field(default=None, repr=False)
 
     @cached_property
@@ -351,7 +357,8 @@ class Segments:
         if self._kept is not None:
             yield self._kept
             return
-        room = max(1, self.memory // sum(4 * math.prod(shape) for shape in self.inputs.values()))
+        shapes = self.inputs.values() if self.seen is None else self.seen
+        room = max(1, self.memory // sum(4 * math.prod(shape) for shape in shapes))
         waiting: list[Batch] = []
         for number in order:
             block = self._read(self._blocks[number])
@@ -371,9 +378,12 @@ class Segments:
         first, last = int(rows["row"].iloc[0]), int(rows["row"].iloc[-1])
         data = stores.read(self.workspace, str(rows["path"].iloc[0]), self.inputs, slice(first, last + 1))
         wanted = rows["row"].to_numpy() - first
+        targets = {name: rows[name].to_numpy() for name in self.targets}
+        if self.prepare is not None:
+            read = [data[name][wanted].astype(np.float32, copy=False) for name in self.inputs]
+            known = [rows[list(self.columns)].to_numpy(np.float64)] if self.columns else []
+            return Batch(positions, self.prepare(*read, *known), targets)
         arrays = tuple(
             data[name][wanted].reshape(-1, *shape).astype(np.float32, copy=False) for name, shape in self.inputs.items()
         )
-        if self.prepare is not None:
-            arrays = (self.prepare(*arrays),)
-        return Batch(positions, arrays, {name: rows[name].to_numpy() for name in self.targets})
+        return Batch(positions, arrays, targets)

@@ -49,6 +49,9 @@ __all__ = ["check_cluster", "fit", "make"]
 #: Who is in which fold of light curves.
 _BY_STAR = "sha256 of seed:tic_id, as a number in [0, 1), against the shares of test and validation"
 
+#: The same of stamps.
+_BY_SOURCE = _BY_STAR.replace("tic_id", "source_id")
+
 
 def fit(
     workspace: Folder,
@@ -274,7 +277,7 @@ def _card(run: Run, facts: dict[str, Any], state: State, found: dict[str, Any]) 
         "split": {
             "by": settings.split_by,
             "seed": settings.seed,
-            "rule": rule(settings) if "triplet" in get_spec(run.model).inputs else _BY_STAR,
+            "rule": _rule(run.model, settings),
         },
         "settings": settings.model_dump(mode="json"),
         "settings_hash": settings.hash,
@@ -283,3 +286,9 @@ def _card(run: Run, facts: dict[str, Any], state: State, found: dict[str, Any]) 
         **found,
         "provenance": manifest.provenance(time.time() - state.seconds),
     }
+
+
+def _rule(model: str, settings: TrainSettings) -> str:
+    """Return in words who is in which fold."""
+    inputs = get_spec(model).inputs
+    return rule(settings) if "triplet" in inputs else _BY_SOURCE if "stack" in inputs else _BY_STAR

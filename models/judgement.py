@@ -14,7 +14,7 @@ from models.standing import Standing, operating_point
 from pipeline.errors import UsageError
 from pipeline.metrics import calibration_error, wilson
 
-__all__ = ["MISSED", "PREVALENCES", "chosen", "compare", "judge"]
+__all__ = ["MISSED", "PREVALENCES", "calibration", "chosen", "compare", "judge"]
 
 Floats = NDArray[np.float64]
 
@@ -83,7 +83,7 @@ def judge(held_out: pd.DataFrame, standing: Standing) -> dict[str, Any]:
     p = standing.p_real(judged["logit"])
     told: dict[str, Any] = {"unscored": len(rows) - len(known), "unscored_real": lost}
     told |= _figures(judged, p, standing.threshold, _RESAMPLES)
-    told["calibration"] = _calibration(known["label"].to_numpy(float), standing.p_real(known["logit"]))
+    told["calibration"] = calibration(known["label"].to_numpy(float), standing.p_real(known["logit"]))
     told["precision_at"] = {f"{share:g}": _precision(told, share) for share in PREVALENCES}
     told["by"] = {}
     for by, name, of in groups(judged):
@@ -123,11 +123,19 @@ def _figures(rows: pd.DataFrame, p: Floats, threshold: float, resamples: int) ->
     return found
 
 
-def _calibration(label: Floats, p: Floats) -> dict[str, Any]:
+def calibration(label: Floats, p: Floats) -> dict[str, Any]:
     """Return how far probabilities hold where half of all candidates are real: both labels weigh the same.
 
-    brier_skill is over the guess of one half; ece of all, ece_middle where 0.05 < p < 0.95, with the number of
-    candidates there and the 95% limit that it stays below if every probability is right; reliability: ten bins.
+    Parameters
+    ----------
+    label, p : (n,) array
+        1 real, 0 bogus; probability of real.
+
+    Returns
+    -------
+    dict
+        brier; brier_skill over the guess of one half; ece of all, ece_middle where 0.05 < p < 0.95, with the number of
+        candidates there and the 95% limit that it stays below if every probability is right; reliability: ten bins.
     """
     real = int(label.sum())
     weight = np.where(label > 0, 0.5 / max(real, 1), 0.5 / max(len(label) - real, 1)) * len(label)

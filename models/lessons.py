@@ -13,6 +13,9 @@ from models.labels import read_negatives
 from models.registry import Registry
 from models.spec import get_spec
 from models.train import outline, train
+from models.visual_lessons import asked as asked_of_stamps
+from models.visual_lessons import learn_stamps, make_sets as make_stamps, outline_stamps
+from models.visual_lessons import sets as sets_of_stamps
 from pipeline.errors import UsageError
 from pipeline.images import setfile
 from pipeline.images.setfile import Described
@@ -21,6 +24,7 @@ from pipeline.lightcurves.labelled import Labelled
 from pipeline.lightcurves.training import TrainingSet
 from pipeline.settings import CalibrationSettings, CandidateSetSettings, TrainingSetSettings, TrainSettings
 from pipeline.simulate.nights import BRIGHT
+from pipeline.stamps.training import StampSet
 
 __all__ = ["Sources", "describe", "learn", "make"]
 
@@ -45,8 +49,8 @@ class Sources:
     sectors : list of int, optional
         Sectors of these; default all.
     simulated : int, optional
-        Simulated stars, or for a model of triplets fields; by default as many as the settings say for a model with
-        classes, else none.
+        Simulated stars, or for a model of triplets fields, of stamps stacks a survey; by default as many as the
+        settings say for a model with classes, else none.
     labelled : str, optional
         Parquet file of real light curves, see `pipeline.lightcurves.labelled`.
     known : sequence of str
@@ -84,12 +88,7 @@ class Sources:
         UsageError
             If lists of stars are given, or both fields and descriptions.
         """
-        stars = {"--labels": self.labels, "--negatives": self.negatives, "--labelled": self.labelled,
-                 "--sectors": self.sectors, "--leave-out": self.leave_out, "--known": self.known}  # fmt: skip
-        if given := [option for option, value in stars.items() if value]:
-            raise UsageError(
-                f"{', '.join(given)}: for models of light curves; realbogus learns from --simulated fields, or --set"
-            )
+        self._no_stars("realbogus learns from --simulated fields, or --set")
         if self.described and self.simulated is not None:
             cure = f'put [[source]] kind = "simulated", fields = {self.simulated} into the file'
             raise UsageError(f"--simulated {self.simulated}: not with --set; {cure}")
@@ -102,6 +101,26 @@ class Sources:
             few = asked.model_copy(update={"description": str(BRIGHT), "seed": None, "fields": fields})
             sets.append(CandidateSet(workspace, few))
         return [Described((one,)) for one in sets]
+
+    def stamps(self, workspace: Folder, config: Path | None) -> list[StampSet]:
+        """Return the sets that a model of stamps learns from: simulated stacks.
+
+        Raises
+        ------
+        UsageError
+            If lists of stars or descriptions of triplets are given.
+        """
+        self._no_stars("models of stamps learn from --simulated stacks of each survey")
+        if self.described:
+            raise UsageError(f"--set {self.described[0]}: describes triplets; what stamps are drawn from is said by "
+                             "[stampset] description of --config")  # fmt: skip
+        return sets_of_stamps(workspace, config, self.simulated)
+
+    def _no_stars(self, cure: str) -> None:
+        stars = {"--labels": self.labels, "--negatives": self.negatives, "--labelled": self.labelled,
+                 "--sectors": self.sectors, "--leave-out": self.leave_out, "--known": self.known}  # fmt: skip
+        if given := [option for option, value in stars.items() if value]:
+            raise UsageError(f"{', '.join(given)}: for models of light curves; {cure}")
 
     def labelled_stars(self) -> Labelled:
         """Return the real stars.
@@ -163,6 +182,12 @@ def learn(
     UsageError
         If the settings of the two trainings hold out different stars, or training sets are to be split by sector.
     """
+    if "stack" in get_spec(name).inputs:
+        simulated, chosen = sources.stamps(workspace, config), asked_of_stamps(name, config, options)
+        made = learn_stamps(workspace, name, simulated, chosen, workers, gpu, overwrite)
+        if chosen.folds is None:
+            Registry(workspace).set_alias(name, "candidate", made)
+        return made
     if "triplet" in get_spec(name).inputs:
         described = sources.triplets(workspace, config)
         chosen = asked(workspace, name, described, config, options)
@@ -211,15 +236,21 @@ def _trainings(
 
 
 def make(workspace: Folder, name: str, sources: Sources, config: Path | None, workers: int, overwrite: bool) -> None:
-    """Make the sets that a model of triplets would learn from, on the connected Ray cluster; say what there is.
+    """Make the sets that a model of triplets or stamps would learn from, on the connected Ray cluster; say what there is.
 
     Raises
     ------
     UsageError
         For a model of light curves.
     """
+    if "stack" in get_spec(name).inputs:
+        stamps = sources.stamps(workspace, config)
+        make_stamps(stamps, workers, overwrite)
+        for about in (stage.describe() for stage in stamps):
+            print(f"{about['store']}: {about['stacks']} stacks, sha256 {about['sha256']}")
+        return
     if "triplet" not in get_spec(name).inputs:
-        raise UsageError(f"--only-sets: {name} is none of triplets")
+        raise UsageError(f"--only-sets: {name} is none of triplets or stamps")
     sets = sources.triplets(workspace, config)
     make_sets(sets, workers, overwrite)
     for stage in (stage for one in sets for stage in one.stages):
@@ -231,6 +262,9 @@ def describe(
     workspace: Folder, name: str, sources: Sources, config: Path | None, options: Mapping[str, Any], workers: int
 ) -> str:
     """Return what `learn` would do, in lines; nothing is written."""
+    if "stack" in get_spec(name).inputs:
+        stamps, settings = sources.stamps(workspace, config), asked_of_stamps(name, config, options)
+        return outline_stamps(workspace, stamps, settings, workers)
     if "triplet" in get_spec(name).inputs:
         sets = sources.triplets(workspace, config)
         return outline_triplets(workspace, name, sets, asked(workspace, name, sets, config, options), workers)

@@ -75,8 +75,13 @@ def read_state(run: Run) -> State:
         return State()
 
 
-def rate(progress: float) -> float:
-    """Return the learning rate over its peak after a share of the run: a linear rise, then half a cosine."""
+def rate(progress: float, stepped: bool = False) -> float:
+    """Return the learning rate over its peak after a share of the run.
+
+    A linear rise, then half a cosine; or `stepped`: a tenth after each third.
+    """
+    if stepped:
+        return float(0.1 ** min(int(3 * progress), 2))
     if progress < _WARM_UP:
         return progress / _WARM_UP
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - _WARM_UP) / (1 - _WARM_UP))))
@@ -97,9 +102,10 @@ class _Worker:
         self.bf16 = has_bf16(self.device)
         self.spec = get_spec(run.model)
         folds = {name: rows.reset_index(drop=True) for name, rows in _read_index(run).groupby("fold")}
-        inputs, targets = self.spec.inputs, ("label", "weight", *self.spec.targets)
+        spec, targets = self.spec, ("label", "weight", *self.spec.targets)
+        seen = {} if spec.prepare is None else {"prepare": spec.look, "columns": spec.columns, "seen": spec.shapes}
         self.data = {
-            name: Segments(run.workspace, rows, inputs, targets, rank, world, prepare=self.spec.prepare)
+            name: Segments(run.workspace, rows, spec.inputs, targets, rank, world, **seen)
             for name, rows in folds.items()
         }
         torch.manual_seed(self.settings.seed)
@@ -109,7 +115,8 @@ class _Worker:
             entry = registry.resolve(f"{run.model}@{self.settings.start_from}")
             self.network.load_state_dict(registry.load_weights(entry))
         self.model = prepare_model(self.network)
-        self.optimizer = torch.optim.AdamW(
+        kind = torch.optim.Adam if self.spec.stepped else torch.optim.AdamW
+        self.optimizer = kind(
             self.model.parameters(), lr=0.0, weight_decay=self.settings.weight_decay, fused=True
         )  # the rate is set at every step
         state = checkpoint.restore(run.folder, self.network, self.optimizer)
@@ -141,7 +148,7 @@ class _Worker:
             if progress >= 1:
                 break
             for group in self.optimizer.param_groups:
-                group["lr"] = self.settings.learning_rate * rate(progress)
+                group["lr"] = self.settings.learning_rate * rate(progress, self.spec.stepped)
             sums += self._step(batch)
         loss, right, count = self._sum(sums).tolist()
         held_out = self._outputs("validation")

@@ -96,7 +96,8 @@ class Predictor:
         ----------
         *inputs : ndarray
             The arrays that the model's spec names, in its order, all of N rows: CALNet's are curve (N, 4000)
-            and periodogram (N, 1000). What the spec prepares may have rows of any shape that can be prepared.
+            and periodogram (N, 1000). What the spec prepares may have rows of any shape that can be prepared; where
+            it wants columns, they come last, as one array.
 
         Returns
         -------
@@ -110,16 +111,18 @@ class Predictor:
         """
         rows = len(inputs[0])
         found = np.empty((rows, self.spec.outputs), np.float32)
-        prepare = self.spec.prepare
-        arrays = list(inputs) if prepare else [
+        prepared = self.spec.prepare is not None
+        arrays = list(inputs) if prepared else [
             _shaped(array, name, (rows, *shape))
             for array, (name, shape) in zip(inputs, self.spec.inputs.items(), strict=True)
         ]  # fmt: skip
         for first in range(0, rows, self.batch_size):
             count = min(self.batch_size, rows - first)
-            for buffer, array in zip(self._buffers, arrays, strict=True):
-                some = array[first : first + count]
-                buffer[:count] = prepare(np.asarray(some, np.float32)) if prepare else some
+            some: Sequence[NDArray[np.generic]] = [array[first : first + count] for array in arrays]
+            if prepared:
+                some = self.spec.look(*some)
+            for buffer, array in zip(self._buffers, some, strict=True):
+                buffer[:count] = array
                 buffer[count:] = 0
             found[first : first + count] = self._run(self._buffers)[:count]
         return found

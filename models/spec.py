@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.planes import CHANNELS, PLANES, SIZE
+from models.stamp_planes import AROUND, COLUMNS, FACTS, MIDDLE
 from pipeline.errors import ModelNotFound
 
 if TYPE_CHECKING:
@@ -66,9 +67,13 @@ class ModelSpec:
     augment : callable, optional
         What the network sees, and a generator → other such tensors with the same targets.
     prepare : callable, optional
-        Turns an array of the store into what the network sees of it; then `inputs` names one array.
-    seen : tuple of int, optional
-        Shape of a row after that.
+        Turns the arrays of the store into what the network sees of them: an array, or a tuple of such.
+    columns : tuple of str
+        Columns of the table of examples that `prepare` takes after them, as one array (n, k).
+    seen : tuple of tuple of int, optional
+        Shapes of a row of each tensor after that.
+    stepped : bool
+        Whether it is trained by Adam at a rate that falls in steps, rather than by AdamW and half a cosine.
     training, rehearsal : dict
         Settings of training that differ from the usual: of the training itself, and of the one on simulated stars
         alone that precedes it where real stars are given. Without the second there is none.
@@ -90,8 +95,10 @@ class ModelSpec:
     loss: Callable[[Tensor, Mapping[str, Tensor]], Tensor]
     targets: tuple[str, ...] = ()
     augment: Callable[[Sequence[Tensor], torch.Generator], list[Tensor]] | None = None
-    prepare: Callable[[NDArray[np.floating]], NDArray[np.float32]] | None = None
-    seen: tuple[int, ...] | None = None
+    prepare: Callable[..., NDArray[np.float32] | tuple[NDArray[np.float32], ...]] | None = None
+    columns: tuple[str, ...] = ()
+    seen: tuple[tuple[int, ...], ...] | None = None
+    stepped: bool = False
     training: Mapping[str, Any] = field(default_factory=dict)
     rehearsal: Mapping[str, Any] = field(default_factory=dict)
     group: str = "tic_id"
@@ -101,7 +108,13 @@ class ModelSpec:
     @property
     def shapes(self) -> list[tuple[int, ...]]:
         """Shape of a row of each tensor that the network takes."""
-        return list(self.inputs.values()) if self.seen is None else [self.seen]
+        return list(self.inputs.values() if self.seen is None else self.seen)
+
+    def look(self, *arrays: NDArray[np.generic]) -> tuple[NDArray[np.float32], ...]:
+        """Return what the network sees of arrays of the store and, where it wants columns, of these."""
+        assert self.prepare is not None
+        seen = self.prepare(*(np.asarray(array, np.float32) for array in arrays))
+        return seen if isinstance(seen, tuple) else (seen,)
 
 
 def _read_two(outputs: NDArray[np.floating]) -> Columns:
@@ -145,11 +158,29 @@ _REALBOGUS = ModelSpec(
     targets=("type_code",),
     augment=_Later("models.realbogus", "augment"),
     prepare=_Later("models.planes", "planes"),
-    seen=(PLANES, SIZE, SIZE),
+    seen=((PLANES, SIZE, SIZE),),
     group="field",
     judge=_Later("models.judgement_figures", "card"),
     training={"epochs": 16, "batch_size": 128, "learning_rate": 2e-3, "weight_decay": 1e-2, "split_by": "field"},
     lean=_Later("models.realbogus_lean", "lean_realbogus"),
+)
+
+_VISUAL = ModelSpec(
+    name="visualbinary",
+    network=_Later("models.visual", "VisualBinary"),
+    recipe="",
+    inputs={"stack": (AROUND, AROUND)},
+    outputs=9,  # single, and a bin of separation each
+    read=_Later("models.visual", "read"),
+    loss=_Later("models.visual", "loss"),
+    targets=("bin_code",),
+    augment=_Later("models.visual", "augment"),
+    prepare=_Later("models.stamp_planes", "prepare"),
+    columns=COLUMNS,
+    seen=((1, MIDDLE, MIDDLE), (1, AROUND, AROUND), (len(FACTS),)),
+    group="source_id",
+    judge=_Later("models.visual_judgement", "card"),
+    training={"epochs": 12, "batch_size": 128, "learning_rate": 2e-3, "weight_decay": 1e-2, "split_by": "source"},
 )
 
 SPECS = {
@@ -182,6 +213,23 @@ SPECS = {
         replace(
             _REALBOGUS, name="realbogus_baseline", network=_Later("models.braai", "ThreeBlocks"), outputs=1, lean=None
         ),
+        _VISUAL,
+        replace(
+            _VISUAL,
+            name="poster",
+            network=_Later("models.resnet", "Poster"),
+            outputs=2,
+            read=_Later("models.visual", "read_poster"),
+            loss=_cross_entropy,
+            targets=(),
+            augment=None,
+            prepare=_Later("models.stamp_planes", "poster_planes"),
+            seen=((1, AROUND, AROUND),),
+            stepped=True,
+            training={"epochs": 40, "batch_size": 32, "learning_rate": 1e-3, "weight_decay": 0.0,
+                      "split_by": "source"},
+            lean=None,
+        ),  # fmt: skip
     ]
 }
 

@@ -17,7 +17,7 @@ from pipeline.errors import CorruptModel
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Standing", "learn", "operating_point", "principal"]
+__all__ = ["Standing", "learn", "operating_point", "platt", "principal"]
 
 Floats = NDArray[np.float64]
 
@@ -119,7 +119,7 @@ def learn(held_out: "pd.DataFrame", prior: float = 0.01, missed: float = 0.01) -
     """
     label, logits, weight = (held_out[name].to_numpy(float) for name in ("label", "logit", "weight"))
     counted = weight > 0
-    scale, offset = _platt(label[counted] > 0, logits[counted])
+    scale, offset = platt(label[counted] > 0, logits[counted])
     p = expit(scale * logits + offset)
     threshold = operating_point(label[counted] > 0, p[counted], missed)
     rows = embedding(held_out)
@@ -133,8 +133,16 @@ def operating_point(label: NDArray[np.bool_], p: Floats, missed: float) -> float
     return float(real[int(np.floor(missed * len(real)))]) if len(real) else 0.5
 
 
-def _platt(label: NDArray[np.bool_], logits: Floats) -> tuple[float, float]:
-    """Return scale and offset of Platt (1999), both labels weighing the same."""
+def platt(label: NDArray[np.bool_], logits: Floats) -> tuple[float, float]:
+    """Return scale and offset of Platt (1999), both labels weighing the same.
+
+    Parameters
+    ----------
+    label : (n,) array of bool
+        Which rows are positive.
+    logits : (n,) array
+        What a network gives for them.
+    """
     from scipy.optimize import minimize  # a second that those who only score need not wait
 
     weight = np.where(label, 0.5 / max(label.sum(), 1), 0.5 / max((~label).sum(), 1))

@@ -16,9 +16,12 @@ from scipy.special import expit, logit, logsumexp
 
 from pipeline.errors import CorruptModel
 
-__all__ = ["Curve", "Fusion", "fuse", "fused", "of_card", "precise", "separation"]
+__all__ = ["EDGES", "Calibration", "Curve", "Fusion", "fuse", "fused", "of_card", "precise", "separation"]
 
 Floats = NDArray[np.float64]
+
+#: Of the bins of separation, arcsec, where a card does not say others.
+EDGES = (0.1, 0.2, 0.3, 0.45, 0.7, 1.0, 1.4, 1.9, 2.5)
 
 
 def fuse(log_ratios: ArrayLike, able: ArrayLike, shares: ArrayLike) -> Floats:
@@ -90,6 +93,29 @@ class Curve(BaseModel):
             raise ValueError("p has to increase, and all of it to be from 0 to 1")
         return self
 
+    @staticmethod
+    def of(label: ArrayLike, p: ArrayLike, points: int = 200) -> "Curve":
+        """Return the curve of stacks with a label (n,) and a probability (n,), half of its points where p is highest.
+
+        Parameters
+        ----------
+        label : (n,) array of bool
+            Which ones are double; some have to be, and some not.
+        p : (n,) array
+            Probability of each at half double.
+        points : int
+            How many thresholds, at most.
+        """
+        double, values = np.asarray(label, bool), np.asarray(p, float)
+        shares = np.append(
+            np.linspace(0, 0.9, points // 2), 1 - np.geomspace(0.1, 1 / len(values), points - points // 2)
+        )
+        limits = np.unique(np.quantile(values, np.clip(shares, 0, 1)))
+        right, wrong = (np.sort(values[double == kind]) for kind in (True, False))
+        above = [1 - np.searchsorted(some, limits, "left") / len(some) for some in (right, wrong)]
+        return Curve(p=limits.tolist(), completeness=above[0].tolist(), false_positives=above[1].tolist(),
+                     negatives=len(wrong))  # fmt: skip
+
     def rates(self, threshold: float) -> tuple[float, float]:
         """Return completeness and rate of false positives at a threshold.
 
@@ -100,89 +126,108 @@ class Curve(BaseModel):
         return found, (false * self.negatives + 1) / (self.negatives + 1)
 
 
+class Calibration(BaseModel):
+    """Natural logarithm of the odds of a double, where half of all are: scale · logit + offset."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    scale: float = Field(gt=0)
+    offset: float
+
+
 class Fusion(BaseModel):
-    """What turns the logits of a network of stamps into probabilities; the part ``fusion`` of its card.
+    """What turns the logits of a network of stamps into probabilities; the part ``standing`` of its card.
 
     Parameters
     ----------
-    temperature : float
-        Logits are divided by it.
-    temperatures : dict
-        The same by survey, for those that have one of their own.
+    every : Calibration
+        Of surveys that have none of their own.
+    surveys : dict
+        Survey → its own.
     shares : list of float
-        Of the classes in training, with their weights: single, then the bins of separation.
+        Of the bins of separation among doubles, in training as in the sky.
     edges : list of float
         Of the bins, arcsec, increasing.
-    separations : list of float
-        Shares of the bins among double sources, as they are to be expected.
+    threshold : float
+        p_prior from which a source counts as double, at the prior and precision of the card.
+    prior, precision : float
+        What that is for.
     limit : float
-        No survey changes odds by more than this factor's logarithm, one way or the other: beyond it nothing was
-        measured.
+        No survey changes the odds of a bin by more than this factor's logarithm, one way or the other: beyond it
+        nothing was measured.
     curve : Curve, optional
         What thresholds cost.
     """
 
     model_config = ConfigDict(extra="ignore")
 
-    temperature: float = Field(1.0, gt=0)
-    temperatures: dict[str, float] = Field(default_factory=dict)
-    shares: list[float] = Field(min_length=2)
-    edges: list[float] = Field(min_length=2)
-    separations: list[float] = Field(min_length=1)
+    every: Calibration
+    surveys: dict[str, Calibration] = Field(default_factory=dict)
+    shares: list[float] = Field(min_length=1)
+    edges: list[float] = Field(default=list(EDGES))
+    threshold: float = Field(ge=0, le=1)
+    prior: float = Field(gt=0, lt=1)
+    precision: float = Field(0.9, gt=0, lt=1)
     limit: float = Field(9.2, gt=0)
     curve: Curve | None = None
 
     @model_validator(mode="after")
     def _belongs_together(self) -> Self:
-        bins = len(self.separations)
-        if len(self.shares) != bins + 1 or len(self.edges) != bins + 1:
-            raise ValueError(f"{bins} bins need {bins + 1} shares and edges, not {len(self.shares)}, {len(self.edges)}")
-        if min(self.shares) <= 0 or min(self.separations) <= 0 or abs(sum(self.separations) - 1) > 1e-6:
-            raise ValueError("shares have to be positive, and separations to add up to 1")
-        if (np.diff(self.edges) <= 0).any():
-            raise ValueError(f"edges {self.edges} do not increase")
+        if len(self.edges) != len(self.shares) + 1 or (np.diff(self.edges) <= 0).any():
+            raise ValueError(f"edges {self.edges} are not those of {len(self.shares)} bins, one after the other")
+        if min(self.shares) <= 0 or abs(sum(self.shares) - 1) > 1e-6:
+            raise ValueError(f"shares {self.shares} have to be positive and to add up to 1")
         return self
 
-    def log_ratios(self, logits: ArrayLike, surveys: ArrayLike | None = None) -> Floats:
-        """Return the logarithms of the ratios of likelihoods of each bin and one star, of every stack.
+    def log_ratios(self, logits: ArrayLike, surveys: ArrayLike) -> Floats:
+        """Return what each stack says of each separation.
 
         Parameters
         ----------
-        logits : (n, b + 1) array
-            Of the network.
-        surveys : (n,) array of str, optional
-            Of which survey a stack is; without, all have the common temperature.
+        logits : (n, b + 1) or (n, 2) array
+            Of the network: single, and the bins of separation, or all of them in one.
+        surveys : (n,) array of str
+            Of which survey a stack is.
 
         Returns
         -------
         (n, b) array
-            NaN where a logit is.
+            Natural logarithm of how many times likelier such a stack is of a double of that bin than of what is not
+            double; NaN where a logit is.
         """
         values = np.asarray(logits, float)
-        names = [""] * len(values) if surveys is None else np.asarray(surveys, object).tolist()
-        scale = np.array([self.temperatures.get(name, self.temperature) for name in names], float)[:, None]
-        shares = np.log(np.asarray(self.shares))
-        found = (values[:, 1:] - values[:, :1]) / scale - (shares[1:] - shares[0])
+        known = [self.surveys.get(str(name), self.every) for name in np.asarray(surveys, object)]
+        scale, offset = (np.array([getattr(one, name) for one in known], float) for name in ("scale", "offset"))
+        pairs = logsumexp(values[:, 1:], axis=1)
+        odds = (scale * (pairs - values[:, 0]) + offset)[:, None]
+        if values.shape[1] == 2:
+            found = np.repeat(odds, len(self.shares), 1)
+        else:
+            bins = scale[:, None] * (values[:, 1:] - pairs[:, None])
+            found = odds + bins - logsumexp(bins, axis=1, keepdims=True) - np.log(self.shares)
         return np.clip(found, -self.limit, self.limit)
 
     def p_double(self, log_ratios: ArrayLike) -> Floats:
         """Return the probability at half double, of ratios (n, b) that are multiplied over the surveys."""
-        return np.asarray(expit(fused(log_ratios, self.separations)))
+        return np.asarray(expit(fused(log_ratios, self.shares)))
 
     def separation(self, log_ratios: ArrayLike) -> Floats:
         """Return the median separation of each, arcsec; see `separation`."""
-        return separation(log_ratios, self.separations, self.edges)
+        return separation(log_ratios, self.shares, self.edges)
 
-    def threshold(self, prior: float, precision: float) -> float:
+    def chosen(self, prior: float, precision: float) -> float:
         """Return the lowest p_double from which on so large a share is double, where a share `prior` of all is.
 
-        Without a curve, or where none of it is so precise, that at which each single source is double with a
-        probability of `precision`: that costs completeness, and promises more.
+        By the curve; without one, or where none of it is so precise, the card's own threshold, if it is for the same.
+        Else that at which each single source is double with a probability of `precision`: it costs completeness, and
+        promises more than is asked.
         """
         if self.curve is not None:
             for p in self.curve.p:
                 if precise(*self.curve.rates(p), prior) >= precision:
                     return float(p)
+        elif (prior, precision) == (self.prior, self.precision):
+            return float(expit(logit(self.threshold) - logit(prior)))
         return float(expit(logit(precision) - logit(prior)))
 
 
@@ -207,6 +252,6 @@ def of_card(card: Mapping[str, Any], where: str) -> Fusion:
         If it does not say it.
     """
     try:
-        return Fusion.model_validate(card["fusion"])
+        return Fusion.model_validate(card["standing"])
     except (KeyError, ValidationError) as error:
-        raise CorruptModel(f"{where}: fusion: {error}; train the model again, or copy its card anew") from error
+        raise CorruptModel(f"{where}: standing: {error}; train the model again, or copy its card anew") from error

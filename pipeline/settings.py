@@ -151,8 +151,8 @@ class TrainSettings(Settings):
     # One word, so that what was trained before keeps its hash: triplets may name what is held out after a colon.
     split_by: str = Field(
         "star",
-        pattern=r"^(star|sector|field|temporal|(ccd|filter|survey|kind)(:\S+)?)$",
-        description="what a fold holds out as a whole: star or sector of light curves; of triplets field, temporal, "
+        pattern=r"^(star|sector|source|field|temporal|(ccd|filter|survey|kind)(:\S+)?)$",
+        description="what a fold holds out as a whole: star or sector of light curves; source of stamps; of triplets field, temporal, "
         "ccd, filter, survey or kind, the last four also as kind:NAME",
     )
     unlisted_as_negative: int = Field(0, ge=0, description="stars not on the list drawn as negatives")
@@ -389,7 +389,13 @@ class MeasureSettings(Settings):
 class VisualScoreSettings(ScoreSettings):
     """Stacks → probability of a second star within 2.5 arcsec; runtime and batch as for scores."""
 
+    # They are for the catalogue: scores depend on none of them.
     prior: float = Field(
-        0.09, gt=0, lt=1, description="share of doubles among sources that p_prior and threshold are for"
+        0.09, gt=0, lt=1, exclude=True, description="share of doubles among sources that p_prior and threshold are for"
     )
-    precision_asked: float = Field(0.9, gt=0, lt=1, description="share of doubles above the threshold at that prior")
+    precision_asked: float = Field(
+        0.9, gt=0, lt=1, exclude=True, description="share of doubles from the threshold on at that prior, at least"
+    )
+    uncertain: float = Field(
+        10.0, ge=1, exclude=True, description="factor by which a possible double's odds are below the threshold's"
+    )

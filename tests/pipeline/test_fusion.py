@@ -7,16 +7,17 @@ from pipeline.fusion import Curve, Fusion, fuse, fused, of_card, separation
 
 EDGES = [0.1, 0.2, 0.3, 0.45, 0.7, 1.0, 1.4, 1.9, 2.5]
 EVEN = np.full(8, 1 / 8)
+REST = {"every": {"scale": 1, "offset": 0}, "shares": EVEN.tolist(), "threshold": 0.6, "prior": 0.09}
 
 
 def fusion(**more):
-    return Fusion(**({"shares": [0.5] + [0.5 / 8] * 8, "edges": EDGES, "separations": EVEN.tolist()} | more))
+    return Fusion.model_validate(REST | more)
 
 
 def test_one_survey_at_its_training_shares_gives_back_what_its_network_says():
     logits = np.array([[0.3, -1, 0.5, 2, 0, 0.1, -2, 1, 0.4], [4.0, 0, 0, 0, 0, 0, 0, 0, 0]])
     softmax = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    np.testing.assert_allclose(fusion().p_double(fusion().log_ratios(logits)), 1 - softmax[:, 0], rtol=1e-9)
+    np.testing.assert_allclose(fusion().p_double(fusion().log_ratios(logits, ["", ""])), 1 - softmax[:, 0], rtol=1e-9)
 
 
 def test_surveys_multiply_bin_by_bin_and_a_blind_one_says_nothing():
@@ -40,13 +41,22 @@ def test_the_order_of_surveys_does_not_matter_beyond_the_last_bit():
     assert fuse(ratios, np.ones(5, bool), EVEN) == pytest.approx(fused(ratios[::-1].sum(0), EVEN))
 
 
-def test_temperature_shares_and_limit():
-    logits = np.zeros((2, 9))
-    logits[:, 1:] = 4.0
-    ratios = fusion(temperature=2.0, temperatures={"SDSS": 4.0}).log_ratios(logits, ["Pan-STARRS", "SDSS"])
-    np.testing.assert_allclose(ratios, np.array([[2.0], [1.0]]) - np.log(1 / 8) * np.ones((2, 8)))
-    assert np.abs(fusion(limit=1.5).log_ratios(logits * 100)).max() == 1.5
-    assert np.isnan(fusion().log_ratios(np.full((1, 9), np.nan))).all()
+def test_calibration_of_a_survey_and_limit():
+    logits = np.zeros((3, 9))
+    logits[:, 3:] = 4.0
+    own = {"SDSS": {"scale": 0.5, "offset": -1}}
+    one = fusion(surveys=own)
+    ratios = one.log_ratios(logits, ["Pan-STARRS", "SDSS", "SDSS"])
+    raw = np.log(2 + 6 * np.exp(4))
+    np.testing.assert_allclose(fused(ratios, EVEN), [raw, 0.5 * raw - 1, 0.5 * raw - 1])
+    assert ratios[0, 7] - ratios[0, 0] == pytest.approx(4) and ratios[1, 7] - ratios[1, 0] == pytest.approx(2)
+    assert np.abs(fusion(limit=1.5).log_ratios(logits * 100, [""] * 3)).max() == 1.5
+    assert np.isnan(fusion().log_ratios(np.full((1, 9), np.nan), [""])).all()
+
+
+def test_a_network_without_bins_says_the_same_of_all():
+    ratios = fusion(surveys={"SDSS": {"scale": 2, "offset": 1}}).log_ratios([[0.0, 1.5]], ["SDSS"])
+    np.testing.assert_allclose(ratios, np.full((1, 8), 4.0))
 
 
 def test_separation_is_the_median_of_the_bins():
@@ -57,26 +67,33 @@ def test_separation_is_the_median_of_the_bins():
 
 
 def test_threshold_by_a_measured_curve_and_without():
-    p = np.linspace(0.01, 0.99, 99)
-    curve = Curve(p=p.tolist(), completeness=(1 - p**4).tolist(), false_positives=((1 - p) ** 3).tolist(),
-                  negatives=100_000)  # fmt: skip
-    one = fusion(curve=curve)
-    low, high = one.threshold(0.5, 0.9), one.threshold(0.09, 0.9)
+    rng = np.random.default_rng(0)
+    label = rng.random(60_000) < 0.5
+    p = expit(rng.normal(np.where(label, 3, -3), 2.4))
+    one = fusion(curve=Curve.of(label, p))
+    low, high = one.chosen(0.5, 0.9), one.chosen(0.09, 0.9)
     assert low < high
-    found, false = curve.rates(high)
+    found, false = one.curve.rates(high)
+    assert found == pytest.approx((p[label] >= high).mean(), abs=2e-3)
     assert 0.9 <= 0.09 * found / (0.09 * found + 0.91 * false) < 0.92
-    assert fusion().threshold(0.09, 0.9) == pytest.approx(expit(logit(0.9) - logit(0.09)))
-    few = curve.model_copy(update={"false_positives": [0.0] * 99, "negatives": 9})
-    assert few.rates(0.5)[1] == pytest.approx(0.1)  # nothing seen among nine is not nothing
+    assert fusion(threshold=0.7).chosen(0.09, 0.9) == pytest.approx(expit(logit(0.7) - logit(0.09)))
+    assert fusion(threshold=0.7).chosen(0.2, 0.9) == pytest.approx(expit(logit(0.9) - logit(0.2)))
+
+
+def test_no_false_one_among_nine_is_not_none_at_all():
+    curve = Curve.of([True] * 9 + [False] * 9, np.linspace(1, 0.01, 18))
+    assert curve.rates(0.9)[1] == pytest.approx(0.1)
+    assert fusion(curve=curve).chosen(0.5, 0.999) == pytest.approx(0.999)  # none of it is so precise
 
 
 @pytest.mark.parametrize(
     ("card", "says"),
     [
-        ({}, "fusion"),
-        ({"fusion": {"shares": [0.5, 0.5], "edges": [0.1, 2.5], "separations": [0.4]}}, "add up to 1"),
-        ({"fusion": {"shares": [0.5, 0.5], "edges": [2.5, 0.1], "separations": [1.0]}}, "do not increase"),
-        ({"fusion": {"shares": [0.5, 0.5], "edges": [0.1, 1, 2.5], "separations": [1.0]}}, "1 bins need 2"),
+        ({}, "standing"),
+        ({"standing": {"shares": [0.4] * 8}}, "every"),
+        ({"standing": REST | {"shares": [0.4] * 8}}, "add up to 1"),
+        ({"standing": REST | {"shares": [1.0]}}, "1 bins"),
+        ({"standing": REST | {"every": {"scale": 0, "offset": 0}}}, "greater than 0"),
     ],
 )
 def test_a_card_that_does_not_say_it_is_named(card, says):

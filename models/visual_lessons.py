@@ -1,0 +1,211 @@
+"""Which stacks a model of visual binaries learns from, and the training itself."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from catalogs import write
+from catalogs.folder import Folder
+from catalogs.stamps import LESSONS
+from models.data import FOLDS, side
+from models.fit import check_cluster, fit, make
+from models.spec import get_spec
+from models.visual import bin_code
+from pipeline import manifest
+from pipeline.errors import Leak, UsageError
+from pipeline.settings import StampSetSettings, TrainSettings
+from pipeline.stage import Stage
+from pipeline.stamps import training
+from pipeline.stamps.training import StampSet
+
+__all__ = ["asked", "gather", "learn_stamps", "make_sets", "outline_stamps", "prove", "read_index", "sets", "split"]
+
+#: Seconds a stack and an epoch on one core (measured, bfloat16).
+_STACK_S = 0.004
+
+
+def sets(workspace: Folder, config: Path | None, stacks: int | None = None) -> list[StampSet]:
+    """Return the sets that a model of stamps learns from: simulated stacks.
+
+    Parameters
+    ----------
+    workspace : Folder
+        Receives the stores.
+    config : Path, optional
+        Settings file, section ``[stampset]``.
+    stacks : int, optional
+        Stacks a survey; default as the settings or their description say.
+    """
+    return [StampSet(workspace, StampSetSettings.load(config, "stampset", stacks=stacks))]
+
+
+def asked(name: str, config: Path | None, options: Mapping[str, Any]) -> TrainSettings:
+    """Return the settings of a training.
+
+    Parameters
+    ----------
+    name : str
+        Of the model.
+    config : Path, optional
+        Settings file.
+    options : mapping
+        What the user gave.
+
+    Raises
+    ------
+    UsageError
+        If it is to be split by something else than source, or to begin with another model.
+    """
+    given = {option: value for option, value in options.items() if value is not None}
+    settings = TrainSettings.load(config, "train", get_spec(name).training, **given)
+    if settings.split_by != "source":
+        raise UsageError(f"split_by {settings.split_by}: stamps are split by source; leave it out")
+    if settings.start_from is not None:
+        raise UsageError(f"--start-from {settings.start_from}: {name} begins from nothing; leave it out")
+    return settings
+
+
+def learn_stamps(
+    workspace: Folder,
+    name: str,
+    stages: Sequence[StampSet],
+    settings: TrainSettings,
+    workers: int,
+    gpu: bool,
+    overwrite: bool = False,
+) -> str:
+    """Train a model of stamps on the connected Ray cluster; return its id.
+
+    Parameters
+    ----------
+    workspace : Folder
+        Receives the sets, checkpoints and the model.
+    name : str
+        Of the model.
+    stages : sequence of StampSet
+        What to learn from; made now, as far as they are not there.
+    settings : TrainSettings
+        From `asked`.
+    workers, gpu, overwrite
+        As in `models.fit.fit`.
+    """
+    check_cluster(workers, gpu)
+    make_sets(stages, workers, overwrite)
+    examples, facts = gather(workspace, stages, settings)
+    return fit(workspace, name, examples, facts, settings, workers, gpu, overwrite)
+
+
+def make_sets(stages: Sequence[StampSet], workers: int, overwrite: bool = False) -> None:
+    """Make what is not there of sets, on the connected Ray cluster."""
+    for stage in stages:
+        make(stage, workers, overwrite)
+
+
+def outline_stamps(workspace: Folder, stages: Sequence[StampSet], settings: TrainSettings, workers: int) -> str:
+    """Return what `learn_stamps` would learn from and how long it may take on CPUs; nothing is written."""
+    absent = [stage.describe() for stage in stages if not _complete(workspace, stage)]
+    if absent:
+        return "\n".join(f"to be made first: {about['store']}" for about in absent)
+    examples, facts = gather(workspace, stages, settings)
+    lines = [f"{fold}: {counts}" for fold, counts in facts["data"]["counts"].items()]
+    seconds = (examples["fold"] == "train").sum() * settings.epochs * _STACK_S / workers
+    return "\n".join([*lines, f"{settings.epochs} epochs: about {seconds / 60:.0f} min on {workers} cores"])
+
+
+def gather(
+    workspace: Folder, stages: Sequence[StampSet], settings: TrainSettings
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Return the examples with their fold, and for the card where they come from.
+
+    Raises
+    ------
+    UsageError
+        If a fold lacks doubles or others.
+    Leak
+        If a source is in two folds.
+    """
+    index = pd.concat([read_index(workspace, stage) for stage in stages], ignore_index=True)
+    examples = _weighted(split(index.sort_values(["path", "row"], ignore_index=True), settings))
+    records = [manifest.read(workspace, stage.name, key) for stage in stages for key in _keys(stage)]
+    facts = {
+        "partitions": {manifest.path(r.stage, r.key): r.identity for r in records if r is not None},
+        "sets": [stage.describe() for stage in stages],
+        "counts": {fold: _counts(examples[examples["fold"] == fold]) for fold in FOLDS},
+    }
+    return examples, {"data": facts}
+
+
+def read_index(workspace: Folder, stage: StampSet) -> pd.DataFrame:
+    """Return one row a stack of a committed set: its index, and path (of its store), part and bin_code."""
+    frames = []
+    for key in _keys(stage):
+        table = write.read(workspace, training.index_path(key), LESSONS).to_pandas()
+        frames.append(table.assign(path=training.store_path(key.where), part=key.part))
+    index = pd.concat(frames, ignore_index=True)
+    return index.assign(bin_code=bin_code(index["label"].to_numpy(), index["sep_arcsec"].to_numpy(float)))
+
+
+def split(index: pd.DataFrame, settings: TrainSettings) -> pd.DataFrame:
+    """Return rows with their `fold`; whatever surveys a source was seen by, it is in one.
+
+    Parameters
+    ----------
+    index : pandas.DataFrame
+        source_id, label, weight.
+    settings : TrainSettings
+        seed, validation, test, folds, fold.
+    """
+    folds = {source: side(source, settings) for source in index["source_id"].unique()}
+    done = index.assign(fold=index["source_id"].map(folds))
+    done = done[(done["fold"] != "train") | (done["weight"] > 0)].reset_index(drop=True)
+    for fold in FOLDS:
+        if set(done.loc[done["fold"] == fold, "label"]) != {0, 1}:
+            raise UsageError(
+                f"the {fold} fold has not both doubles and others ({len(done)} stacks of {len(folds)} sources): "
+                "give more stacks, larger shares (settings validation and test), or another --seed"
+            )
+    prove(done)
+    return done
+
+
+def prove(examples: pd.DataFrame) -> None:
+    """Check that no source is in two folds.
+
+    Raises
+    ------
+    Leak
+        If one is; the message names some.
+    """
+    folds = examples.groupby("source_id")["fold"].nunique()
+    if (shared := folds.index[folds > 1]).size:
+        raise Leak(f"in two folds: source {', '.join(map(str, shared[:5]))}; split by models.visual_lessons.split")
+
+
+def _weighted(index: pd.DataFrame) -> pd.DataFrame:
+    """Return rows with weights such that in each survey doubles and others weigh the same in training."""
+    taught = index[index["fold"] == "train"]
+    total = taught.groupby(["survey", "label"])["weight"].sum().rename("total").reset_index()
+    share = index[["survey", "label"]].merge(total, how="left", on=["survey", "label"])["total"].to_numpy()
+    rows = taught.groupby("survey")["weight"].sum().reindex(index["survey"]).to_numpy()
+    factor = pd.Series(rows / (2 * share), index.index).fillna(1.0)
+    return index.assign(weight=index["weight"] * factor)
+
+
+def _keys(stage: Stage) -> list[Any]:
+    return list(stage.keys())
+
+
+def _complete(workspace: Folder, stage: StampSet) -> bool:
+    return all(manifest.read(workspace, stage.name, key) is not None for key in _keys(stage))
+
+
+def _counts(rows: pd.DataFrame) -> dict[str, Any]:
+    return {
+        "sources": int(rows["source_id"].nunique()),
+        "stacks": len(rows),
+        "doubles": int(rows["label"].sum()),
+        "surveys": {str(name): int(count) for name, count in rows["survey"].value_counts().sort_index().items()},
+        "kinds": {str(kind): int(count) for kind, count in rows["kind"].value_counts().sort_index().items()},
+    }

@@ -1,0 +1,292 @@
+"""What each survey resolves: aperture, filters, delivered FWHM, the grid its stamps are kept on, and groups by these.
+
+The figures and their sources stand in ``surveys.toml`` beside this module; a user's file of the same shape adds to it.
+"""
+
+import math
+import re
+import tomllib
+from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from pipeline.errors import UsageError
+from pipeline.settings import digest
+
+__all__ = ["REACH", "Filter", "Survey", "able", "get", "group", "rayleigh", "recognised", "resolution", "surveys"]
+
+#: Separation within which a second star counts, arcsec: what a survey has to resolve to tell.
+REACH = 2.5
+
+_OWN = Path(__file__).with_name("surveys.toml")
+
+#: Apertures, m, at which the next group begins; Gezer et al. (poster): < 1, 1–1.5, 1.5–5, ≥ 5 m.
+_APERTURES = (1.0, 1.5, 5.0)
+
+#: The same of what is resolved, arcsec: above the first nothing within `REACH` is told from one star.
+_RESOLUTIONS = (REACH, 1.5, 0.8)
+
+SCHEMES = ("delivered", "aperture", "poster")
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A filter of a survey.
+
+    Parameters
+    ----------
+    name : str
+        As the survey calls it.
+    wavelength_um : float
+        Effective or pivot wavelength, µm.
+    fwhm_arcsec : float
+        FWHM of point sources in delivered images, arcsec.
+    aliases : tuple of str
+        Other names.
+    """
+
+    name: str
+    wavelength_um: float
+    fwhm_arcsec: float
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A survey.
+
+    Parameters
+    ----------
+    name : str
+        As it is called here.
+    aperture_m : float
+        Diameter of the mirror, m.
+    pixscale : float
+        Arcsec a cell of the grid that its stamps are kept on.
+    side : int
+        Cells a side of that grid.
+    filters : tuple of Filter
+        By wavelength.
+    source : str
+        Where the figures are from.
+    aliases : tuple of str
+        Other names.
+    poster_aperture_m : float
+        Diameter as the poster of Gezer et al. prints it, m.
+    telescopes : tuple of str
+        Regular expressions that a header's words for it match.
+    """
+
+    name: str
+    aperture_m: float
+    pixscale: float
+    side: int
+    filters: tuple[Filter, ...]
+    source: str
+    aliases: tuple[str, ...] = ()
+    poster_aperture_m: float = math.nan
+    telescopes: tuple[str, ...] = ()
+
+    @property
+    def field(self) -> float:
+        """Side of what is kept around a source, arcsec."""
+        return self.side * self.pixscale
+
+    @cached_property
+    def slug(self) -> str:
+        """Name that is safe for folders and keys: ``pan-starrs``."""
+        return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
+
+    @cached_property
+    def sha256(self) -> str:
+        """Checksum of all that is said of it."""
+        return digest(asdict(self))
+
+    def filter(self, name: str) -> Filter:
+        """Return a filter by its name or alias; one that is not known is like the survey's middle one.
+
+        Parameters
+        ----------
+        name : str
+            Filter; letters' case counts only where two differ by nothing else.
+        """
+        for plain in (str, str.lower):
+            for one in self.filters:
+                if plain(name) in {plain(text) for text in (one.name, *one.aliases)}:
+                    return one
+        middle = self.filters[len(self.filters) // 2]
+        return Filter(name, middle.wavelength_um, median(one.fwhm_arcsec for one in self.filters))
+
+    def knows(self, name: str) -> bool:
+        """Return whether a filter stands in the table."""
+        return self.filter(name) in self.filters
+
+
+def surveys(path: str | Path | None = None) -> dict[str, Survey]:
+    """Return all surveys by name.
+
+    Parameters
+    ----------
+    path : str or Path, optional
+        TOML file of further ones, as ``surveys.toml`` beside this module.
+
+    Raises
+    ------
+    UsageError
+        If the file does not parse or lacks something.
+    """
+    return dict(_surveys(None if path is None else str(path)))
+
+
+@lru_cache(maxsize=8)
+def _surveys(path: str | None) -> dict[str, Survey]:
+    files = [_OWN] if path is None else [_OWN, Path(path)]
+    return {survey.name: survey for file in files for survey in _parsed(file)}
+
+
+def _parsed(file: Path) -> list[Survey]:
+    try:
+        tables = tomllib.loads(file.read_text())["survey"]
+        return [_survey(dict(table)) for table in tables]
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{file}: {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError, re.error) as error:
+        cure = "give [[survey]] tables as pipeline/stamps/surveys.toml does"
+        raise UsageError(f"{file}: {type(error).__name__}: {error}; {cure}") from error
+
+
+def _survey(table: dict[str, Any]) -> Survey:
+    filters = [Filter(name, float(row[0]), float(row[1]), tuple(row[2:])) for name, row in table.pop("filters").items()]
+    table["filters"] = tuple(sorted(filters, key=lambda one: one.wavelength_um))
+    for name in ("aliases", "telescopes"):
+        table[name] = tuple(table.get(name, ()))
+    table.setdefault("poster_aperture_m", table["aperture_m"])
+    table.setdefault("source", "")
+    survey = Survey(**table)
+    lengths = [survey.aperture_m, survey.pixscale, *(v for f in filters for v in (f.wavelength_um, f.fwhm_arcsec))]
+    if not filters or not all(0 < value < math.inf for value in lengths):
+        raise ValueError(f"{survey.name}: filters, and lengths above 0, are needed")
+    if survey.side not in (64, 128):
+        raise ValueError(f"{survey.name}: side {survey.side}; networks take 64 or 128 cells")
+    if survey.field / 2 < REACH:
+        raise ValueError(f"{survey.name}: {survey.side} cells of {survey.pixscale} arcsec do not hold {REACH} arcsec")
+    for text in survey.telescopes:
+        re.compile(text)
+    return survey
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "", name.lower())
+
+
+@lru_cache(maxsize=8)
+def _by_alias(path: str | None) -> dict[str, Survey]:
+    known = _surveys(path).values()
+    return {_plain(text): one for one in known for text in one.aliases} | {_plain(one.name): one for one in known}
+
+
+def get(name: str, path: str | Path | None = None) -> Survey:
+    """Return a survey by its name or one of its aliases; case, punctuation and a release (``-DR1``) do not count.
+
+    Parameters
+    ----------
+    name : str
+        Survey.
+    path : str or Path, optional
+        TOML file of further ones.
+
+    Raises
+    ------
+    UsageError
+        If it is not known.
+    """
+    known = _by_alias(None if path is None else str(path))
+    for text in (_plain(name), re.sub(r"(dr)?\d+$", "", _plain(name))):
+        if text in known:
+            return known[text]
+    cure = "to add one, name a TOML file as `surveys` in [stamps]; pipeline/stamps/surveys.toml shows its shape"
+    raise UsageError(f"no survey is called {name!r}; there are {', '.join(surveys(path))}; {cure}")
+
+
+def recognised(words: str, path: str | Path | None = None) -> list[str]:
+    """Return the names of the surveys that a header's words may be of; none where they name none.
+
+    Parameters
+    ----------
+    words : str
+        Value of a header's TELESCOP, INSTRUME, SURVEY or ORIGIN.
+    path : str or Path, optional
+        TOML file of further surveys.
+    """
+    told = words.strip().lower()
+    return [one.name for one in surveys(path).values() if any(re.search(text, told) for text in one.telescopes)]
+
+
+def rayleigh(survey: Survey, filter: str) -> float:
+    """Return the diffraction limit of a survey's telescope in a filter, arcsec: θ = 1.22 λ/D (Rayleigh 1879).
+
+    Parameters
+    ----------
+    survey : Survey
+        Whose telescope.
+    filter : str
+        Filter.
+    """
+    return math.degrees(1.22e-6 * survey.filter(filter).wavelength_um / survey.aperture_m) * 3600
+
+
+def resolution(survey: Survey, filter: str) -> float:
+    """Return what a survey resolves in a filter, arcsec: the largest of Rayleigh's limit, the FWHM and two pixels.
+
+    Parameters
+    ----------
+    survey : Survey
+        Survey.
+    filter : str
+        Filter.
+    """
+    return max(rayleigh(survey, filter), survey.filter(filter).fwhm_arcsec, 2 * survey.pixscale)
+
+
+def _best(survey: Survey) -> float:
+    return min(resolution(survey, one.name) for one in survey.filters)
+
+
+def able(survey: Survey) -> bool:
+    """Return whether a survey's best filter resolves 2.5 arcsec; one that does not never makes a positive alone.
+
+    Parameters
+    ----------
+    survey : Survey
+        Survey.
+    """
+    return _best(survey) <= REACH
+
+
+def group(name: str, scheme: str = "delivered", path: str | Path | None = None) -> int:
+    """Return the group of a survey, 1 (coarsest) to 4.
+
+    Parameters
+    ----------
+    name : str
+        Survey, or an alias of it.
+    scheme : {"delivered", "aperture", "poster"}
+        ``poster``: by the aperture that the poster of Gezer et al. prints, < 1, 1–1.5, 1.5–5, ≥ 5 m; ``aperture``: by
+        the true one; ``delivered``: by what its best filter resolves, > 2.5, ≤ 2.5, ≤ 1.5, ≤ 0.8 arcsec.
+    path : str or Path, optional
+        TOML file of further surveys.
+
+    Raises
+    ------
+    UsageError
+        If survey or scheme are not known.
+    """
+    survey = get(name, path)
+    if scheme not in SCHEMES:
+        raise UsageError(f"no scheme of groups is called {scheme!r}; there are {', '.join(SCHEMES)}")
+    if scheme == "delivered":
+        return 1 + sum(_best(survey) <= edge for edge in _RESOLUTIONS)
+    aperture = survey.poster_aperture_m if scheme == "poster" else survey.aperture_m
+    return 1 + sum(aperture >= edge for edge in _APERTURES)

@@ -1,0 +1,120 @@
+"""Surveys of stamps: the poster's groups, diffraction limits worked out by hand, and surveys of a user's own."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import UsageError
+from pipeline.stamps.surveys import able, get, group, rayleigh, recognised, resolution, surveys
+
+#: Asked for by name.
+NAMES = {
+    "DECaLS", "unWISE", "AllWISE", "NEOWISE-R", "Spitzer", "GALEX", "2MASS", "ZTF", "SkyMapper", "Pan-STARRS", "SDSS",
+    "HST", "JWST", "HSCLA",
+}  # fmt: skip
+
+#: 251643 arcsec × λ/D by hand: survey, filter, µm over m.
+BY_HAND = [
+    ("SDSS", "r", 0.06207),  # 0.6166/2.5 = 0.24664e-6
+    ("Pan-STARRS", "i", 0.10513),  # 0.752/1.8 = 0.41778e-6
+    ("2MASS", "Ks", 0.41792),  # 2.159/1.3 = 1.66077e-6
+    ("HST", "F814W", 0.08435),  # 0.8045/2.4 = 0.33521e-6
+    ("JWST", "F200W", 0.07696),  # 1.988/6.5 = 0.30585e-6
+    ("HSCLA", "i", 0.02366),  # 0.7711/8.2 = 0.09404e-6
+    ("DECaLS", "z", 0.05826),  # 0.926/4 = 0.2315e-6
+    ("GALEX", "NUV", 0.11430),  # 0.2271/0.5 = 0.4542e-6
+    ("AllWISE", "W1", 2.11883),  # 3.368/0.4 = 8.42e-6
+    ("AllWISE", "W4", 13.96242),  # 22.194/0.4 = 55.485e-6
+]
+
+
+def test_all_surveys_are_there_with_sources_and_room_for_what_is_asked() -> None:
+    assert set(surveys()) == NAMES
+    for survey in surveys().values():
+        assert survey.source
+        assert survey.field / 2 >= 2.5
+
+
+@pytest.mark.parametrize(("name", "filter", "arcsec"), BY_HAND)
+def test_rayleigh_limits_are_those_worked_out_by_hand(name: str, filter: str, arcsec: float) -> None:
+    assert rayleigh(get(name), filter) == pytest.approx(arcsec, rel=2e-4)
+
+
+def test_the_posters_groups_come_out() -> None:
+    groups = {name: group(name, scheme="poster") for name in surveys()}
+    assert {name for name, number in groups.items() if number == 3} == {"Pan-STARRS", "SDSS", "HST"}
+    assert {name for name, number in groups.items() if number == 4} == {"JWST", "HSCLA"}
+    assert {name for name, number in groups.items() if number == 2} == {"2MASS", "ZTF", "SkyMapper"}
+    assert groups["DECaLS"] == 1
+
+
+def test_by_its_true_aperture_decals_is_in_group_3() -> None:
+    assert group("DECaLS", scheme="aperture") == 3
+    assert all(group(n, "aperture") == group(n, "poster") for n in surveys() if n != "DECaLS")
+
+
+def test_by_default_what_a_survey_delivers_decides() -> None:
+    assert {name for name in surveys() if group(name) == 1} == {"GALEX", "unWISE", "AllWISE", "NEOWISE-R", "2MASS"}
+    assert {name for name in surveys() if not able(get(name))} == {name for name in surveys() if group(name) == 1}
+    assert {name for name in surveys() if group(name) == 4} == {"HST", "JWST", "HSCLA"}
+    assert group("Pan-STARRS") == group("SDSS") == group("DECaLS") == 3
+
+
+def test_what_is_resolved_is_the_worst_of_three() -> None:
+    assert resolution(get("SDSS"), "r") == 1.32  # seeing
+    assert resolution(get("AllWISE"), "W4") == pytest.approx(13.9624, rel=1e-4)  # diffraction
+    assert resolution(get("JWST"), "F090W") == pytest.approx(0.1)  # two cells
+    assert resolution(get("ZTF"), "r") == pytest.approx(2.02)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("ps1", "Pan-STARRS"), ("PanSTARRS-DR1", "Pan-STARRS"), ("pan_starrs", "Pan-STARRS"), ("SDSS9", "SDSS"),
+     ("DECaLS-DR5", "DECaLS"), ("WISE", "AllWISE"), ("NEOWISE", "NEOWISE-R"), ("2mass", "2MASS"), ("HSC", "HSCLA")],
+)  # fmt: skip
+def test_names_are_taken_as_people_write_them(text: str, name: str) -> None:
+    assert get(text).name == name
+
+
+def test_filters_are_found_by_alias_and_case() -> None:
+    assert get("2MASS").filter("K").name == get("2MASS").filter("ks").name == "Ks"
+    assert get("AllWISE").filter("w1").name == "W1"
+    unknown = get("SDSS").filter("stacked")
+    assert (unknown.name, unknown.fwhm_arcsec) == ("stacked", 1.32)
+    assert not get("SDSS").knows("stacked")
+
+
+def test_headers_words_are_recognised() -> None:
+    assert recognised("2.5m") == ["SDSS"]
+    assert set(recognised("WISE")) == {"unWISE", "AllWISE", "NEOWISE-R"}
+    assert recognised("Keck") == []
+
+
+def test_an_unknown_survey_names_the_known_and_the_way_to_add_one() -> None:
+    with pytest.raises(UsageError, match=r"no survey is called 'UKIDSS'.*2MASS.*`surveys` in \[stamps\]"):
+        get("UKIDSS")
+    with pytest.raises(UsageError, match="no scheme"):
+        group("SDSS", scheme="colour")
+
+
+def test_a_survey_can_be_added(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        '[[survey]]\nname = "UKIDSS"\naperture_m = 3.8\npixscale = 0.2\nside = 64\nfilters = { K = [2.2, 0.9] }\n'
+    )
+    survey = get("ukidss", file)
+    assert (survey.field, able(survey), group("UKIDSS", path=file)) == (pytest.approx(12.8), True, 3)
+    assert get("SDSS", file) == get("SDSS")
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [("survey = 3", "TypeError"), ('[[survey]]\nname = "A"', "KeyError"), ("[[", "mine.toml"),
+     ('[[survey]]\nname = "A"\naperture_m = 1\npixscale = 0.01\nside = 64\nfilters = { K = [2, 1] }', "do not hold")],
+)  # fmt: skip
+def test_a_file_that_makes_no_sense_is_refused_with_its_name(tmp_path: Path, text: str, what: str) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(text)
+    with pytest.raises(UsageError, match=what) as error:
+        surveys(file)
+    assert "mine.toml" in str(error.value)
