@@ -119,7 +119,8 @@ def _said(rows: pd.DataFrame, nothing: str, text: str = "") -> str:
 
 def _facts(rows: pd.DataFrame) -> dict[str, Any]:
     tiers = rows["tier"].value_counts()
-    facts = {"sources": len(rows)} | {name: int(tiers.get(name, 0)) for name in ("double", "possible", "unknown")}
+    facts: dict[str, Any] = {"sources": len(rows)}
+    facts |= {name: int(tiers.get(name, 0)) for name in ("double", "possible", "unknown")}
     if len(rows):
         facts |= {"threshold": float(rows["threshold"].iloc[0]), "for a share of doubles of": rows["prior"].iloc[0]}
     return facts
