@@ -7,20 +7,20 @@ import pandas as pd
 from catalogs.query import query
 from models.registry import Registry
 from tests.jobs.test_cli import run
-from tests.models import toy_stamps
+from tests.models import toy_visual
 
 
 def fill(workspace):
-    toy_stamps.stacked(workspace, "pan-starrs", 0, {"7": 0, "b": 1, "c": -1})
-    toy_stamps.stacked(workspace, "unwise", 0, {"7": 0})
-    toy_stamps.measured(workspace, 0, ["b"])
+    toy_visual.stacked(workspace, "pan-starrs", 0, {"7": 0, "b": 1, "c": -1})
+    toy_visual.stacked(workspace, "unwise", 0, {"7": 0})
+    toy_visual.measured(workspace, 0, ["b"])
 
 
 def test_what_is_missing_is_refused_and_a_dry_run_makes_nothing(workspace):
     options = ("--workspace", workspace)
     result = run("score_stamps", *options, "--dry-run")
     assert result.exit_code == 2 and "visualbinary" in result.output
-    toy_stamps.save(workspace)
+    toy_visual.save(workspace)
     result = run("score_stamps", *options, "--dry-run")
     assert result.exit_code == 3 and "run ingest_stamps" in result.output
     fill(workspace)
@@ -33,7 +33,7 @@ def test_what_is_missing_is_refused_and_a_dry_run_makes_nothing(workspace):
 
 
 def test_stacks_become_a_catalogue_that_all_jobs_open(ray_cluster, workspace, tmp_path):
-    model = toy_stamps.save(workspace)
+    model = toy_visual.save(workspace)
     fill(workspace)
     options = ("--workspace", workspace)
     result = run("score_stamps", *options, "--workers", 1, "--prior", 0.2, "--runtime", "torch")

@@ -13,7 +13,7 @@ from pipeline.errors import Missing, ModelNotFound
 from pipeline.partition import Key
 from pipeline.settings import VisualScoreSettings
 from pipeline.stage import InputOutcome, State
-from tests.models import toy_stamps
+from tests.models import toy_visual
 
 SETTINGS = VisualScoreSettings(runtime="torch", precision="fp32", batch_size=4)
 
@@ -21,10 +21,10 @@ SETTINGS = VisualScoreSettings(runtime="torch", precision="fp32", batch_size=4)
 @pytest.fixture
 def workspace(tmp_path):
     folder = Folder(tmp_path)
-    toy_stamps.save(folder)
-    toy_stamps.stacked(folder, "pan-starrs", 0, {"a": 0, "b": 1, "c": 2, "d": -1, "e": 3, "f": 4})
-    toy_stamps.stacked(folder, "hst", 0, {"b": 1, "c": 2})
-    toy_stamps.stacked(folder, "unwise", 0, {"a": 0})
+    toy_visual.save(folder)
+    toy_visual.stacked(folder, "pan-starrs", 0, {"a": 0, "b": 1, "c": 2, "d": -1, "e": 3, "f": 4})
+    toy_visual.stacked(folder, "hst", 0, {"b": 1, "c": 2})
+    toy_visual.stacked(folder, "unwise", 0, {"a": 0})
     return folder
 
 
@@ -56,7 +56,7 @@ def test_scores_are_those_of_the_bare_predictor_and_of_no_neighbour(workspace):
     rows = write.read(workspace, f"catalogs/{key}.parquet", VISUAL_SCORES).to_pandas()
     index = write.read(workspace, visual.stacks_index(visual.stacks_key(key)), STACKS).to_pandas()
     wanted = index[index["source_id"] == "e"][list(stage.predictor.spec.columns)].to_numpy(float)
-    alone = stage.predictor.outputs(toy_stamps.pixels("pan-starrs", 3)[None], wanted)
+    alone = stage.predictor.outputs(toy_visual.pixels("pan-starrs", 3)[None], wanted)
     np.testing.assert_array_equal(rows.set_index("source_id").loc["e", "logits"], alone[0].astype(float))
 
 
@@ -87,7 +87,7 @@ def test_settings_of_the_catalogue_make_no_score_another(workspace):
 
 def test_what_is_not_there_is_named(tmp_path, workspace):
     empty = Folder(tmp_path / "empty")
-    toy_stamps.save(empty)
+    toy_visual.save(empty)
     with pytest.raises(Missing, match="no stacks to score; run ingest_stamps"):
         planned(empty, "visualbinary", SETTINGS)
     manifest.discard(workspace, visual.STACK, "stacks/hst/part-00000")

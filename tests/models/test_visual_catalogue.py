@@ -12,7 +12,7 @@ from models.registry import Registry
 from models.visual_catalogue import catalogue, planned
 from pipeline import manifest, visual
 from pipeline.settings import VisualScoreSettings
-from tests.models import toy_stamps
+from tests.models import toy_visual
 
 SETTINGS = VisualScoreSettings(runtime="torch", precision="fp32", batch_size=4)
 FILES = [f"catalogs/{name}.parquet" for name in ("visual_binaries", "visual_binaries_filters")]
@@ -20,11 +20,11 @@ FILES = [f"catalogs/{name}.parquet" for name in ("visual_binaries", "visual_bina
 
 def parts(order):
     every = {
-        "pan-starrs": lambda folder: toy_stamps.stacked(folder, "pan-starrs", 0, {"a": 0, "b": 1, "c": 2}),
-        "more": lambda folder: toy_stamps.stacked(folder, "pan-starrs", 1, {"d": 3}),
-        "hst": lambda folder: toy_stamps.stacked(folder, "hst", 0, {"b": 1, "c": 2}),
-        "unwise": lambda folder: toy_stamps.stacked(folder, "unwise", 0, {"a": 0, "w": 5}),
-        "measures": lambda folder: toy_stamps.measured(folder, 0, ["b", "c"]),
+        "pan-starrs": lambda folder: toy_visual.stacked(folder, "pan-starrs", 0, {"a": 0, "b": 1, "c": 2}),
+        "more": lambda folder: toy_visual.stacked(folder, "pan-starrs", 1, {"d": 3}),
+        "hst": lambda folder: toy_visual.stacked(folder, "hst", 0, {"b": 1, "c": 2}),
+        "unwise": lambda folder: toy_visual.stacked(folder, "unwise", 0, {"a": 0, "w": 5}),
+        "measures": lambda folder: toy_visual.measured(folder, 0, ["b", "c"]),
     }
     return [every[name] for name in order]
 
@@ -42,7 +42,7 @@ def score(folder, settings=SETTINGS):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     folder = Folder(tmp_path_factory.mktemp("whole"))
-    toy_stamps.save(folder)
+    toy_visual.save(folder)
     for add in parts(ORDER):
         add(folder)
     return folder, score(folder)
@@ -110,7 +110,7 @@ def test_what_was_measured_stands_beside_it(whole):
 
 def test_partitions_in_any_order_give_the_same_bytes(whole, tmp_path):
     folder = Folder(tmp_path)
-    toy_stamps.save(folder)
+    toy_visual.save(folder)
     for add in parts(("measures", "more", "hst", "unwise", "pan-starrs")):
         add(folder)
         if manifest.committed(folder, visual.STACK):
@@ -136,7 +136,7 @@ def test_how_many_are_false_is_told(whole):
 @pytest.fixture
 def folder(tmp_path):
     folder = Folder(tmp_path)
-    toy_stamps.save(folder)
+    toy_visual.save(folder)
     for add in parts(ORDER[:1]):
         add(folder)
     score(folder)
@@ -163,7 +163,7 @@ def test_what_people_say_is_in_the_next_one(folder):
 
 def test_a_model_that_is_not_in_production_is_not_published(folder):
     before = folder.read(FILES[0])
-    other = toy_stamps.save(folder, alias="candidate", threshold=0.9)
+    other = toy_visual.save(folder, alias="candidate", threshold=0.9)
     assert other == Registry(folder).resolve("visualbinary@candidate").id
     if other != Registry(folder).resolve("visualbinary").id:
         assert folder.read(FILES[0]) == before
@@ -171,7 +171,7 @@ def test_a_model_that_is_not_in_production_is_not_published(folder):
 
 def test_what_is_stale_is_left_out_and_named(folder):
     manifest.discard(folder, visual.STACK, "stacks/pan-starrs/part-00000")
-    toy_stamps.stacked(folder, "pan-starrs", 0, {"a": 1, "b": 1, "c": 2})
+    toy_visual.stacked(folder, "pan-starrs", 0, {"a": 1, "b": 1, "c": 2})
     entry = Registry(folder).resolve("visualbinary")
     assert any("left out, stale" in note for note in catalogue(folder, entry, SETTINGS))
     assert len(tables(folder)[0]) == 0
