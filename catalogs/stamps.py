@@ -1,13 +1,14 @@
 """Stamps of single sources: what was ingested, what was stacked, and what simulated ones show.
 
-`STAMPS` has a row a (source, survey, filter), `STACKS` a row a (source, survey), `LESSONS` a row a stack to learn from.
+`STAMPS` has a row a (source, survey, filter), `STACKS` a row a (source, survey), `LESSONS` a row a stack to learn from,
+`COMPLETENESS` a row for each bin of simulated pairs.
 """
 
 from catalogs.candidates import Worded, measured
 from catalogs.columns import FLOAT, INT, LONG, TEXT
 from catalogs.table import Column, Table
 
-__all__ = ["LESSONS", "METHODS", "NOT_DOUBLE", "STACKS", "STAMPS", "StampFlag"]
+__all__ = ["COMPLETENESS", "EVERY", "LESSONS", "METHODS", "NOT_DOUBLE", "STACKS", "STAMPS", "StampFlag"]
 
 #: How filters became one image: one alone; weighted by what each tells of the source; clipped; the plain mean.
 METHODS = ("single", "weighted", "clipped", "mean")
@@ -110,5 +111,47 @@ LESSONS = Table(
         Column("weight", FLOAT, "", "stat.weight", "In training; 0 where nothing is to be learnt", (0, None)),
     ),
     key=("row",),
+    made_by="python -m jobs.train --model visualbinary",
+)  # fmt: skip
+
+#: `survey` of the rows of a group, all its surveys together.
+EVERY = "all"
+
+
+def _edges(name: str, unit: str, ucd: str, what: str) -> tuple[Column, Column]:
+    return (
+        Column(f"{name}_low", FLOAT, unit, f"{ucd};stat.min", f"Lower edge of the bin in {what}"),
+        Column(f"{name}_high", FLOAT, unit, f"{ucd};stat.max", f"Upper edge of the bin in {what}"),
+    )
+
+
+def _count(name: str, meaning: str) -> Column:
+    return Column(name, LONG, "", "meta.number", meaning, (0, None))
+
+
+def _share(name: str, meaning: str) -> Column:
+    return Column(name, FLOAT, "", "stat.probability", meaning, (0, 1), True)
+
+
+COMPLETENESS = Table(
+    name="completeness",
+    meaning="Share of simulated pairs that are found in a survey, in a bin of separation, difference of magnitudes and "
+    "signal to noise.",
+    columns=(
+        Column("group", INT, "", "meta.code.class", "Group of surveys by what they deliver, 1 to 4, the finest last",
+               (1, 4)),
+        Column("survey", TEXT, "", "meta.id;obs", f"Survey; {EVERY}: of all surveys of the group"),
+        *_edges("sep", "arcsec", "pos.angDistance", "true separation"),
+        *_edges("dm", "mag", "phot.mag;arith.diff", "true difference of magnitudes"),
+        *_edges("snr", "", "stat.snr", "signal to noise of the brighter star"),
+        _count("own", "Pairs simulated in this bin"),
+        Column("borrowed", INT, "", "meta.code", "0: own bin alone; else steps of neighbours added", (0, None)),
+        _count("pairs", "Pairs that count here, borrowed ones too"),
+        _count("found", "Of these, at the threshold or above"),
+        _share("completeness", "found / pairs; null where even with neighbours too few were simulated"),
+        _share("lower", "Lower end of its 95% interval (Wilson)"),
+        _share("upper", "Upper end of its 95% interval"),
+    ),
+    key=("group", "survey", "sep_low", "dm_low", "snr_low"),
     made_by="python -m jobs.train --model visualbinary",
 )  # fmt: skip

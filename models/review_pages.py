@@ -35,12 +35,17 @@ from models.queue import QUEUES, features, line_up
 from models.review_binaries import Binaries
 from models.review_products import Product
 from models.review_transients import Transients
+from models.review_visual import VisualBinaries
 from pipeline.errors import Missing, SkysiftError, UsageError
 
 __all__ = ["PRODUCTS", "Desk", "router"]
 
 #: Catalogue → what is needed to review it.
-PRODUCTS: dict[str, Callable[[Folder], Product]] = {"transient_candidates": Transients, "eclipsing_binaries": Binaries}
+PRODUCTS: dict[str, Callable[[Folder], Product]] = {
+    "transient_candidates": Transients,
+    "eclipsing_binaries": Binaries,
+    "visual_binaries": VisualBinaries,
+}
 
 _AWAY = 120.0  # s for which an item that one reviewer looks at is kept from the others
 _MANY = 200  # files of labels from which on they are merged

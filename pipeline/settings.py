@@ -397,7 +397,13 @@ class MeasureSettings(Settings):
 class VisualScoreSettings(ScoreSettings):
     """Stacks → probability of a second star within 2.5 arcsec; runtime and batch as for scores."""
 
+    # They are for the catalogue: scores depend on none of them.
     prior: float = Field(
-        0.09, gt=0, lt=1, description="share of doubles among sources that p_prior and threshold are for"
+        0.09, gt=0, lt=1, exclude=True, description="share of doubles among sources that p_prior and threshold are for"
     )
-    precision_asked: float = Field(0.9, gt=0, lt=1, description="share of doubles above the threshold at that prior")
+    precision_asked: float = Field(
+        0.9, gt=0, lt=1, exclude=True, description="share of doubles from the threshold on at that prior, at least"
+    )
+    uncertain: float = Field(
+        10.0, ge=1, exclude=True, description="factor by which a possible double's odds are below the threshold's"
+    )

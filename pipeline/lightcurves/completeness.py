@@ -10,8 +10,8 @@ went is told, and a bin that finds too few even so has none.
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.ndimage import convolve
 
+from pipeline.bins import borrow, place
 from pipeline.metrics import wilson
 from pipeline.simulate.injection import DEPTHS, PERIODS
 
@@ -35,14 +35,6 @@ ENOUGH = 20  #: trials of a bin
 
 # Bins on each side that count, in Tmag, period and depth, step by step.
 _REACH = ((0, 0, 0), (0, 1, 0), (1, 1, 0), (1, 1, 1), (2, 2, 1))
-
-
-def place(values: ArrayLike, edges: Floats) -> Ints:
-    """Return the bin of each value, -1 outside the edges; the last edge belongs to the last bin."""
-    numbers = np.asarray(values, float)
-    found = np.searchsorted(edges, numbers, side="right") - 1
-    found = np.where(numbers == edges[-1], edges.size - 2, found)
-    return np.where((numbers >= edges[0]) & (numbers <= edges[-1]), found, -1).astype(np.int64)
 
 
 def _bins(tmag: ArrayLike, period: ArrayLike, depth: ArrayLike) -> tuple[Ints, NDArray[np.bool_]]:
@@ -72,7 +64,7 @@ def tabulate(trials: pd.DataFrame) -> pd.DataFrame:
         count = np.zeros(_SHAPE, np.int64)
         np.add.at(count, tuple(bins[kept].T), 1)
         counts.append(count)
-    borrowed, summed = _borrow(counts)
+    borrowed, summed = borrow(counts, _REACH, ENOUGH)
     injected, found, found_low = (count.ravel() for count in summed)
     lows, highs = zip(*map(wilson, found.tolist(), injected.tolist()), strict=True)
     enough = injected >= ENOUGH
@@ -94,18 +86,6 @@ def tabulate(trials: pd.DataFrame) -> pd.DataFrame:
         "upper": np.where(enough, highs, np.nan),
     }
     return pd.DataFrame(columns)
-
-
-def _borrow(counts: list[Ints]) -> tuple[Ints, list[Ints]]:
-    """Return how far each bin went for enough injections, and the sums over as far."""
-    borrowed, summed = np.zeros(_SHAPE, np.int64), [count.copy() for count in counts]
-    for step, reach in enumerate(_REACH):
-        box = np.ones([2 * width + 1 for width in reach], np.int64)
-        wanting = (summed[0] < ENOUGH) if step else np.ones(_SHAPE, bool)
-        borrowed[wanting] = step
-        for total, count in zip(summed, counts, strict=True):
-            total[wanting] = convolve(count, box, mode="constant")[wanting]
-    return borrowed, summed
 
 
 def at(table: pd.DataFrame, tmag: ArrayLike, period: ArrayLike, depth: ArrayLike) -> Floats:
