@@ -66,6 +66,10 @@ class Reason(StrEnum):
     NOT_SCIENCE = "not_science"  #: a bias, dark, flat, mask or weight, and not an image of the sky
     OVERLAP = "overlap"  #: two images have too little sky in common
     NO_STARS = "no_stars"  #: no star is in both images of a pair
+    BAD_NAME = "bad_name"  #: a stamp's file name that tells no source and survey
+    UNKNOWN_SURVEY = "unknown_survey"  #: a stamp of a survey that is in no table
+    WRONG_SURVEY = "wrong_survey"  #: a stamp whose header names another telescope than its name does
+    OFF_CENTRE = "off_centre"  #: a stamp without its source, or with it at the edge
     KILLED = "killed"  #: a process died or ran out of time on this input alone
 
 

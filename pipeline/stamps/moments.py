@@ -127,21 +127,37 @@ def gaussian(side: int, fwhm: float) -> NDArray[np.float64]:
 
 
 def sky(values: Pixels) -> tuple[float, float]:
-    """Return level and scatter of the sky, sources clipped.
+    """Return level and scatter of the sky, by median and quartiles, sources clipped.
 
     Parameters
     ----------
     values : (n,) float
-        Pixels, finite.
+        Pixels, finite; at least one.
     """
+    ordered = np.sort(values.astype(np.float32))
+    low, high = 0, len(ordered)
     level = scatter = 0.0
-    for _ in range(4):
-        level = float(np.median(values))
-        scatter = 1.4826 * float(np.median(np.abs(values - level)))
-        if not scatter:  # few photons: most pixels are alike
-            scatter = float(values.std())
-        kept = values[np.abs(values - level) <= 3 * scatter]
-        if len(kept) == len(values):
+    for _ in range(6):
+        count = high - low
+        level = (float(ordered[low + (count - 1) // 2]) + float(ordered[low + count // 2])) / 2
+        scatter = float(ordered[low + 3 * count // 4] - ordered[low + count // 4]) / 1.349
+        if not scatter:
+            return level, _sparse(ordered[low:high] - np.float32(level))
+        edges = np.array([level - 3 * scatter, level + 3 * scatter], np.float32)
+        first, last = (int(at) for at in np.searchsorted(ordered, edges))
+        if first <= low and last >= high:
             break
-        values = kept
+        low, high = max(low, first), max(first + 1, min(high, last))
     return level, scatter
+
+
+def _sparse(values: NDArray[np.float32]) -> float:
+    """Return the scatter where most pixels are alike: of few photons, or of none."""
+    scatter = float(values.std(dtype=np.float64))
+    for _ in range(6):
+        kept = values[np.abs(values) <= 5 * scatter]
+        less = float(kept.std(dtype=np.float64))
+        if not less or len(kept) == len(values):
+            break
+        values, scatter = kept, less
+    return scatter

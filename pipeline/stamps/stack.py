@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.interpolate import BSpline
 from scipy.ndimage import spline_filter1d
 
 from catalogs.stamps import StampFlag
@@ -24,6 +25,8 @@ _TELLING = 20.0
 
 #: Share of its weight that a filter keeps where its source is saturated or has bad pixels and another's is not.
 _SPOILT = 0.01
+
+_BASIS = BSpline.basis_element(np.arange(-3.0, 4.0), extrapolate=False)
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,7 @@ def _outliers(alike: Pixels, good: NDArray[np.bool_], noise: Pixels) -> NDArray[
 
 
 def shifted(image: Pixels, dx: float, dy: float) -> NDArray[np.float64]:
-    """Return an image moved by a part of a pixel, by cubic B-splines; what comes in from outside mirrors the edge.
+    """Return an image moved by a part of a pixel, by quintic B-splines; what comes in from outside mirrors the edge.
 
     Parameters
     ----------
@@ -170,23 +173,22 @@ def shifted(image: Pixels, dx: float, dy: float) -> NDArray[np.float64]:
     return moved
 
 
+@lru_cache(maxsize=64)
 def _mover(side: int, shift: float) -> NDArray[np.float64]:
     """Return the matrix that moves columns: spline coefficients from values, then values from these elsewhere."""
-    places = np.arange(side) - shift
-    first = np.floor(places).astype(int) - 1
-    t = places - np.floor(places)
-    shares = np.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3]) / 6
+    first = int(np.floor(-shift))
+    shares = _BASIS(-shift - first + np.arange(2, -4, -1))
     basis, period, rows = np.zeros((side, side)), 2 * (side - 1), np.arange(side)
-    for k in range(4):
-        column = np.abs((first + k) % period)
-        np.add.at(basis, (rows, np.where(column < side, column, period - column)), shares[k])
+    for k, share in enumerate(shares):
+        column = (rows + first + k - 2) % period
+        basis[rows, np.where(column < side, column, period - column)] += share
     moved: NDArray[np.float64] = basis @ _coefficients(side)
     return moved
 
 
 @lru_cache(maxsize=8)
 def _coefficients(side: int) -> NDArray[np.float64]:
-    return np.asarray(spline_filter1d(np.eye(side), order=3, axis=0, mode="mirror"))
+    return np.asarray(spline_filter1d(np.eye(side), order=5, axis=0, mode="mirror"))
 
 
 def _moved(mask: Mask, dx: float, dy: float) -> Mask:
@@ -219,7 +221,7 @@ def _place(
     away = np.hypot(row - plane.y0, column - plane.x0)
     brighter = within[row, column] > max(5.0, 1.5 * at(summed, plane.x0, plane.y0))
     if away <= max(0.5 * reference.fwhm, 1.0) or not brighter:
-        return plane.x0, plane.y0, False
+        return float(plane.x0), float(plane.y0), False
     found = windowed(summed, float(column), float(row), reference.fwhm)
     return (float(column), float(row), True) if np.isnan(found.x) else (found.x, found.y, True)
 

@@ -1,0 +1,81 @@
+"""Names of stamp files: the authors', panstamps', folders, and patterns of a user's own."""
+
+import pytest
+
+from pipeline.errors import Reason, Rejected, UsageError
+from pipeline.stamps.names import is_stamp, read
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("22466_SDSS_r.fits", ("22466", "SDSS", "r")),
+        ("22466_SDSS_r.fits.gz", ("22466", "SDSS", "r")),
+        ("22466_stacked_2MASS.fits", ("22466", "2MASS", "stacked")),
+        ("22466_2MASS_stacked.fits", ("22466", "2MASS", "stacked")),
+        ("2010H/2MASS/2MASS_K.fits.gz", ("2010H", "2MASS", "Ks")),
+        ("blast/2010H/WISE/WISE_W1.fits.gz", ("2010H", "AllWISE", "W1")),
+        ("2010H/SDSS_u.fits", ("2010H", "SDSS", "u")),
+        ("deep/er/J1234+56_78_PanSTARRS_i.fits", ("J1234+56_78", "Pan-STARRS", "i")),
+        ("star 7_Pan-STARRS_y.FITS", ("star 7", "Pan-STARRS", "y")),
+        ("a_pan_starrs_g.fits", ("a", "Pan-STARRS", "g")),
+        ("Gaia_DR3_123_HST_F814W.fit", ("Gaia_DR3_123", "HST", "F814W")),
+        ("7_NEOWISE-R_w2.fits", ("7", "NEOWISE-R", "W2")),
+        ("7_GALEX_NUV.fts", ("7", "GALEX", "NUV")),
+        ("7_SDSS.fits", ("7", "SDSS", "stacked")),
+        ("7_HST_F999X.fits", ("7", "HST", "F999X")),
+    ],
+)
+def test_names_are_read(path, expected):
+    assert is_stamp(path)
+    name = read(path)
+    assert (name.source_id, name.survey.name, name.filter) == expected
+
+
+def test_panstamps_names_tell_the_place():
+    name = read("70.60271m21.72433/stack_g_ra70.602710_dec-21.724330_arcsec600_skycell0812.050.fits")
+    assert (name.survey.name, name.filter, name.ra, name.dec) == ("Pan-STARRS", "g", 70.60271, -21.72433)
+    other = read("x/warp_i_ra70.602710_dec-21.724330_mjd55555.5_arcsec60_skycell0812.050.fits")
+    assert other.source_id == name.source_id
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path"),
+    [
+        ("<source>-<filter>-<survey>", "any/where/7-r-SDSS.fits"),
+        ("<survey>/<filter>/<source>", "top/SDSS/r/7.fits.gz"),
+        ("<source>_SDSS_<filter>_v*", "7_SDSS_r_v12.fits"),
+        ("<source>/<survey>/<source>_<filter>.fits", "7/sdss/7_r.fits"),
+    ],
+)
+def test_patterns_of_a_users_own(pattern, path):
+    name = read(path, pattern)
+    assert (name.source_id, name.survey.name, name.filter) == ("7", "SDSS", "r")
+
+
+@pytest.mark.parametrize(
+    ("path", "pattern", "reason"),
+    [
+        ("picture.fits", None, Reason.BAD_NAME),
+        ("7_UKIDSS_K.fits", None, Reason.UNKNOWN_SURVEY),
+        ("SDSS_r.fits", None, Reason.BAD_NAME),
+        ("SDSS/SDSS_r.fits", None, Reason.BAD_NAME),
+        ("7_SDSS_r.fits", "<source>-<survey>-<filter>", Reason.BAD_NAME),
+        ("7-UKIDSS-r.fits", "<source>-<survey>-<filter>", Reason.UNKNOWN_SURVEY),
+        ("\x07_SDSS_r.fits", None, Reason.BAD_NAME),
+    ],
+)
+def test_other_names_are_rejected_with_a_reason_and_a_cure(path, pattern, reason):
+    with pytest.raises(Rejected) as error:
+        read(path, pattern)
+    assert error.value.reason == reason
+
+
+@pytest.mark.parametrize("pattern", ["<star>_<survey>", "<survey>_<filter>", "<source>_<band>"])
+def test_patterns_that_make_no_sense_are_refused(pattern):
+    with pytest.raises(UsageError, match="--pattern"):
+        read("7_SDSS_r.fits", pattern)
+
+
+def test_what_is_no_fits_is_no_stamp():
+    assert not is_stamp("notes.txt") and not is_stamp("7_SDSS_r.png") and not is_stamp("7_SDSS_r.fits.tmp")

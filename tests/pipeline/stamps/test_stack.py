@@ -1,0 +1,188 @@
+"""Stacks of simulated stars: registered by WCS, weighted, measured, flagged; and quick."""
+
+import time
+
+import numpy as np
+import pytest
+
+from catalogs.stamps import STACKS, StampFlag
+from pipeline.stamps.light import BAD, SATURATED, Plane
+from pipeline.stamps.moments import gaussian, sky, windowed
+from pipeline.stamps.stack import shifted, stack, stack_source
+from pipeline.stamps.surveys import get
+
+PS1, FILTERS = get("Pan-STARRS"), "grizy"
+
+
+def star(side, x, y, fwhm, flux, e=0.0):
+    """Return a Gaussian star of so much flux; `e` flattens it in y."""
+    rows, columns = np.mgrid[:side, :side]
+    s = fwhm / 2.3548
+    return (
+        flux
+        * np.exp(-0.5 * (((columns - x) / s) ** 2 + ((rows - y) / (s * (1 - e))) ** 2))
+        / (2 * np.pi * s * s * (1 - e))
+    )
+
+
+def planes(seed=0, noise=5.0, fluxes=(2000, 4000, 6000, 8000, 10000), drift=(0.0, 0.0), **changes):
+    """Return stamps of one star in five filters, its place differing from grid to grid; `drift` moves the last."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for k, (name, flux) in enumerate(zip(FILTERS, fluxes, strict=True)):
+        x0, y0 = (31.5 + rng.uniform(-0.5, 0.5, 2)).tolist()
+        dx, dy = drift if name == "y" else (0.0, 0.0)
+        image = 100.0 + star(64, x0 + dx, y0 + dy, PS1.filter(name).fwhm_arcsec / 0.25, flux)
+        image += rng.normal(0, noise, image.shape)
+        found.append(Plane(image.astype(np.float32), name, x0, y0, mjd=55000.0 + k, **changes))
+    return found
+
+
+def test_a_single_filter_passes_as_it_is_but_for_its_sky():
+    plane = planes()[0]
+    stacked = stack_source([plane], PS1)
+    assert stacked.facts["method"] == "single"
+    assert np.ptp(stacked.image - plane.image) < 1e-4  # one level, nothing else
+    assert (stacked.facts["x0"], stacked.facts["y0"]) == (plane.x0, plane.y0)
+
+
+def test_filters_are_registered_by_their_wcs_and_the_weights_are_the_best():
+    given = planes()
+    stacked = stack_source(given, PS1)
+    facts = stacked.facts
+    found = windowed(np.nan_to_num(stacked.image), facts["x0"], facts["y0"], 4.5)
+    assert np.hypot(found.x - facts["x0"], found.y - facts["y0"]) < 0.03
+    assert (facts["filters"], facts["n_filters"], facts["method"]) == ("g,r,i,z,y", 5, "weighted")
+    alone = [stack_source([plane], PS1).facts["snr"] for plane in given]
+    mean = stack_source(given, PS1, "mean").facts
+    assert facts["snr"] > 0.98 * np.hypot.reduce(alone) and facts["snr"] > 1.05 * mean["snr"]
+    assert facts["noise"] == pytest.approx(5 / np.sqrt(5), rel=0.25)
+    assert set(facts) == set(STACKS.names) - {"row", "source_id", "ra", "dec"}
+    assert facts["centroid_shift"] < 0.1 and not facts["flags"] & StampFlag.SHIFTED
+
+
+def test_the_plain_mean_is_one():
+    given = planes()
+    level = [sky(plane.image.ravel())[0] for plane in given]
+    shifts = [(given[0].x0 - plane.x0, given[0].y0 - plane.y0) for plane in given]
+    mean = np.mean([shifted(plane.image - at, *s) for plane, at, s in zip(given, level, shifts, strict=True)], axis=0)[
+        8:56, 8:56
+    ]
+    images = np.stack([plane.image - at for plane, at in zip(given, level, strict=True)])
+    image, mask, _ = stack(images, np.zeros(images.shape, np.uint8), np.full(5, 5.0), np.ones(5), shifts, "mean")
+    np.testing.assert_allclose(image[8:56, 8:56], mean, atol=1e-4)
+    assert not mask[8:56, 8:56].any()
+
+
+def test_a_filter_whose_source_lies_elsewhere_is_flagged():
+    drift = 0.3 * 1.2 / 0.25  # 0.3 FWHM
+    facts = stack_source(planes(drift=(drift, 0.0)), PS1).facts
+    assert facts["flags"] & StampFlag.SHIFTED
+    assert facts["centroid_shift"] == pytest.approx(0.36, abs=0.05)
+
+
+def test_noise_alone_flags_no_shift():
+    flagged = [
+        stack_source(planes(seed, fluxes=(300, 400, 500, 600, 700)), PS1).facts["flags"] & StampFlag.SHIFTED
+        for seed in range(20)
+    ]
+    assert not any(flagged)
+
+
+@pytest.mark.parametrize("method", ["weighted", "clipped"])
+def test_masked_pixels_do_not_go_in(method):
+    given = planes()
+    image, mask = given[4].image.copy(), np.zeros((64, 64), np.uint8)
+    image[20, 20:30], mask[20, 20:30] = 1e5, BAD
+    spoilt = [*given[:4], Plane(image, "y", given[4].x0, given[4].y0, mask)]
+    stacked = stack_source(spoilt, PS1, method)
+    assert np.isfinite(stacked.image[2:-2, 2:-2]).all()
+    assert np.nanmax(stacked.image[15:25, 15:35]) < 100
+
+
+def test_clipping_leaves_out_what_one_filter_alone_shows():
+    given = planes()
+    image = given[2].image.copy()
+    image[10, 10] += 5000
+    hit = [Plane(image, "i", p.x0, p.y0) if p.filter == "i" else p for p in given]
+    assert np.nanmax(stack_source(hit, PS1, "weighted").image[7:13, 7:13]) > 200
+    assert np.nanmax(stack_source(hit, PS1, "clipped").image[7:13, 7:13]) < 100
+    clean, clipped = stack_source(given, PS1).facts["snr"], stack_source(given, PS1, "clipped").facts["snr"]
+    assert clipped == pytest.approx(clean, rel=0.02)  # the source itself is not clipped
+
+
+def test_a_saturated_filter_counts_little_where_others_are_not():
+    given = planes(fluxes=(2000, 4000, 6000, 8000, 100_000))
+    image, mask = given[4].image.copy(), np.zeros((64, 64), np.uint8)
+    mask[image > 2000] = SATURATED
+    image = np.minimum(image, 2000)
+    facts = stack_source([*given[:4], Plane(image, "y", given[4].x0, given[4].y0, mask)], PS1).facts
+    assert facts["wavelength_um"] < 0.9
+    assert not stack_source(given, PS1).facts["flags"] & StampFlag.SATURATED
+    assert stack_source([Plane(image, "y", 31.5, 31.5, mask)], PS1).facts["flags"] & StampFlag.SATURATED
+
+
+def test_a_source_that_is_not_where_it_was_asked_for_is_taken_within_reach():
+    rng = np.random.default_rng(3)
+    image = star(64, 37.5, 31.5, 4.5, 5000) + rng.normal(0, 2, (64, 64))
+    facts = stack_source([Plane(image, "i", 31.5, 31.5)], PS1).facts
+    assert facts["flags"] & StampFlag.OFF_CENTRE
+    assert (facts["x0"], facts["y0"]) == pytest.approx((37.5, 31.5), abs=0.1)
+    far = star(64, 50, 31.5, 4.5, 5000) + rng.normal(0, 2, (64, 64))
+    facts = stack_source([Plane(far, "i", 31.5, 31.5)], PS1).facts
+    assert facts["flags"] & StampFlag.FAINT and facts["x0"] == 31.5
+
+
+def test_the_fwhm_is_that_of_other_stars():
+    rng = np.random.default_rng(4)
+    image = star(64, 31.5, 31.5, 5.2, 5000) + star(64, 12, 50.3, 5.2, 8000) + rng.normal(0, 2, (64, 64))
+    facts = stack_source([Plane(image, "i", 31.5, 31.5)], PS1).facts
+    assert facts["fwhm_arcsec"] == pytest.approx(5.2 * 0.25, rel=0.03)
+    assert not facts["flags"] & StampFlag.NOMINAL_FWHM
+    alone = stack_source(planes()[2:3], PS1).facts
+    assert alone["flags"] & StampFlag.NOMINAL_FWHM and alone["fwhm_arcsec"] == 1.11
+    told = stack_source([Plane(planes()[2].image, "i", 31.5, 31.5, fwhm_arcsec=1.3)], PS1).facts
+    assert told["fwhm_arcsec"] == pytest.approx(1.3)
+
+
+def test_ellipticity_is_that_of_the_source():
+    image = star(64, 31.5, 31.5, 6.0, 50_000, e=0.3) + np.random.default_rng(5).normal(0, 1, (64, 64))
+    assert stack_source([Plane(image, "i", 31.5, 31.5)], PS1).facts["ellipticity"] == pytest.approx(0.3, abs=0.02)
+
+
+def test_stamps_of_nothing_still_give_a_stack():
+    blank = np.full((64, 64), np.nan, np.float32)
+    for image in (blank, np.zeros((64, 64)), np.full((64, 64), 7.0)):
+        facts = stack_source([Plane(image, "i", 31.5, 31.5), *planes()[:1]], PS1).facts
+        assert facts["snr"] > 20
+        STACKS.of(
+            [{"row": 0, "source_id": "a", "ra": 0, "dec": 0, **stack_source([Plane(image, "i", 31, 31)], PS1).facts}]
+        )
+
+
+def test_shifts_are_exact_for_smooth_images_and_level_for_flat_ones():
+    one, other = star(64, 30.0, 33.0, 4.0, 1000), star(64, 30.37, 32.55, 4.0, 1000)
+    assert np.abs(shifted(one, 0.37, -0.45) - other).max() < 2e-3 * other.max()
+    np.testing.assert_allclose(shifted(np.ones((64, 64)), 0.3, 0.7), 1.0, atol=1e-9)
+
+
+def test_the_sky_of_noise_with_stars_and_of_few_photons():
+    rng = np.random.default_rng(6)
+    values = np.concatenate([rng.normal(50, 4, 4000), rng.uniform(60, 1000, 200)])
+    assert sky(values) == pytest.approx((50, 4), rel=0.05)
+    photons = rng.poisson(0.05, 4000).astype(float)
+    level, scatter = sky(photons)
+    assert level == 0 and scatter > 0
+    assert gaussian(64, 4.0)[32].sum() == pytest.approx(1, abs=1e-9)
+
+
+def test_five_filters_take_five_milliseconds():
+    given = [planes(seed) for seed in range(12)]
+    stack_source(given[0], PS1)
+    best = np.inf
+    for _ in range(4):
+        started = time.process_time()
+        for one in given:
+            stack_source(one, PS1)
+        best = min(best, (time.process_time() - started) / len(given))
+    assert best <= 5e-3, f"{best * 1e3:.2f} ms"
