@@ -70,8 +70,8 @@ def render(table: pa.Table | pd.DataFrame, form: str, names: Path | str | Astrop
 def to_astropy(table: pa.Table | pd.DataFrame) -> AstropyTable:
     """Return a catalogue as an astropy table.
 
-    Missing values are masked, missing lists empty; lists are object columns of integer or float arrays, units
-    and descriptions are set and each column's ``info.meta["ucd"]`` holds its UCD.
+    Missing values are masked, missing lists empty; lists are object columns of integer or float arrays, those of texts
+    one text with blanks between; units and descriptions are set and each column's ``info.meta["ucd"]`` holds its UCD.
     """
     arrow = _arrow(table)
     result = AstropyTable()
@@ -109,7 +109,10 @@ def _field(found: pa.Field, known: pa.Field | None) -> pa.Field:
 
 def _astropy_column(array: pa.Array) -> MaskedColumn:
     mask = np.asarray(array.is_null())
-    if pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
+    lists = pa.types.is_list(array.type) or pa.types.is_large_list(array.type)
+    if lists and pa.types.is_string(array.type.value_type):  # a VOTable knows no lists of texts
+        array = pa.array([" ".join(item or []) for item in array.to_pylist()], pa.string())
+    elif lists:
         numbers = array.type.value_type.to_pandas_dtype()
         values = np.empty(len(array), dtype=object)
         values[:] = [np.array(item or [], dtype=numbers) for item in array.to_pylist()]

@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from catalogs import visual_binaries
 from catalogs.binaries import is_clean
 from catalogs.candidates import is_good
 from catalogs.folder import Folder
@@ -28,10 +29,10 @@ __all__ = ["QueryError", "query", "separation"]
 _ROW = "__row__"
 
 #: Columns that `min_score` looks at, the best first.
-_SCORES = ("p_eb", "p_real", "score")
+_SCORES = ("p_eb", "p_real", "p_double", "score")
 
-#: Columns of names of what is found in images.
-_NAMES = ("object_id", "candidate_id", "known_name")
+#: Columns of names of what is found in images, and of sources of stamps.
+_NAMES = ("object_id", "candidate_id", "known_name", "source_id")
 
 _NULLABLE = {
     pa.int8(): pd.Int8Dtype(),
@@ -64,19 +65,21 @@ def query(
         Local path or ``s3://bucket/prefix``.
     catalog : str
         Name of the catalogue, ``eclipsing_binaries`` or ``eclipsing_binary_scores``; ``supernova_candidates``, their
-        ``forced_photometry``, all ``candidates`` of image differencing, or ``transient_candidates``, those scored.
+        ``forced_photometry``, all ``candidates`` of image differencing, or ``transient_candidates``, those scored;
+        ``visual_binaries`` or ``visual_binaries_filters``.
     ids : int or str or iterable of them, optional
         TIC identifiers, ``261136679`` or ``"TIC 261136679"``; of what is found in images the names of objects, of
-        candidates, or of the known transients that they are.
+        candidates, or of the known transients that they are; of visual binaries the sources as their files call them.
     cone : tuple of float, optional
         Right ascension, declination and radius in degrees (ICRS). Rows come nearest first, with one more
         column ``separation`` in degrees.
     min_score : float, optional
-        Lowest ``p_eb``, of segments lowest ``score``, of what is found in images lowest ``p_real``.
+        Lowest ``p_eb``, of segments lowest ``score``, of what is found in images lowest ``p_real``, of sources of
+        stamps lowest ``p_double``.
     clean : bool
         Only clean eclipsing binaries: tier high, vetted, and without a flag that speaks against them; see
         `catalogs.binaries.is_clean`. Of supernova candidates those selected, of candidates those without a flag
-        against them, of scored ones those of the tier real.
+        against them, of scored ones those of the tier real; of sources of stamps doubles without such a flag.
     where : str, optional
         One SQL condition (DuckDB), such as ``"tmag < 12 and list_contains(sectors, 27)"``. It sees the
         catalogue and nothing else: no files, no network, no variables of this process.
@@ -226,6 +229,9 @@ _CLEAN: dict[str, Callable[[pa.Table], pa.Array]] = {
     "supernova_candidates": lambda table: pa.array(is_selected(_column(table, "selection").to_numpy())),
     "candidates": lambda table: pa.array(is_good(_column(table, "flags").to_numpy())),
     "transient_candidates": lambda table: pa.array(is_real(_column(table, "tier"))),
+    "visual_binaries": lambda table: pa.array(
+        visual_binaries.is_clean(_column(table, "tier").to_pylist(), _column(table, "flags").to_numpy())
+    ),
 }
 
 

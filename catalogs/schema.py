@@ -30,6 +30,7 @@ from catalogs.supernovae import LIGHT_CURVE, MEMBERS, OBJECTS
 from catalogs.table import CatalogError, Column, SchemaError, Table
 from catalogs.transient_candidates import TRANSIENT_CANDIDATES
 from catalogs.triplets import TRIPLETS
+from catalogs.visual_binaries import VISUAL_BINARIES, VISUAL_BINARY_FILTERS
 
 __all__ = [
     "CANDIDATES",
@@ -52,6 +53,8 @@ __all__ = [
     "TRAINING",
     "TRIPLETS",
     "TRANSIENT_CANDIDATES",
+    "VISUAL_BINARIES",
+    "VISUAL_BINARY_FILTERS",
     "CatalogError",
     "Column",
     "SchemaError",
@@ -191,7 +194,8 @@ PLAN = Table(
     made_by="python -m jobs.ingest_sectors",
 )
 
+_QUERIED = (STARS, SCORES, CANDIDATES, OBJECTS, LIGHT_CURVE, MEMBERS, TRANSIENT_CANDIDATES, VISUAL_BINARIES,
+            VISUAL_BINARY_FILTERS)  # fmt: skip
+
 #: Catalogues that people query, by name.
-TABLES = {
-    table.name: table for table in (STARS, SCORES, CANDIDATES, OBJECTS, LIGHT_CURVE, MEMBERS, TRANSIENT_CANDIDATES)
-}
+TABLES = {table.name: table for table in _QUERIED}

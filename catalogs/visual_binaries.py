@@ -205,7 +205,6 @@ VISUAL_SCORES = Table(
     ),
     key=("source_id", "survey"),
     made_by=_MADE_BY,
-    combined_in="visual_binaries",
 )  # fmt: skip
 
 #: Columns for the screen.

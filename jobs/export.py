@@ -19,7 +19,7 @@ from jobs import options
 @options.workspace
 @click.option("--catalog", default="eclipsing_binaries", show_default=True, help="Any that query opens.")
 @click.option("--format", "form", type=click.Choice([*FORMATS, "list"]), help="Default: by the ending of TARGET.")
-@click.option("--min-score", type=float, help="Lowest p_eb (of segments: score).")
+@click.option("--min-score", type=float, help="Lowest p_eb (segments: score; images: p_real; stamps: p_double).")
 @click.option("--where", help="""SQL condition, such as "tmag < 12".""")
 @click.option("--as-of", help="Snapshot number, release, or ISO date or time (UTC).")
 @click.option("--tic", type=click.Path(exists=True, path_type=Path), help="For list: TIC table with V, G and names.")

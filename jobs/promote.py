@@ -14,7 +14,7 @@ from catalogs.folder import Folder
 from jobs import options
 from models.registry import Registry
 from models.spec import get_spec
-from pipeline import candidates
+from pipeline import candidates, visual
 from pipeline.lightcurves import combine
 
 
@@ -39,8 +39,9 @@ def main(workspace: Folder, model: str, ship: bool, rollback: bool) -> None:
     if ship:
         registry.ship(entry)
         click.echo(f"shipped: {registry.shipped.url(entry.name)}")
-    if "triplet" in get_spec(entry.name).inputs:
-        click.echo(candidates.follow(workspace, entry.id))
+    inputs = get_spec(entry.name).inputs
+    if "triplet" in inputs or "stack" in inputs:
+        click.echo((candidates if "triplet" in inputs else visual).follow(workspace, entry.id))
         return
     if found := combine.newest(workspace, entry.id):
         combine.publish(workspace, found)

@@ -9,7 +9,7 @@ if __package__ in (None, ""):  # run as a file: the rooms are beside this folder
 
 import click
 
-from catalogs import binaries, candidates, supernovae, transient_candidates
+from catalogs import binaries, candidates, supernovae, transient_candidates, visual_binaries
 from catalogs.folder import Folder
 from catalogs.query import query
 from catalogs.schema import PROVENANCE, TABLES
@@ -21,16 +21,17 @@ _BRIEF = {
     "supernova_candidates": supernovae.BRIEF,
     "candidates": candidates.BRIEF,
     "transient_candidates": transient_candidates.BRIEF,
+    "visual_binaries": visual_binaries.BRIEF,
 }
 
 
 @options.job
 @options.workspace
 @click.option("--catalog", default="eclipsing_binaries", show_default=True, help=f"One of: {', '.join(TABLES)}.")
-@click.option("--id", "ids", multiple=True, help="TIC number, or name of object, candidate or transient; repeatable.")
+@click.option("--id", "ids", multiple=True, help="TIC, or name of object, candidate, transient, source; repeatable.")
 @click.option("--cone", type=(float, float, float), help="RA, Dec and radius in degrees; nearest first.")
-@click.option("--min-score", type=float, help="Lowest p_eb (of segments: score; of images: p_real).")
-@click.option("--clean", is_flag=True, help="Only rows nothing speaks against: tier high, real; selected; no bad flag.")
+@click.option("--min-score", type=float, help="Lowest p_eb (segments: score; images: p_real; stamps: p_double).")
+@click.option("--clean", is_flag=True, help="Only rows nothing speaks against: best tier, or selected; no bad flag.")
 @click.option("--where", help="""SQL condition, such as "tmag < 12 and n_segments > 2".""")
 @click.option("--as-of", help="Snapshot number, release, or ISO date or time (UTC).")
 @click.option("--model", help="Model id.  [default: the published one]")

@@ -14,7 +14,8 @@ from models.registry import Registry
 from models.spec import get_spec
 from models.train import outline, train
 from models.visual_lessons import asked as asked_of_stamps
-from models.visual_lessons import learn_stamps, make_sets as make_stamps, outline_stamps
+from models.visual_lessons import learn_stamps, outline_stamps
+from models.visual_lessons import make_sets as make_stamps
 from models.visual_lessons import sets as sets_of_stamps
 from pipeline.errors import UsageError
 from pipeline.images import setfile
@@ -236,7 +237,7 @@ def _trainings(
 
 
 def make(workspace: Folder, name: str, sources: Sources, config: Path | None, workers: int, overwrite: bool) -> None:
-    """Make the sets that a model of triplets or stamps would learn from, on the connected Ray cluster; say what there is.
+    """Make the sets that a model of triplets or stamps learns from, on the connected Ray cluster; say what is there.
 
     Raises
     ------

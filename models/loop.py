@@ -103,11 +103,14 @@ class _Worker:
         self.spec = get_spec(run.model)
         folds = {name: rows.reset_index(drop=True) for name, rows in _read_index(run).groupby("fold")}
         spec, targets = self.spec, ("label", "weight", *self.spec.targets)
-        seen = {} if spec.prepare is None else {"prepare": spec.look, "columns": spec.columns, "seen": spec.shapes}
+        look = None if spec.prepare is None else spec.look
         self.data = {
-            name: Segments(run.workspace, rows, spec.inputs, targets, rank, world, **seen)
+            name: Segments(
+                run.workspace, rows, spec.inputs, targets, rank, world, prepare=look, columns=spec.columns,
+                seen=spec.seen,
+            )
             for name, rows in folds.items()
-        }
+        }  # fmt: skip
         torch.manual_seed(self.settings.seed)
         self.network = self.spec.network()
         if self.settings.start_from is not None:

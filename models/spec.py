@@ -226,10 +226,9 @@ SPECS = {
             prepare=_Later("models.stamp_planes", "poster_planes"),
             seen=((1, AROUND, AROUND),),
             stepped=True,
-            training={"epochs": 40, "batch_size": 32, "learning_rate": 1e-3, "weight_decay": 0.0,
-                      "split_by": "source"},
+            training={"epochs": 40, "batch_size": 32, "learning_rate": 1e-3, "weight_decay": 0.0, "split_by": "source"},
             lean=None,
-        ),  # fmt: skip
+        ),
     ]
 }
 

@@ -59,14 +59,15 @@ def prepare(stack: NDArray[np.floating], known: NDArray[np.floating]) -> tuple[F
     noise = _noise(pixels, about["noise"])
     scaled = np.clip(pixels / noise[:, None, None], -_MOST, _MOST)
     side = pixels.shape[-1]
-    place = [np.where(np.isfinite(about[name]), about[name], (side - 1) / 2) for name in ("x0", "y0")]
+    x, y = (np.where(np.isfinite(about[name]), about[name], (side - 1) / 2) for name in ("x0", "y0"))
     factor = max(1, side // AROUND)
-    middle = _cut(scaled, *place, MIDDLE)
-    around = _cut(scaled, *place, AROUND * factor)
+    middle = _cut(scaled, x, y, MIDDLE)
+    around = _cut(scaled, x, y, AROUND * factor)
     if factor > 1:
         shape = (len(around), AROUND, factor, AROUND, factor)
         around = np.nan_to_num(_filled(around)).reshape(shape).mean((2, 4), dtype=np.float32) * factor
-    return tuple(np.nan_to_num(_filled(view))[:, None] for view in (middle, around)) + (_facts(about, factor),)  # type: ignore[return-value]
+    middle, around = (np.nan_to_num(_filled(view))[:, None] for view in (middle, around))
+    return middle, around, _facts(about, factor)
 
 
 def poster_planes(stack: NDArray[np.floating], known: NDArray[np.floating]) -> Floats:

@@ -110,7 +110,7 @@ class ScoreStamps(Stage):
         kept = np.array([name not in skip for name in names], bool)
         tells = able(index)
         logits = self._logits(key, index, kept & tells)
-        sound = np.isfinite(logits).all(1)
+        sound: NDArray[np.bool_] = np.asarray(np.isfinite(logits).all(axis=1))
         outcomes = [skip[name] for name in names[~kept]]
         outcomes += [_outcome(*one) for one in zip(names[kept], tells[kept], sound[kept], strict=True)]
         rows = index[kept & (sound | ~tells)]

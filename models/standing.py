@@ -148,7 +148,7 @@ def platt(label: NDArray[np.bool_], logits: Floats) -> tuple[float, float]:
     weight = np.where(label, 0.5 / max(label.sum(), 1), 0.5 / max((~label).sum(), 1))
     sign = np.where(label, 1.0, -1.0)
 
-    def cost(values: Floats) -> float:
+    def cost(values: Floats) -> float:  # numpydoc ignore=GL08
         return float((weight * np.logaddexp(0, -sign * (np.exp(values[0]) * logits + values[1]))).sum())
 
     found = minimize(cost, np.zeros(2), method="L-BFGS-B", bounds=[(-5, 5), (-20, 20)]).x

@@ -81,7 +81,7 @@ def judge(rows: pd.DataFrame, standing: VisualStanding) -> dict[str, Any]:
     p = standing.p_prior(odds)
     double = rows["label"].to_numpy() > 0
     teaches = rows["weight"].to_numpy() > 0
-    told = {
+    told: dict[str, Any] = {
         "n": len(rows),
         "doubles": int(double.sum()),
         "threshold": standing.threshold,
@@ -282,7 +282,8 @@ def report(told: Mapping[str, Any]) -> str:
             f"of 10,000 sources {one['doubles_found_in_10000']:.0f} doubles found, {one['false_in_10000']:.0f} false"
         )
     known = told["calibration"]
-    lines += [f"Brier skill {_number(known['brier_skill'])}, ECE {_number(known['ece_middle'])} over 0.05 < p < 0.95", ""]
+    held = f"Brier skill {_number(known['brier_skill'])}, ECE {_number(known['ece_middle'])} over 0.05 < p < 0.95"
+    lines += [held, ""]
     for survey, one in told["surveys"].items():
         for share in FALSE:
             at = one[f"at_{share:g}"]
@@ -335,8 +336,8 @@ def _completeness(told: Mapping[str, Any], rows: pd.DataFrame, odds: Floats) -> 
             axis.pcolormesh(sep, mag, (found / there).T, vmin=0, vmax=1, cmap="viridis")
         axis.set(xscale="log", title=name, xlabel="separation, arcsec", ylabel="Δm")
         axis.grid(False)
-    return embed(figure, "Completeness by separation and difference of magnitudes in each survey",
-                 f"Yellow: all found, dark: none; {FALSE[0]:.0%} of what is not double taken for it.", wide=True)  # fmt: skip
+    caption = f"Yellow: all found, dark: none; {FALSE[0]:.0%} of what is not double taken for it."
+    return embed(figure, "Completeness by separation and difference of magnitudes in each survey", caption, wide=True)
 
 
 def _rates(rows: pd.DataFrame, odds: Floats) -> Picture:

@@ -1,4 +1,4 @@
-"""Where a model of visual binaries stands, as its card tells: probabilities, by one survey and by several, and a threshold.
+"""Where a model of visual binaries stands, as its card tells: probabilities by one and by several surveys, a threshold.
 
 All of it is learnt from stacks that the training held out to choose the best epoch; the test stacks only judge.
 """

@@ -55,7 +55,8 @@ def sources(
     threshold = fusion.chosen(prior, precision_asked)
     found = pd.DataFrame({
         "source_id": names, **_positions(rows, first),
-        "surveys_used": _surveys(rows, np.ones(len(rows), bool), first), "surveys_able": _surveys(rows, able, first),
+        "surveys_used": _surveys(rows, np.ones(len(rows), bool), first),
+        "surveys_able": _surveys(rows, able, first),
         "p_double": expit(odds), "p_prior": expit(odds + logit(prior)), "prior": prior, "threshold": threshold,
         "tier": tier(expit(odds), threshold, uncertain),
         "sep_network_arcsec": np.where(known, fusion.separation(together), np.nan),
@@ -87,7 +88,7 @@ def filters(rows: pd.DataFrame, stamps: pd.DataFrame, measures: pd.DataFrame, fu
     told = grouped[["mjd", "flags"]].first()
     told = told.assign(files=grouped["file"].agg(list) if len(own) else pd.Series(dtype=object)).reset_index()
     found = told.merge(alone, on=key, how="outer").sort_values(key, ignore_index=True)
-    found["files"] = [one if isinstance(one, list) else [] for one in found["files"]]
+    found["files"] = pd.Series([one if isinstance(one, list) else [] for one in found["files"]], dtype=object)
     found["flags"] = found["flags"].fillna(0).astype(np.int64)
     return _with(found, measures, key, VISUAL_BINARY_FILTERS.names)
 
@@ -146,10 +147,10 @@ def _ratios(rows: pd.DataFrame, able: NDArray[np.bool_], fusion: Fusion) -> Floa
     return found
 
 
-def _surveys(rows: pd.DataFrame, wanted: NDArray[np.bool_], first: NDArray[np.intp]) -> list[list[str]]:
-    ends = np.append(first[1:], len(rows))
+def _surveys(rows: pd.DataFrame, wanted: NDArray[np.bool_], first: NDArray[np.intp]) -> pd.Series:
+    ends = [*first[1:], len(rows)][: len(first)]
     names = rows["survey"].to_numpy(object)
-    return [names[a:b][wanted[a:b]].tolist() for a, b in zip(first, ends, strict=True)]
+    return pd.Series([names[a:b][wanted[a:b]].tolist() for a, b in zip(first, ends, strict=True)], dtype=object)
 
 
 def _positions(rows: pd.DataFrame, first: NDArray[np.intp]) -> dict[str, Floats]:

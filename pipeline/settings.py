@@ -152,8 +152,8 @@ class TrainSettings(Settings):
     split_by: str = Field(
         "star",
         pattern=r"^(star|sector|source|field|temporal|(ccd|filter|survey|kind)(:\S+)?)$",
-        description="what a fold holds out as a whole: star or sector of light curves; source of stamps; of triplets field, temporal, "
-        "ccd, filter, survey or kind, the last four also as kind:NAME",
+        description="what a fold holds out as a whole: star or sector of light curves; source of stamps; of triplets "
+        "field, temporal, ccd, filter, survey or kind, the last four also as kind:NAME",
     )
     unlisted_as_negative: int = Field(0, ge=0, description="stars not on the list drawn as negatives")
     max_seconds: float | None = Field(None, gt=0, description="stop after this time, s; None: run all epochs")

@@ -26,7 +26,7 @@ from catalogs.stamps import STAMPS
 from catalogs.table import Table
 from catalogs.visual_binaries import VISUAL_BINARIES, VISUAL_BINARY_FILTERS, VISUAL_SCORES
 from pipeline import manifest
-from pipeline.commits import each
+from pipeline.commits import Log, each
 from pipeline.doubles import filters, sources
 from pipeline.errors import Missing
 from pipeline.fusion import Fusion
@@ -36,7 +36,7 @@ from pipeline.settings import VisualScoreSettings, digest
 from pipeline.snapshots import Series, Snapshot
 
 __all__ = ["CURRENT", "STAGE", "VERSION", "Made", "Model", "combine", "folder", "follow", "publish", "score_key",
-           "stacks_index", "stacks_key", "stacks_store"]  # fmt: skip
+           "stacks_index", "stacks_key", "stacks_store", "tables"]  # fmt: skip
 
 #: The stages that score, and that make what is scored and measured.
 STAGE, STACK, INGEST, MEASURE = "score_stamps", "stack_stamps", "ingest_stamps", "measure_stamps"
@@ -124,14 +124,14 @@ def combine(
     found = sources(rows, whole, model.fusion, **asked)
     if reviews is not None:
         found = review.reviewed(found, reviews, "source_id")
-    tables = {VISUAL_BINARIES.name: found, VISUAL_BINARY_FILTERS.name: filters(rows, stamps, single, model.fusion)}
+    made = {VISUAL_BINARIES.name: found, VISUAL_BINARY_FILTERS.name: filters(rows, stamps, single, model.fusion)}
     how = {
         "asked": asked, "scores": sorted({record.settings_hash for record in scored}),
         "measures": sorted({record.settings_hash for record in measured}), "fusion": digest(model.fusion.model_dump()),
         "reviews": None if reviews is None else digest(review.consensus(reviews).to_dict("records")),
     }  # fmt: skip
     # By the rows themselves: which partition a source came into depends on what came before.
-    contents = [sha256(write.to_bytes(_arrow(tables[table.name], table, _BLANK), table)).hexdigest()
+    contents = [sha256(write.to_bytes(_arrow(made[table.name], table, _BLANK), table)).hexdigest()
                 for table in _TABLES]  # fmt: skip
     release = digest([contents, VERSION, how, model.sha256])[:16]
     snapshots = {}
@@ -139,7 +139,7 @@ def combine(
         series = Series(table, VERSION, model.id)
         origin = series.provenance(release, how) | {"model_id": model.id, "model_sha256": model.sha256}
         snapshots[table.name] = series.renewed(workspace, release) or series.commit(
-            workspace, release, _arrow(tables[table.name], table, origin), settings=how,
+            workspace, release, _arrow(made[table.name], table, origin), settings=how,
             upstream={manifest.path(record.stage, record.key): record.identity for record in (*scored, *measured)},
             inputs=len(rows), started=started,
         )  # fmt: skip
@@ -175,18 +175,18 @@ def follow(workspace: Folder, model_id: str) -> str:
 
 def _fresh(workspace: Folder, stage: str, prefix: str, job: str) -> tuple[list[Record], list[str]]:
     """Return the manifests of a stage that are not stale, by key, and notes of the others."""
-    keys = sorted(manifest.committed(workspace, stage, prefix))
-    found = [record for record in each(lambda key: manifest.read(workspace, stage, key), keys) if record]
-    old = {record.key for record in found if manifest.stale(workspace, record)}
-    notes = [f"left out, stale: {key}; run {job} --overwrite" for key in sorted(old)]
-    return [record for record in found if record.key not in old], notes
+    log, keys = Log(workspace), sorted(manifest.committed(workspace, stage, prefix))
+    old = [key for key in keys if log.is_stale(manifest.path(stage, key))]
+    fresh = [key for key in keys if key not in set(old)]
+    found = [record for record in each(lambda key: manifest.read(workspace, stage, key), fresh) if record]
+    return found, [f"left out, stale: {key}; run {job} --overwrite" for key in old]
 
 
 def _scores(workspace: Folder, records: Sequence[Record]) -> pd.DataFrame:
     """Return a row for each source and survey, sorted."""
     paths = [f"catalogs/{record.key}.parquet" for record in records]
-    tables = each(lambda path: write.read(workspace, path, VISUAL_SCORES), paths)
-    rows = pa.concat_tables([VISUAL_SCORES.empty(), *tables]).to_pandas()
+    found = each(lambda path: write.read(workspace, path, VISUAL_SCORES), paths)
+    rows = pa.concat_tables([VISUAL_SCORES.empty(), *found]).to_pandas()
     order = ["source_id", "survey", "filters", "fwhm_arcsec"]
     return rows.sort_values(order, ignore_index=True).drop_duplicates(order[:2], ignore_index=True)
 
@@ -198,14 +198,14 @@ def _stamps(workspace: Folder, scored: Sequence[Record]) -> pd.DataFrame:
     keys = sorted(path.removeprefix(f"manifest/{INGEST}/").removesuffix(".json") for path in upstream
                   if path.startswith(f"manifest/{INGEST}/"))  # fmt: skip
     records = [record for record in each(lambda key: manifest.read(workspace, INGEST, key), keys) if record]
-    paths = [one.path for record in records for one in record.objects if _is_table(one.path)]
-    tables = each(lambda path: write.read(workspace, path, STAMPS), paths)
-    return pa.concat_tables([STAMPS.empty(), *tables]).to_pandas()
+    paths = [path for record in records for path in tables(record)]
+    found = each(lambda path: write.read(workspace, path, STAMPS), paths)
+    return pa.concat_tables([STAMPS.empty(), *found]).to_pandas()
 
 
 def _measures(workspace: Folder, records: Sequence[Record]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return what was measured of sources, and of each of their filters."""
-    paths = [one.path for record in records for one in record.objects if _is_table(one.path)]
+    paths = [path for record in records for path in tables(record)]
     found = each(lambda path: write.read(workspace, path), paths)
     single = [_frame(table) for table in found if "filter" in table.column_names]
     whole = [_frame(table) for table in found if "filter" not in table.column_names]
@@ -228,5 +228,7 @@ def _joined(tables: Sequence[pd.DataFrame], key: list[str]) -> pd.DataFrame:
     return rows
 
 
-def _is_table(path: str) -> bool:
-    return path.endswith(".parquet") and not path.startswith("outcomes/")
+def tables(record: Record) -> list[str]:
+    """Return the paths of the tables that a commit consists of, but for the outcomes."""
+    paths = [one.path for one in record.objects]
+    return [path for path in paths if path.endswith(".parquet") and not path.startswith("outcomes/")]

@@ -20,7 +20,7 @@ from pipeline.simulate.conditions import FieldSettings
 from pipeline.simulate.exposure import Exposure
 from pipeline.simulate.scene import Population
 
-__all__ = ["BRIGHT", "Description", "Flaws", "Night", "described", "draw_night"]
+__all__ = ["BRIGHT", "Description", "Flaws", "Night", "described", "draw_night", "value"]
 
 _DEFAULT = Path(__file__).with_name("nights.toml")
 
@@ -198,8 +198,8 @@ def draw_night(description: Description, number: int) -> Night:
     shares = np.array([float(one.get("share", 1.0)) for one in description.surveys])
     survey = description.surveys[int(rng.choice(len(shares), p=shares / shares.sum()))]
     own = {name: value for name, value in survey.items() if name not in ("name", "share")}
-    field = {name: _value((description.field | own)[name], rng) for name in _FIELD}
-    second = {name: _value((description.field | own)[name], rng) for name in _FIELD}
+    field = {name: value((description.field | own)[name], rng) for name in _FIELD}
+    second = {name: value((description.field | own)[name], rng) for name in _FIELD}
     filter_, ccd = str(rng.choice(list(_FILTERS))), int(rng.integers(1, 17))
     season = description.season
     day = season["days"] * rng.random()
@@ -224,8 +224,16 @@ def draw_night(description: Description, number: int) -> Night:
     return Night(number, seed, str(survey["name"]), f"{ccd:02d}", filter_, settings, flaws)
 
 
-def _value(given: Any, rng: np.random.Generator) -> float:
-    """Draw a value; the same chances are used up whatever the description says."""
+def value(given: Any, rng: np.random.Generator) -> float:
+    """Draw a value; the same chances are used up whatever the description says.
+
+    Parameters
+    ----------
+    given : float, list or dict
+        As a description gives it: a number, ``[low, high]``, ``{log = ...}``, ``{any = ...}`` or ``{chance = ...}``.
+    rng : numpy.random.Generator
+        Source of chance.
+    """
     chance, share = rng.random(2)
     if isinstance(given, Mapping) and "chance" in given:
         if share >= given["chance"]:
@@ -273,7 +281,7 @@ def _settings(description: Description, one: dict[str, float], other: dict[str, 
 
 
 def _flaws(given: dict[str, Any], rng: np.random.Generator) -> Flaws:
-    drawn, again = ({name: _value(given[name], rng) for name in _FLAWS} for _ in range(2))
+    drawn, again = ({name: value(given[name], rng) for name in _FLAWS} for _ in range(2))
     angle = rng.uniform(0, 2 * np.pi)
     style = "crossed" if drawn["crossed"] else "matched" if drawn["matched"] else "zogy"
     return Flaws(

@@ -1,147 +1,110 @@
-"""A workspace with stamps, stacks and measures of a few sources, and a model that has learnt nothing."""
+"""Simulated stacks with truth in seconds: Moffat stars and pairs of them, no more; nothing that is meant to teach."""
+
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import torch
 
 from catalogs import write
-from catalogs.folder import Folder
-from catalogs.stamps import STACKS, STAMPS, StampFlag
-from models.registry import Registry
-from models.spec import get_spec
-from pipeline import stores, visual
+from catalogs.stamps import LESSONS
+from pipeline import stores
 from pipeline.manifest import Object
 from pipeline.partition import Key
-from pipeline.settings import Settings
 from pipeline.stage import InputOutcome, Product, Stage, State
 from pipeline.stores import Array, Template
 
-__all__ = ["STANDING", "SURVEYS", "measured", "pixels", "save", "stacked"]
+__all__ = ["SURVEYS", "ToySet", "drawn", "index_path", "store_path"]
 
-PARTITION = 8
-
-#: Survey (as its folder is called) → name, arcsec a cell, cells a side, FWHM, filters, what is said of all its stacks.
-SURVEYS = {
-    "pan-starrs": ("Pan-STARRS", 0.25, 64, 1.2, "g,r", 0),
-    "hst": ("HST", 0.05, 128, 0.09, "F606W", 0),
-    "unwise": ("unWISE", 2.75, 64, 6.1, "W1", int(StampFlag.UNABLE)),
-}
-
-STANDING = {"every": {"scale": 1.0, "offset": 0.0}, "shares": [1 / 8] * 8, "threshold": 0.5, "prior": 0.09}
+#: Survey → cells on a side, arcsec a cell, FWHM in arcsec.
+SURVEYS = {"Pan-STARRS": (64, 0.25, 1.1), "SDSS": (64, 0.396, 1.3), "HST": (128, 0.05, 0.12)}
 
 
-def pixels(survey: str, number: int) -> np.ndarray:
-    """Return a star, with a second one for every second number."""
-    _, scale, side, fwhm, *_ = SURVEYS[survey]
-    y, x = (np.indices((side, side)) - (side - 1) / 2) * scale
-    sigma = fwhm / 2.355
-    image = 500 * np.exp(-(x**2 + y**2) / 2 / sigma**2)
-    image += (number % 2) * 300 * np.exp(-((x - 1) ** 2 + y**2) / 2 / sigma**2)
-    return (image + np.random.default_rng(number).normal(0, 1, image.shape)).astype(np.float32)
+def store_path(where: str) -> str:
+    return f"training/{where}.zarr"
 
 
-class _Given(Stage):
-    """Writes what it is given, as the stage of that name does."""
+def index_path(key: Key) -> str:
+    return f"training/{key.where}.stacks/part-{key.part:05d}.parquet"
 
+
+def drawn(survey: str, count: int, seed: int = 0) -> tuple[np.ndarray, pd.DataFrame]:
+    """Return stacks (count, side, side) and their index with truth; every second is a pair."""
+    rng = np.random.default_rng([seed, sorted(SURVEYS).index(survey)])
+    side, pixscale, usual = SURVEYS[survey]
+    label = np.arange(count) % 2
+    fwhm, snr = usual * np.exp(rng.normal(0, 0.15, count)), np.exp(rng.uniform(np.log(20), np.log(500), count))
+    sep, pa = np.exp(rng.uniform(np.log(0.2), np.log(2.5), count)), rng.uniform(0, 2 * np.pi, count)
+    mag = rng.uniform(0, 4, count)
+    place = (side - 1) / 2 + rng.uniform(-0.5, 0.5, (2, count))
+    ellipticity, angle = rng.uniform(0, 0.12, count), rng.uniform(0, np.pi, count)
+    beta, axis = rng.uniform(2.5, 4.5, count), np.arange(side)
+
+    def star(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        dx, dy = axis[None, None, :] - x[:, None, None], axis[None, :, None] - y[:, None, None]
+        turned = (np.cos(angle), np.sin(angle))
+        along, across = (a[:, None, None] * dx + b[:, None, None] * dy
+                         for a, b in (turned, (-turned[1], turned[0])))  # fmt: skip
+        wide = fwhm / pixscale / 2 / np.sqrt(2 ** (1 / beta) - 1)
+        radius = along**2 + (across / (1 - ellipticity[:, None, None])) ** 2
+        return (1 + radius / wide[:, None, None] ** 2) ** -beta[:, None, None]
+
+    first = star(*place)
+    second = star(place[0] - sep * np.sin(pa) / pixscale, place[1] + sep * np.cos(pa) / pixscale)
+    image = first + (label * 10 ** (-0.4 * mag))[:, None, None] * second
+    noise = np.sqrt((first**2).sum((1, 2))) / snr
+    stack = (image + noise[:, None, None] * rng.normal(size=image.shape)).astype(np.float32)
+    index = pd.DataFrame({
+        "source_id": [f"toy-{seed}-{survey}-{number}" for number in range(count)], "survey": survey, "filters": "r",
+        "n_filters": 1, "method": "single", "x0": place[0], "y0": place[1], "pixscale": pixscale, "wavelength_um": 0.6,
+        "noise": noise, "snr": snr, "fwhm_arcsec": usual, "ellipticity": 0.05, "centroid_shift": 0.0, "flags": 0,
+        "label": label, "kind": np.where(label, "pair", "single"), "sep_arcsec": np.where(label, sep, np.nan),
+        "pa_deg": np.where(label, np.degrees(pa), np.nan), "delta_mag": np.where(label, mag, np.nan), "snr_1": snr,
+        "psf_fwhm_arcsec": fwhm, "weight": 1.0,
+    })  # fmt: skip
+    return stack, index
+
+
+class ToySet(Stage):
+    """As many partitions as asked of each survey, of 64 stacks each."""
+
+    name = "toy_stamp_set"
     version = 1
+    partition = 64
 
-    def __init__(self, workspace: Folder, name: str, key: Key, upstream: dict[str, str], write: object) -> None:
-        super().__init__(workspace, Settings())
-        self.name, self.key, self.source, self.write = name, key, upstream, write
+    @cached_property
+    def each(self) -> int:
+        """Partitions of a survey."""
+        return -(-(self.settings.stacks or 64) // self.partition)
+
+    @property
+    def identity(self) -> dict[str, str]:
+        return {"toy": "1"}
+
+    def describe(self) -> dict[str, Any]:
+        return {"store": "training/toy-*.zarr", "stacks": len(self.keys()) * self.partition, "sha256": "toy"}
 
     def keys(self) -> list[Key]:
-        return [self.key]
+        return [Key("training", f"toy-{name.lower()}", part) for name in SURVEYS for part in range(self.each)]
 
     def upstream(self, key: Key) -> dict[str, str]:
-        return self.source
+        return {"toy": "1"}
 
     def inputs(self, key: Key) -> list[str]:
-        return ["all"]
+        return [str(key)]
+
+    def prepare(self) -> None:
+        for name, (side, *_) in SURVEYS.items():
+            array = Array("stack", "float32", ("stack", "y", "x"), np.nan)
+            template = Template((array,), {"y": side, "x": side}, self.partition, 1, {}, {"title": "toy"})
+            stores.create(self.workspace, store_path(f"toy-{name.lower()}"), template, self.each)
 
     def run(self, key: Key, skip: dict[str, InputOutcome]) -> Product:
-        return Product(self.write(), 1, [InputOutcome("all", State.DONE)])
-
-
-def _index(survey: str, part: int, sources: dict[str, int]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    name, scale, side, fwhm, filters, flags = SURVEYS[survey]
-    middle = (side - 1) / 2
-    stacks = [{
-        "row": part * PARTITION + place, "source_id": source, "ra": 10.0 + number, "dec": -5.0, "survey": name,
-        "filters": filters, "n_filters": filters.count(",") + 1, "method": "single" if "," not in filters else
-        "weighted", "x0": middle, "y0": middle, "pixscale": scale, "wavelength_um": 0.6, "mjd": 55000.0, "noise": 1.0,
-        "snr": 300.0, "fwhm_arcsec": fwhm, "ellipticity": 0.1, "centroid_shift": 0.0, "flags": flags,
-    } for place, (source, number) in enumerate(sources.items())]  # fmt: skip
-    stamps = [
-        {**one, "filter": band, "file": f"{one['source_id']}_{name}_{band}.fits", "filter_row": place}
-        for one in stacks for place, band in enumerate(filters.split(","))
-    ]  # fmt: skip
-    for place, one in enumerate(stamps):
-        one["row"] = part * PARTITION * 4 + place
-    return pd.DataFrame(stacks), pd.DataFrame(stamps)
-
-
-def stacked(workspace: Folder, survey: str, part: int, sources: dict[str, int]) -> None:
-    """Commit a partition of stamps and one of stacks: source → number, see `pixels`; a negative one has no pixel."""
-    side = SURVEYS[survey][2]
-    stacks, stamps = _index(survey, part, sources)
-    inner = Key("stamps", survey, part)
-
-    def index() -> list[Object]:
-        rows = STAMPS.of(stamps[[name for name in STAMPS.names if name in stamps]].to_dict("records"))
-        return [Object(*write.write(workspace, f"stamps/{survey}.index/part-{part:05d}.parquet", rows, STAMPS))]
-
-    first = _Given(workspace, visual.INGEST, inner, {}, index)
-    first.execute(inner)
-    key = Key("stacks", survey, part)
-
-    def store() -> list[Object]:
-        template = Template(
-            (Array("stack", "float32", ("row", "y", "x"), np.nan, {}),), {"y": side, "x": side}, PARTITION, 1, {},
-            {"rows": "row", "rows_per_partition": PARTITION},
-        )  # fmt: skip
-        stores.create(workspace, visual.stacks_store(key), template, part + 1)
-        images = [np.full((side, side), np.nan, np.float32) if n < 0 else pixels(survey, n) for n in sources.values()]
-        found = stores.write(workspace, visual.stacks_store(key), part, {"stack": np.stack(images)})
-        table = STACKS.of(stacks.to_dict("records"))
-        return [*found, Object(*write.write(workspace, visual.stacks_index(key), table, STACKS))]
-
-    _Given(workspace, visual.STACK, key, first.require(visual.INGEST, inner), store).execute(key)
-
-
-def measured(workspace: Folder, part: int, sources: list[str]) -> None:
-    """Commit a partition of measures of sources: pairs, 1 arcsec apart."""
-    key = Key("measures", "all", part)
-
-    def tables() -> list[Object]:
-        whole = pd.DataFrame({
-            "source_id": sources, "n_components": 2, "sep_arcsec": 1.0, "sep_arcsec_err": 0.01, "pa_deg": 90.0,
-            "pa_deg_err": 0.5, "pa_ambiguous": False, "p_fit": 0.99, "p_chance": None, "dm_limit_1p0": 3.5,
-            "gaia_id_1": 2**62 + 1,
-        }).astype({"p_chance": float, "gaia_id_1": "Int64"})  # fmt: skip
-        whole.loc[len(whole) - 1, "gaia_id_1"] = pd.NA
-        single = pd.DataFrame({
-            "source_id": sources, "survey": "Pan-STARRS", "filter": "g", "delta_mag": 0.5, "delta_mag_err": 0.02,
-            "delta_chi2": 900.0, "snr_1": 250.0, "fwhm_arcsec": 1.1,
-        })  # fmt: skip
-        found = []
-        for name, rows in (("sources", whole), ("filters", single)):
-            sink = pa.BufferOutputStream()
-            pa.parquet.write_table(pa.Table.from_pandas(rows, preserve_index=False), sink)
-            path, data = f"measures/{name}/part-{part:05d}.parquet", sink.getvalue().to_pybytes()
-            workspace.write(path, data)
-            found.append(Object.of(path, data))
-        return found
-
-    _Given(workspace, visual.MEASURE, key, {}, tables).execute(key)
-
-
-def save(workspace: Folder, alias: str | None = "production", **standing: object) -> str:
-    """Register a network with fresh weights; return its id."""
-    torch.manual_seed(0)
-    registry = Registry(workspace)
-    made = registry.save("visualbinary", get_spec("visualbinary").network().state_dict(),
-                         {"standing": STANDING | standing}, {})  # fmt: skip
-    if alias:
-        registry.set_alias("visualbinary", alias, made)
-    return made
+        survey = next(name for name in SURVEYS if key.where == f"toy-{name.lower()}")
+        stack, index = drawn(survey, self.partition, key.part)
+        index["row"] = key.part * self.partition + np.arange(len(index))
+        table = pa.Table.from_pandas(index[LESSONS.names], LESSONS.arrow_schema(), preserve_index=False)
+        written = [Object(*write.write(self.workspace, index_path(key), table, LESSONS))]
+        written += stores.write(self.workspace, store_path(key.where), key.part, {"stack": stack})
+        return Product(written, len(index), [InputOutcome(str(key), State.DONE)])

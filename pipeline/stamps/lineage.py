@@ -1,0 +1,113 @@
+"""Where the row of a source comes from: back through snapshot, scores, measures and stacks to its files."""
+
+from typing import Any
+
+import pyarrow.compute as pc
+
+from catalogs import write
+from catalogs.folder import Folder
+from catalogs.stamps import STACKS, STAMPS
+from catalogs.visual_binaries import VISUAL_BINARIES, VISUAL_BINARY_FILTERS
+from pipeline import lineage, manifest, visual
+from pipeline.commits import Log
+from pipeline.manifest import Record
+from pipeline.partition import Key
+
+__all__ = ["explain"]
+
+Row = dict[str, Any]
+
+
+def explain(workspace: Folder, source_id: str) -> dict[str, Any] | None:
+    """Walk a source of stamps back to the files it was seen in.
+
+    Parameters
+    ----------
+    workspace : Folder
+        Holds the catalogue of visual binaries.
+    source_id : str
+        The source, as its files call it.
+
+    Returns
+    -------
+    dict or None
+        ``row`` of the catalogue and ``filters``, its rows by filter; ``snapshot`` they stand in; ``surveys``: of each
+        its stack's row of the index, how it was scored, stacked and ingested, and its files with address; ``measures``:
+        how it was measured; ``model``. None if there is no such source.
+    """
+    rows = _rows(workspace, VISUAL_BINARIES.name, source_id)
+    if not rows:
+        return None
+    row, log = rows[0], Log(workspace)
+    snapshot = manifest.read(workspace, *str(row["manifest_key"]).split("/", 1))
+    path = None if snapshot is None else snapshot.objects[0].path
+    surveys = {}
+    for key in manifest.committed(workspace, visual.STAGE, visual.folder(row["model_id"])):
+        if found := _survey(log, Key.parse(key), source_id):
+            surveys[found["stack"]["survey"]] = found
+    return {
+        "source_id": source_id,
+        "row": row,
+        "filters": _rows(workspace, VISUAL_BINARY_FILTERS.name, source_id),
+        "snapshot": None if snapshot is None else {"path": path} | lineage.step(log, snapshot),
+        "surveys": dict(sorted(surveys.items())),
+        "measures": _measures(log, source_id),
+        "model": lineage.model(workspace, row["model_id"], row["model_sha256"]),
+    }
+
+
+def _rows(workspace: Folder, name: str, source_id: str) -> list[Row]:
+    path = f"catalogs/{name}.parquet"
+    return _of(workspace, path, source_id) if workspace.exists(path) else []
+
+
+def _of(workspace: Folder, path: str, source_id: str) -> list[Row]:
+    """Return the rows of a table that are of a source."""
+    table = write.read(workspace, path)
+    found: list[Row] = table.filter(pc.equal(table["source_id"], source_id)).to_pylist()
+    return found
+
+
+def _survey(log: Log, key: Key, source_id: str) -> dict[str, Any] | None:
+    """Return how a source was scored, stacked and ingested in a partition of scores; None if it is in another."""
+    workspace, stacks = log.workspace, visual.stacks_key(key)
+    index = visual.stacks_index(stacks)
+    if not workspace.exists(index):
+        return None
+    table = write.read(workspace, index, STACKS)
+    rows = table.filter(pc.equal(table["source_id"], source_id)).to_pylist()
+    if not rows:
+        return None
+    score, stack = manifest.read(workspace, visual.STAGE, key), manifest.read(workspace, visual.STACK, stacks)
+    runtime = {} if score is None else {"runtime": score.details.get("runtime")}
+    ingested = [_ingested(log, path, source_id) for path in ([] if stack is None else sorted(stack.upstream))]
+    return {
+        "stack": rows[0],
+        "scored": lineage.step(log, score) | runtime,
+        "stacked": lineage.step(log, stack),
+        "ingested": [one for one in ingested if one],
+    }
+
+
+def _ingested(log: Log, path: str, source_id: str) -> dict[str, Any] | None:
+    stage, _, key = path.removeprefix("manifest/").removesuffix(".json").partition("/")
+    record = manifest.read(log.workspace, stage, key) if path.endswith(".json") else None
+    if record is None:
+        return None
+    rows = [row for table in visual.tables(record) for row in write.read(log.workspace, table, STAMPS).to_pylist()]
+    own = [row for row in rows if row["source_id"] == source_id]
+    archive = record.provenance.get("archive")
+    files = [{"address": f"{archive}/{row['file']}"} | row for row in own]
+    return lineage.step(log, record) | {"stamps": files}
+
+
+def _measures(log: Log, source_id: str) -> dict[str, Any]:
+    """Return how a source was measured, if it was."""
+    found: Record | None = None
+    for key in manifest.committed(log.workspace, visual.MEASURE):
+        record = manifest.read(log.workspace, visual.MEASURE, key)
+        paths = [] if record is None else visual.tables(record)
+        if any(_of(log.workspace, path, source_id) for path in paths):
+            found = record
+            break
+    return lineage.step(log, found)
