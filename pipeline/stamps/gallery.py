@@ -34,7 +34,7 @@ _DOUBTFUL = (
 #: Column of the table → digits behind the point; of the others what is there.
 _COLUMNS = {
     "source": None, "ra": 6, "dec": 6, "surveys_able": None, "p_double": 4, "p_prior": 4, "p_fit": 4, "tier": None,
-    "n_components": None, "sep_arcsec": 3, "sep_arcsec_err": 3, "pa_deg": 1, "pa_deg_err": 1, "pa_ambiguous": None,
+    "n_components": 0, "sep_arcsec": 3, "sep_arcsec_err": 3, "pa_deg": 1, "pa_deg_err": 1, "pa_ambiguous": None,
     "p_chance": 4, "completeness": 2, "remarks": None,
 }  # fmt: skip
 
@@ -145,7 +145,9 @@ def _table(rows: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame | None
 def _shown(rows: pd.DataFrame, wanted: Mapping[str, int | None]) -> pd.DataFrame:
     """Return columns as they are read; those that nothing is known of are left out."""
     shown = {
-        name: rows[name] if digits is None else [None if pd.isna(v) else f"{v:.{digits}f}" for v in rows[name]]
+        name: rows[name].astype(object)
+        if digits is None
+        else [None if pd.isna(v) else f"{v:.{digits}f}" for v in rows[name]]
         for name, digits in wanted.items()
         if name in rows and rows[name].notna().any()
     }

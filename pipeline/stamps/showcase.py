@@ -108,7 +108,7 @@ def companion(row: Mapping[str, Any]) -> tuple[float, float] | None:
         Of the catalogue: sep_arcsec, and pa_deg east of north.
     """
     separation, angle = row.get("sep_arcsec"), row.get("pa_deg")
-    if separation is None or angle is None or not np.isfinite([float(separation), float(angle)]).all():
+    if separation is None or angle is None or pd.isna(separation) or pd.isna(angle):
         return None
     radians = np.radians(float(angle))
     return float(separation) * float(np.sin(radians)), float(separation) * float(np.cos(radians))
