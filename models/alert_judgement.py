@@ -42,8 +42,8 @@ def witnessed(paths: Iterable[str | Path], models: Sequence[Examinee]) -> tuple[
     paths : iterable of path
         Files of alerts.
     models : sequence of Examinee
-        Those from a registry see alerts as batch and service give them: the candidate in the middle, stars of a width
-        that they know. Published ones see them as ZTF pads them, in their own pixels.
+        Those from a registry see alerts as batch and service give them by their usual settings: the candidate in the
+        middle, stars of a width that they know. Published ones see them as ZTF pads them, in their own pixels.
 
     Returns
     -------

@@ -176,7 +176,7 @@ def strangeness(rows: Floats, said: NDArray[np.int8] | None = None, seed: int = 
         return rows[:, -1].copy()
     said = np.zeros(len(rows), np.int8) if said is None else said
     found = _learnt(rows, said, seed)
-    if (said > 0).any():
+    if (said > 0).any() and (said <= 0).any():
         return -(_ranks(found, said) + _ranks(_likeness(rows, said, seed), said))
     # Whose turn it is comes first of the two.
     turn = 0.5 * (np.count_nonzero(said) % 2)

@@ -36,7 +36,7 @@ from models.review_binaries import Binaries
 from models.review_products import Product
 from models.review_transients import Transients
 from models.review_visual import VisualBinaries
-from pipeline.errors import Missing, SkysiftError, UsageError
+from pipeline.errors import Missing, SkysiftError, StoreError, UsageError
 
 __all__ = ["PRODUCTS", "Desk", "router"]
 
@@ -181,7 +181,7 @@ class Desk:
             return
         try:
             review.merge(self._workspace, self.name, _MANY, self._ledger)
-        except (CatalogError, OSError) as error:  # all labels are there nevertheless
+        except (CatalogError, OSError, StoreError) as error:  # all labels are there nevertheless
             log.warning("labels of %s are not merged: %s", self.name, error)
         finally:
             self._gathering.release()

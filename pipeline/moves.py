@@ -98,12 +98,13 @@ def _latest(models: Folder, name: str) -> tuple[int, State]:
     path, history = f"{name}/aliases.json", f"{name}/history.json"
     aliases = _json(models, path) if models.exists(path) else {}
     known = _json(models, history).get("production", []) if models.exists(history) else []
-    return 0, _state(aliases, known, models.url(path))
+    return 0, _state(aliases, known, models.url(history))
 
 
 def _state(aliases: Any, production: Any, where: str) -> State:
     if not isinstance(aliases, dict) or not isinstance(production, list):
-        raise CorruptModel(f"{where} does not say what aliases stand for; copy it anew")
+        message = f"{where} does not say what aliases stand for or what was in production; remove it or copy it anew"
+        raise CorruptModel(message)
     return State({alias: str(id) for alias, id in aliases.items()}, tuple(map(str, production)))
 
 

@@ -73,7 +73,7 @@ def shape_of(log_size: Array, e1: Array, e2: Array) -> tuple[Array, Array, Array
     """
     shrink = np.sqrt(_FLATTEST / np.maximum(e1**2 + e2**2, _FLATTEST))
     e1, e2 = e1 * shrink, e2 * shrink
-    size2 = np.exp(2 * log_size) / np.sqrt(np.maximum(1 - e1**2 - e2**2, 1e-3))
+    size2 = np.exp(2 * log_size) / np.sqrt(1 - e1**2 - e2**2)
     xx, yy, xy = size2 * (1 + e1), size2 * (1 - e1), size2 * e2
     det = xx * yy - xy * xy
     return yy / det, -xy / det, xx / det

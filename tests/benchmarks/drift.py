@@ -36,6 +36,9 @@ from tests.models import toy_realbogus
 #: Images that are learnt from if no model ships, and those of a batch.
 LEARNT, IMAGES = 60, 24
 
+#: The same of a batch that is too small for most shifts, beside them.
+FEW_IMAGES = 8
+
 #: Batches like training, and of each shift.
 BATCHES, SHIFTED_BATCHES = 20, 3
 
@@ -62,8 +65,11 @@ def main() -> None:
         ("seeing × 1.5", _nights(2 * _UNUSED), _seeing),
         ("background × 4", _nights(3 * _UNUSED), _background),
     ):
-        batches = _images(_rows(nights, SHIFTED_BATCHES * IMAGES, scorer, change))
-        _alarms(reference, f"alarms on {SHIFTED_BATCHES} batches of {what}", batches, True)
+        rows = _rows(nights, SHIFTED_BATCHES * IMAGES, scorer, change)
+        _alarms(reference, f"alarms on {SHIFTED_BATCHES} batches of {what}", _images(rows), True)
+        few = _images(rows, FEW_IMAGES)
+        raised = sum(_is_raised(reference, batch) for batch in few)
+        figure(f"  in {len(few)} batches of {FEW_IMAGES} images", raised, "–", None)
     if ALERTS.is_file():
         alerts = [_alerts(batch, scorer) for batch in batches_of([ALERTS], 256)]
         _alarms(reference, f"alarms on {len(alerts)} batches of another survey, ZTF", alerts, True)
@@ -148,19 +154,24 @@ def _alerts(batch: Batch, scorer: Scorer) -> pd.DataFrame:
     return pd.concat([_scored(pixels, scorer), facts], axis=1)
 
 
-def _images(rows: pd.DataFrame) -> list[pd.DataFrame]:
+def _images(rows: pd.DataFrame, images: int = IMAGES) -> list[pd.DataFrame]:
     """Return the candidates of whole images, so many images a batch, each image in one."""
     fields = rows["field"].unique()
-    groups = [fields[first : first + IMAGES] for first in range(0, len(fields), IMAGES)]
+    groups = [fields[first : first + images] for first in range(0, len(fields), images)]
     return [rows[rows["field"].isin(group)].reset_index(drop=True) for group in groups]
+
+
+def _log(batch: pd.DataFrame, number: int = 0) -> pd.DataFrame:
+    return monitor.summary("realbogus-00000000", str(number), batch.assign(image=batch["field"])).to_pandas()
+
+
+def _is_raised(reference: Reference, batch: pd.DataFrame) -> bool:
+    return bool(compare(reference, _log(batch), ("batch",))["is_alarm"].any())
 
 
 def _alarms(reference: Reference, what: str, batches: list[pd.DataFrame], is_asked: bool) -> None:
     """Judge each batch alone, then the log of all of them, as it is after these nights."""
-    logs = [
-        monitor.summary("realbogus-00000000", str(number), batch.assign(image=batch["field"])).to_pandas()
-        for number, batch in enumerate(batches)
-    ]
+    logs = [_log(batch, number) for number, batch in enumerate(batches)]
     tables = [compare(reference, log, ("batch",)) for log in logs]
     asked = len(batches) if is_asked else 0
     raised = sum(int(table["is_alarm"].any()) for table in tables)

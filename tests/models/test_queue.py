@@ -142,6 +142,11 @@ def test_the_forest_learns_from_the_answers():
     assert (strangeness(rows, said) == strangeness(rows, said)).all()
 
 
+def test_where_all_is_called_unusual_there_is_no_plane():
+    rows = features(np.random.default_rng(7).normal(size=(40, 4)))
+    assert np.isfinite(strangeness(rows, np.ones(40, np.int8))).all()
+
+
 def test_one_answer_shows_the_way_to_what_differs_along_a_single_axis():
     rng = np.random.default_rng(6)
     embeddings = rng.normal(size=(4000, 24))
