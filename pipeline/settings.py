@@ -365,6 +365,9 @@ class StampSettings(Settings):
         None, exclude=True, description="of names: <source>, <survey>, <filter>, as <source>_<survey>_<filter>"
     )
     surveys: str | None = Field(None, exclude=True, description="TOML file of surveys beside the own ones")
+    pixscale: float | None = Field(
+        None, gt=1e-3, lt=100, description="arcsec a pixel of files that tell nothing of it; None: they are rejected"
+    )
     method: Literal["weighted", "clipped", "mean"] = Field(
         "weighted", description="how filters become one; mean: poster"
     )

@@ -10,7 +10,7 @@ from catalogs.stamps import StampFlag
 from pipeline.stamps.moments import SIGMA, Pixels, gaussian, sky, windowed
 from pipeline.stamps.surveys import REACH, Survey
 
-__all__ = ["BAD", "COSMIC_RAY", "SATURATED", "SPOILT", "Light", "Mask", "Plane", "at", "stars"]
+__all__ = ["BAD", "COSMIC_RAY", "SATURATED", "SPOILT", "Light", "Mask", "Plane", "at", "in_words", "stars"]
 
 #: Bits of a mask.
 SATURATED, BAD, COSMIC_RAY = 1, 2, 4
@@ -19,6 +19,11 @@ Mask = NDArray[np.uint8]
 
 #: What is wrong near a source.
 SPOILT = StampFlag.SATURATED | StampFlag.BAD | StampFlag.COSMIC_RAY | StampFlag.CUT
+
+
+def in_words(flags: int) -> str | None:
+    """Return what bits of `StampFlag` say, None of none."""
+    return "; ".join(flag.text for flag in StampFlag if flag & flags) or None
 
 
 @dataclass(frozen=True)
@@ -160,6 +165,6 @@ def stars(light: Light) -> NDArray[np.float64]:
         if light.mask[row - edge : row + edge + 1, column - edge : column + edge + 1].any():
             continue
         shape = windowed(light.clean, float(column), float(row), light.fwhm, adapt=True)
-        if shape.ellipticity < 0.25 and 0.6 * light.fwhm < shape.fwhm < 1.8 * light.fwhm:
+        if shape.ellipticity < 0.25 and 0.6 * light.fwhm < shape.fwhm < 1.6 * light.fwhm:
             widths.append(shape.fwhm)
     return np.array(widths)

@@ -1,0 +1,302 @@
+"""The inventory of an archive of stamps: which file is which source, survey and filter, and where the source is.
+
+One plan a survey. It only ever grows: new sources make new partitions at the end. A source has one place on the sky, in
+all its surveys: that is what lays its filters on each other.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from catalogs import write
+from catalogs.folder import Entry, Folder
+from catalogs.stamp_plan import STAMP_PLAN
+from pipeline.errors import Missing, Reason, Refused, Rejected
+from pipeline.fits import printable
+from pipeline.settings import StampSettings
+from pipeline.stamps import grid, names, reading
+from pipeline.stamps.surveys import Survey, get, recognised
+
+__all__ = ["ACCEPTED", "SOURCES", "STAGE", "UNKNOWN", "Change", "capacity", "changes", "find", "fresh", "inspect",
+           "killed", "load", "path", "save", "surveys"]  # fmt: skip
+
+#: Name of the stage whose plan this is.
+STAGE = "ingest_stamps"
+
+ACCEPTED, REJECTED = "accepted", "rejected"
+
+#: What a file that names no survey is filed under.
+UNKNOWN = "unknown"
+
+#: Sources of a partition; fewer where they have many filters.
+SOURCES = 512
+
+_TRY_AGAIN = pa.array([str(Reason.UNREADABLE), str(Reason.CHANGED)])
+
+Row = dict[str, Any]
+
+
+def capacity(survey: Survey) -> int:
+    """Return how many stamps a partition of a survey holds at most, 50 MB or 100 of them."""
+    return 3072 if survey.side <= 64 else 1536
+
+
+def path(slug: str) -> str:
+    """Return where the plan of a survey lies in the workspace."""
+    return f"manifest/{STAGE}/{slug}.plan.parquet"
+
+
+def surveys(workspace: Folder) -> list[str]:
+    """Return the slugs of the surveys that have a plan, sorted; what names none is filed under ``unknown``."""
+    found = (entry.path for entry in workspace.list(f"manifest/{STAGE}", ".plan.parquet"))
+    return sorted(where.rsplit("/", 1)[1].removesuffix(".plan.parquet") for where in found)
+
+
+def load(workspace: Folder, slug: str) -> pa.Table:
+    """Return a plan.
+
+    Raises
+    ------
+    Missing
+        If there is none.
+    """
+    if not workspace.exists(path(slug)):
+        raise Missing(f"{workspace.url(path(slug))}: no plan; run ingest_stamps")
+    return write.read(workspace, path(slug), STAMP_PLAN)
+
+
+def find(archive: Folder) -> list[Entry]:
+    """Return the files below an archive that end as FITS files do."""
+    return [entry for entry in archive.list() if names.is_stamp(entry.path)]
+
+
+def fresh(workspace: Folder, found: Iterable[Entry]) -> list[Entry]:
+    """Return the files that stand in no plan, have changed since, or could not be read then."""
+    known: set[tuple[str, int, float]] = set()
+    for slug in surveys(workspace):
+        plan = load(workspace, slug)
+        settled = plan.filter(pc.invert(pc.is_in(plan["reason"], value_set=_TRY_AGAIN)))
+        known |= set(zip(*(settled[column].to_pylist() for column in ("file", "size", "mtime")), strict=True))
+    return [entry for entry in found if (printable(entry.path), entry.size, entry.mtime) not in known]
+
+
+def inspect(archive: Folder, settings: StampSettings, entries: Iterable[Entry]) -> list[Row]:
+    """Read names and headers of files and return a plan row for each, accepted or rejected."""
+    return [_inspect(archive, settings, entry) for entry in entries]
+
+
+def _inspect(archive: Folder, settings: StampSettings, entry: Entry) -> Row:
+    row = _blank(entry)
+    try:
+        name = names.read(entry.path, settings.pattern, settings.surveys)
+        row |= {"source_id": name.source_id, "survey": name.survey.name, "filter": name.filter}
+        delivered = reading.read(archive, entry.path)
+        exptime = delivered.facts["exptime_s"]
+        row |= {"sha256": delivered.sha256, "size": delivered.size}
+        row["exptime_s"] = None if np.isnan(exptime) else exptime
+        _check_survey(delivered, name.survey, settings.surveys)
+        seen = grid.sight(delivered, name.survey, settings.pixscale)
+        _check_pixels(delivered)
+        row |= {"told_ra": seen.ra, "told_dec": seen.dec, "rank": seen.rank}
+        if name.ra is not None:
+            row |= {"told_ra": name.ra, "told_dec": name.dec, "rank": 0}
+        row["verdict"] = ACCEPTED
+    except Rejected as error:
+        row |= {"reason": str(error.reason), "message": error.message}
+    return row
+
+
+def _blank(entry: Entry) -> Row:
+    row: Row = dict.fromkeys(STAMP_PLAN.names)
+    row |= {"file": printable(entry.path), "size": entry.size, "mtime": entry.mtime}
+    return row | {"survey": UNKNOWN, "verdict": REJECTED}
+
+
+def _check_survey(delivered: reading.Delivered, survey: Survey, surveys: str | None) -> None:
+    told = {text: recognised(text, surveys) for text in delivered.words()}
+    named = {name for found in told.values() for name in found}
+    if named and survey.name not in named:
+        text = next(text for text, found in told.items() if found)
+        what = f"its name says {survey.name}, its header {text!r}"
+        raise Rejected(Reason.WRONG_SURVEY, f"{what}, which is {' or '.join(sorted(named))}; rename it")
+
+
+def _check_pixels(delivered: reading.Delivered) -> None:
+    finite = np.isfinite(delivered.image)
+    if not finite.any():
+        raise Rejected(Reason.ALL_NAN, "no finite pixel; fetch the stamp again")
+    values = delivered.image[finite]
+    if values.min() == values.max():
+        raise Rejected(Reason.CONSTANT, f"every pixel is {values[0]:g}: blank; fetch the stamp again")
+
+
+def killed(entry: Entry) -> Row:
+    """Return the plan row of a file whose reading kills the process."""
+    message = "reading it killed the process; remove it, and report this as a bug"
+    return _blank(entry) | {"reason": str(Reason.KILLED), "message": message}
+
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """A survey's plan as it is and as it will be.
+
+    Parameters
+    ----------
+    before : pyarrow.Table or None
+        The plan that was extended.
+    plan : pyarrow.Table
+        All of it, old and new.
+    """
+
+    before: pa.Table | None
+    plan: pa.Table
+
+    @property
+    def refused(self) -> int:
+        """Files, old and new, that are no use."""
+        return int(pc.sum(pc.equal(self.plan["verdict"], REJECTED)).as_py() or 0)
+
+
+def changes(
+    workspace: Folder, rows: Sequence[Row], settings: StampSettings, overwrite: bool = False
+) -> dict[str, Change]:
+    """Sort inspected files by survey, place their sources, and extend the plans.
+
+    Parameters
+    ----------
+    workspace : Folder
+        Holds the plans so far.
+    rows : sequence of dict
+        From `inspect`: files that are new or have changed, or all of them to overwrite.
+    settings : StampSettings
+        Names the table of further surveys.
+    overwrite : bool, default: False
+        Make the plans anew.
+
+    Returns
+    -------
+    dict
+        Slug of a survey, or ``unknown`` → its plan.
+
+    Raises
+    ------
+    Refused
+        If a file has changed since it was ingested, a source that is there has got another filter, or nothing would be
+        left of what is to be overwritten.
+    """
+    there = {slug: load(workspace, slug) for slug in surveys(workspace)}
+    if overwrite and there and not any(row["verdict"] == ACCEPTED for row in rows):
+        raise Refused("no file is of use now; what was ingested is kept. See --archive")
+    before = {} if overwrite else there
+    old = [row for plan in before.values() for row in plan.to_pylist()]
+    again = {row["file"]: row for row in rows}
+    for row in old:
+        new = again.get(row["file"]) if row["verdict"] == ACCEPTED else None
+        if new is not None and new["sha256"] != row["sha256"]:
+            cure = "python -m jobs.ingest_stamps --overwrite … makes all anew"
+            raise Refused(f"{row['file']} has changed since it was ingested; {cure}")
+        row["mtime"] = row["mtime"] if new is None else new["mtime"]
+    kept = [row for row in old if row["verdict"] == ACCEPTED or row["file"] not in again]
+    taken = {row["file"] for row in kept}
+    added = [row for row in rows if row["file"] not in taken]
+    _reject_duplicates(kept, added)
+    _check_whole(kept, added)
+    _locate(kept, added)
+    by_survey: dict[str, list[Row]] = {slug: [] for slug in before}
+    for row in sorted([*kept, *added], key=lambda row: str(row["file"])):
+        by_survey.setdefault(_slug(row["survey"], settings), []).append(row)
+    for slug, found in by_survey.items():
+        if slug != UNKNOWN:
+            _partition(found, capacity(get(found[0]["survey"], settings.surveys)) if found else 0)
+    return {slug: Change(before.get(slug), STAMP_PLAN.of(found)) for slug, found in sorted(by_survey.items())}
+
+
+def _slug(survey: str, settings: StampSettings) -> str:
+    return UNKNOWN if survey == UNKNOWN else get(survey, settings.surveys).slug
+
+
+def _accepted(rows: Iterable[Row]) -> list[Row]:
+    return [row for row in rows if row["verdict"] == ACCEPTED]
+
+
+def _reject_duplicates(kept: Iterable[Row], added: Iterable[Row]) -> None:
+    """Reject the same filter of a source given twice: what is there stays, then the longer exposure, then by path."""
+    first = {(row["survey"], row["source_id"], row["filter"]): row["file"] for row in _accepted(kept)}
+    for row in sorted(_accepted(added), key=lambda row: (-(row["exptime_s"] or 0), row["file"])):
+        key = (row["survey"], row["source_id"], row["filter"])
+        other = first.setdefault(key, row["file"])
+        if other != row["file"]:
+            message = f"the same source, survey and filter as {other}, which was taken"
+            row |= {"verdict": REJECTED, "reason": str(Reason.DUPLICATE), "message": message}
+
+
+def _check_whole(kept: Iterable[Row], added: Iterable[Row]) -> None:
+    """Check that no source that is in a store has got a filter more: its rows, and its stack, would change."""
+    there = {(row["survey"], row["source_id"]) for row in _accepted(kept)}
+    for row in _accepted(added):
+        if (row["survey"], row["source_id"]) in there:
+            what = f"{row['file']}: {row['source_id']} of {row['survey']} is ingested already, without this filter"
+            raise Refused(f"{what}; python -m jobs.ingest_stamps --overwrite … makes all anew")
+
+
+def _locate(kept: Iterable[Row], added: Iterable[Row]) -> None:
+    """Give each source one place: that it has already, else what its files tell best, the median of surveys."""
+    known = {row["source_id"]: (row["ra"], row["dec"]) for row in _accepted(kept)}
+    files: dict[str, list[Row]] = defaultdict(list)
+    for row in _accepted(added):
+        files[row["source_id"]].append(row)
+    for source, rows in files.items():
+        ra, dec = known.get(source) or _place(rows)
+        for row in rows:
+            row |= {"ra": ra, "dec": dec}
+
+
+def _place(rows: Sequence[Mapping[str, Any]]) -> tuple[float | None, float | None]:
+    placed = [row for row in rows if row["told_ra"] is not None and np.isfinite(row["told_ra"])]
+    if not placed:
+        return None, None
+    best = min(row["rank"] for row in placed)
+    by_survey: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    ra0 = placed[0]["told_ra"]
+    for row in sorted(placed, key=lambda row: str(row["file"])):
+        if row["rank"] == best:
+            by_survey[row["survey"]].append(((row["told_ra"] - ra0 + 180) % 360 - 180, row["told_dec"]))
+    middles = np.median([np.median(pairs, axis=0) for pairs in by_survey.values()], axis=0)
+    return float((middles[0] + ra0) % 360), float(middles[1])
+
+
+def _partition(rows: Sequence[Row], most: int) -> None:
+    """Give the sources that have no partition theirs, behind those that are there, in the order of their names."""
+    part = max((row["part"] for row in rows if row["part"] is not None), default=-1) + 1
+    files: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        if row["verdict"] == ACCEPTED and row["part"] is None:
+            files[row["source_id"]].append(row)
+    sources = count = 0
+    for source in sorted(files):
+        if sources == SOURCES or count + len(files[source]) > most:
+            part, sources, count = part + 1, 0, 0
+        for row in files[source]:
+            row["part"] = part
+        sources, count = sources + 1, count + len(files[source])
+
+
+def save(workspace: Folder, slug: str, change: Change) -> None:
+    """Write a plan as it will be.
+
+    Raises
+    ------
+    Refused
+        If another job has changed the plan since it was read.
+    """
+    now = load(workspace, slug) if workspace.exists(path(slug)) else None
+    if now is not None and change.before is not None and now.equals(change.plan):
+        return
+    if (now is None) != (change.before is None) or (now is not None and not now.equals(change.before)):
+        raise Refused(f"{workspace.url(path(slug))}: another job is ingesting stamps; run again when it has ended")
+    write.write(workspace, path(slug), change.plan, STAMP_PLAN)

@@ -1,0 +1,232 @@
+"""Stamp files under guard: pixels, the words of the header, and nothing else whatever the bytes are."""
+
+import io
+import re
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from numpy.typing import NDArray
+
+from catalogs.folder import Folder
+from pipeline.archive import MAX_BYTES, Source
+from pipeline.errors import Reason, Rejected
+from pipeline.fits import Hdu, Header, hdus
+
+__all__ = ["Delivered", "read"]
+
+_MIN_SIDE, _MAX_SIDE = 8, 8192
+_KINDS = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
+
+#: Asinh magnitudes of Pan-STARRS images: 2.5 log10 e (Waters et al. 2020, ApJS 251, 4).
+_POGSON = 2.5 * np.log10(np.e)
+
+_EXPTIME = ("EXPTIME", "EXPOSURE", "TEXPTIME", "TOTEXPT", "EXP_TIME")
+_FWHM = ("FWHM", "PSF_FWHM", "PSFFWHM", "FWHM_ARC", "SEEING")
+_ZERO = ("MAGZP", "MAGZPT", "MAG_ZP", "MAGZERO", "ZPT", "ZP", "PHOTZP", "FPA.ZP")
+_SATURATED = ("SATURATE", "SATLEVEL", "SATURVAL", "SATURAT")
+_START = ("MJD-OBS", "MJD_OBS", "MJD", "OBSMJD", "EXPSTART", "MJDSTART")
+_MIDDLE = ("MJD-MID", "MJD_MID", "MJDMID", "MJD-AVG", "EXPMID")
+
+
+@dataclass(frozen=True, eq=False)
+class Delivered:
+    """A stamp as it came.
+
+    Parameters
+    ----------
+    image : (ny, nx) float32
+        Counts; NaN where there is no pixel.
+    headers : tuple of Header
+        Of the image, and of the file.
+    sha256 : str
+        Of the bytes as stored.
+    size : int
+        Stored bytes.
+    """
+
+    image: NDArray[np.float32]
+    headers: tuple[Header, ...]
+    sha256: str
+    size: int
+
+    def card(self, *keys: str) -> str | float | None:
+        """Return the first value that is there, in the image's header or the file's; what does not parse is not."""
+        for key in keys:
+            for header in self.headers:
+                try:
+                    value = header.value(key)
+                except Rejected:
+                    continue
+                if isinstance(value, str) and value.strip():
+                    return value.strip()
+                if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300:
+                    return float(value)
+        return None
+
+    def number(self, *keys: str, low: float = -np.inf, high: float = np.inf) -> float:
+        """Return the first number within bounds, which are exclusive; else NaN. Numbers may stand in quotes."""
+        for key in keys:
+            value = self.card(key)
+            try:
+                number = float(value) if value is not None else np.nan
+            except ValueError:
+                continue
+            if low < number < high:
+                return number
+        return np.nan
+
+    @property
+    def facts(self) -> dict[str, float]:
+        """What the header tells of the exposure, as in the table STAMPS; NaN where it does not."""
+        exptime = self.number(*_EXPTIME, low=0, high=1e7)
+        middle = self.number(*_MIDDLE, low=3e4, high=9e4)
+        start = self.number(*_START, low=3e4, high=9e4)
+        if np.isnan(start) or start == int(start):
+            dated = _mjd(str(self.card("DATE-OBS", "DATE_OBS", "DATEOBS") or ""))
+            start = dated if np.isnan(start) or dated != int(dated or 0) else start
+        if np.isnan(middle):
+            middle = start + (0.0 if np.isnan(exptime) or exptime > 1e5 else exptime / 2 / 86400)
+        return {
+            "mjd": middle,
+            "exptime_s": exptime,
+            "fwhm_arcsec": self.number(*_FWHM, low=0, high=100),
+            "saturation": self.number(*_SATURATED, low=0, high=1e12),
+            "zeropoint": self.number(*_ZERO, low=0, high=60),
+        }
+
+    def words(self) -> Iterator[str]:
+        """Yield the header's words for telescope, instrument and survey."""
+        for key in ("SURVEY", "TELESCOP", "INSTRUME", "OBSERVAT", "ORIGIN"):
+            value = self.card(key)
+            if isinstance(value, str):
+                yield value
+
+
+def _mjd(text: str) -> float:
+    match = re.match(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d+)?)?", text)
+    if not match:
+        return np.nan
+    try:
+        whole = datetime.fromisoformat(match[0][:26])
+    except ValueError:
+        return np.nan
+    return (whole - datetime(1858, 11, 17)).total_seconds() / 86400
+
+
+def read(archive: Folder, path: str, planned: bool = False) -> Delivered:
+    """Read a stamp: the first image of two axes in a file, plain, gzipped or tile-compressed.
+
+    Parameters
+    ----------
+    archive : Folder
+        Where it is.
+    path : str
+        Its path there.
+    planned : bool, default: False
+        It was read before.
+
+    Raises
+    ------
+    Rejected
+        If it is no FITS file, damaged, too large, outside the archive, or without an image.
+    ArchiveUnreachable
+        If the archive cannot be read.
+    """
+    source = Source(archive, path, whole=True, planned=planned)
+    assert source.stored is not None
+    found = list(hdus(source))
+    chosen, problem = None, None
+    for hdu in found:
+        try:
+            if _is_image(hdu.header) and (chosen is None or hdu.header.name == "SCI" != chosen.header.name):
+                chosen = hdu
+        except Rejected as error:
+            problem = problem or error
+    if chosen is None:
+        raise problem or Rejected(Reason.WRONG_PRODUCT, "no image of two axes in it; give FITS images")
+    if chosen.header.value("ZIMAGE") is True:
+        image = _unpacked(source, found.index(chosen))
+    else:
+        image = _pixels(source, chosen)
+    weight = next((one for one in found if _is_weight(one, chosen)), None)
+    image = _linear(image, chosen.header).astype(np.float32)
+    image[~np.isfinite(image)] = np.nan
+    if weight is not None:
+        image[~(_pixels(source, weight) > 0)] = np.nan
+    headers = tuple(dict.fromkeys((chosen.header, found[0].header)))
+    return Delivered(image, headers, sha256(source.stored).hexdigest(), source.size)
+
+
+def _is_weight(hdu: Hdu, chosen: Hdu) -> bool:
+    try:
+        alike = all(hdu.header.value(key) == chosen.header.value(key) for key in ("NAXIS", "NAXIS1", "NAXIS2"))
+        return alike and hdu is not chosen and hdu.header.name in ("WHT", "WEIGHT") and _is_image(hdu.header)
+    except Rejected:
+        return False
+
+
+def _axes(header: Header) -> list[int]:
+    """Return the lengths of the axes, last first, those of one pixel left out."""
+    z = "Z" if header.value("ZIMAGE") is True else ""
+    count = header.integer(f"{z}NAXIS", 0, 9)
+    return [n for axis in range(count, 0, -1) if (n := header.integer(f"{z}NAXIS{axis}", 0, 1 << 40)) != 1]
+
+
+def _is_image(header: Header) -> bool:
+    kind = header.text("XTENSION", "IMAGE")
+    if kind != "IMAGE" and header.value("ZIMAGE") is not True:
+        return False
+    axes = _axes(header)
+    if not axes or 0 in axes:
+        return False
+    if len(axes) != 2:
+        raise Rejected(Reason.WRONG_SHAPE, f"{len(axes)} axes ({' x '.join(map(str, axes[::-1]))}); an image has two")
+    if not _MIN_SIDE <= min(axes) <= max(axes) <= _MAX_SIDE:
+        what = f"{axes[1]} x {axes[0]} pixels; a stamp has {_MIN_SIDE} to {_MAX_SIDE} a side"
+        raise Rejected(Reason.WRONG_SHAPE, what)
+    return True
+
+
+def _pixels(source: Source, hdu: Hdu) -> NDArray[Any]:
+    header = hdu.header
+    ny, nx = _axes(header)
+    kind = np.dtype(_KINDS[header.integer("BITPIX", -64, 64)])
+    stored = np.frombuffer(source.read(hdu.data_start, ny * nx * kind.itemsize), kind).reshape(ny, nx)
+    scale, zero = header.number("BSCALE", -1e30, 1e30), header.number("BZERO", -1e30, 1e30)
+    values: NDArray[Any] = stored.astype(np.float64)
+    if kind.kind in "iu" and header.value("BLANK") is not None:
+        values[stored == header.integer("BLANK", -(1 << 63), 1 << 63)] = np.nan
+    with np.errstate(all="ignore"):
+        return values * (1.0 if np.isnan(scale) else scale) + (0.0 if np.isnan(zero) else zero)
+
+
+def _unpacked(source: Source, number: int) -> NDArray[Any]:
+    """Return the pixels of a tile-compressed image; astropy's decoders raise all kinds at damaged ones."""
+    data = bytes(source.read(0, source.length))
+    try:
+        with warnings.catch_warnings(), fits.open(io.BytesIO(data), memmap=False, output_verify="ignore") as file:
+            warnings.simplefilter("ignore")
+            values = np.squeeze(np.asarray(file[number].data, np.float64))
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 — whatever the bytes are
+        raise Rejected(Reason.BAD_COMPRESSION, f"{type(error).__name__}: {str(error)[:200]}") from None
+    if values.ndim != 2 or values.size > MAX_BYTES:
+        raise Rejected(Reason.WRONG_SHAPE, f"unpacks to {values.shape}")
+    return values
+
+
+def _linear(values: NDArray[Any], header: Header) -> NDArray[Any]:
+    """Return counts of what Pan-STARRS stores as asinh magnitudes; anything else as it is."""
+    soften, offset = header.number("BSOFTEN", -1e30, 1e30), header.number("BOFFSET", -1e30, 1e30)
+    if np.isnan(soften) or np.isnan(offset):
+        return values
+    with np.errstate(all="ignore"):
+        linear: NDArray[Any] = offset + 2 * soften * np.sinh(values / _POGSON)
+    return linear
