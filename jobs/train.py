@@ -36,7 +36,7 @@ def main(
     ray_address: str | None, simulated: int | None, labelled: str | None, known: tuple[str, ...], leave_out: str | None,
     **values: object,
 ) -> None:  # fmt: skip
-    """Train on labelled light curves, triplets or stamps; the result is NAME@candidate until promoted, but for a fold's.
+    """Train on labelled curves, triplets or stamps; the result is NAME@candidate until promoted, unless of a fold.
 
     `eb` learns from simulated stars and, if given, from a Parquet file of real labelled light curves (--labelled); any
     model of light curves can learn from the committed segments of stars on a list (--labels). With --labelled, `eb`

@@ -105,7 +105,8 @@ def outline_stamps(workspace: Folder, stages: Sequence[StampSet], settings: Trai
     """Return what `learn_stamps` would learn from and how long it may take on CPUs; nothing is written."""
     absent = [stage.describe() for stage in stages if not _complete(workspace, stage)]
     if absent:
-        return "\n".join(f"to be made first: {about['store']}" for about in absent)
+        lines = [f"to be made first: {sum(about['stacks'].values())} stacks, {about['store']}" for about in absent]
+        return "\n".join([*lines, f"{settings.epochs} epochs of them"])
     examples, facts = gather(workspace, stages, settings)
     lines = [f"{fold}: {counts}" for fold, counts in facts["data"]["counts"].items()]
     seconds = (examples["fold"] == "train").sum() * settings.epochs * _STACK_S / workers
