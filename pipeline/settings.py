@@ -387,6 +387,11 @@ class MeasureSettings(Settings):
     """Stamps → separation, position angle and difference of magnitudes by fits of one and two stars."""
 
     most: int = Field(4, ge=2, le=8, description="components that are fitted, at most")
+    # What the files say, not where they lie, stands in the manifests.
+    gaia: str | None = Field(None, exclude=True, description="table of Gaia's stars")
+    counts: str | None = Field(None, exclude=True, description="table of star counts by magnitude")
+    counts_filter: str | None = Field(None, description="filter that the counts are in; None: the mean of all filters")
+    surveys: str | None = Field(None, exclude=True, description="TOML file of surveys beside the own ones")
 
 
 class VisualScoreSettings(ScoreSettings):

@@ -1,0 +1,227 @@
+"""Measure a source: whether it is two stars, how wide, at which angle, how unequal, or what would have been seen."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.stamps.pairs import CLOSE, SURE, Comparison, Fit, compare, fit
+from pipeline.stamps.picture import Picture, Stamp, picture
+from pipeline.stamps.psf import Psf
+from pipeline.stamps.search import ring, scores
+from pipeline.stamps.stars import psf_of
+
+__all__ = ["LIMITS", "Measure", "measure"]
+
+Array = NDArray[np.float64]
+
+#: Column → separation, arcsec, at which the faintest companion is told that five sigma would have shown.
+LIMITS = {"dm_limit_0p3": 0.3, "dm_limit_0p5": 0.5, "dm_limit_1p0": 1.0, "dm_limit_2p0": 2.0}
+
+_SIGMA = 5.0
+
+#: Magnitudes of one e-fold of flux.
+_MAG = 2.5 / np.log(10)
+
+#: Gain of χ² from which an image's own separation is told.
+_OWN = 9.0
+
+#: Arcsec by which positions of one survey differ from another's, at best.
+_ASTROMETRY = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class Measure:
+    """What fits say of a source.
+
+    Parameters
+    ----------
+    source : dict
+        n_components (within 2.5"), n_images, delta_chi2, delta_chi2_extended (over an extended source), sep_arcsec,
+        sep_arcsec_err, pa_deg, pa_deg_err (east of north, from the brighter to the fainter), pa_ambiguous, delta_mag,
+        delta_mag_err (mean of the bands), ra_2, dec_2: NaN unless two stars fit significantly better than one, and
+        better than one that is extended; and `LIMITS`, negative where not even an equal star would have been seen.
+    rows : list of dict
+        A row an image: survey, filter, mjd, fwhm_arcsec, snr_1, flux_2 and mag_2 of the fainter star, delta_chi2,
+        sep_arcsec and pa_deg by a fit to it alone that begins at the common one, delta_mag (fainter minus brighter star
+        of the source) at the common separation; each with its error, `_err`.
+    """
+
+    source: dict[str, Any]
+    rows: list[dict[str, Any]]
+
+
+def measure(
+    stamps: Sequence[Stamp], ra: float = np.nan, dec: float = np.nan, most: int = 4,
+    psfs: Mapping[tuple[str, str], Psf] | None = None,
+) -> Measure:  # fmt: skip
+    """Fit one and more stars to all images of a source.
+
+    Parameters
+    ----------
+    stamps : sequence of Stamp
+        Of all surveys and filters; those that cannot resolve 2.5" are not asked.
+    ra, dec : float
+        Of the place x0, y0 of the stamps, deg.
+    most : int
+        Components that are fitted, at most.
+    psfs : mapping, optional
+        (survey, filter) → PSF from stars of other stamps, as `stars.psf_among` returns it.
+    """
+    used, pictures = [], []
+    for stamp in stamps:
+        if not stamp.able:
+            continue
+        told = (psfs or {}).get((stamp.survey, stamp.filter))
+        before = stamp.psf if told is None else told.scaled(stamp.fwhm / stamp.pixscale)
+        one = picture(stamp, psf_of(stamp, before))
+        if one is not None:
+            used.append(stamp)
+            pictures.append(one)
+    if not pictures:
+        return Measure(_nothing(), [_row(stamp) for stamp in stamps])
+    found = compare(pictures, most)
+    source = _nothing() | {
+        "n_components": 1, "n_images": len(pictures), "delta_chi2": found.delta_chi2,
+        "delta_chi2_extended": found.delta_extended,
+    }  # fmt: skip
+    pair = _pair(found)
+    first = pair.pop("first")
+    double = pair["sep_arcsec"] <= CLOSE and found.delta_chi2 > SURE and found.delta_extended > 0
+    if pair["sep_arcsec"] > CLOSE:
+        source["delta_chi2"] = 0.0
+    if double:
+        source |= pair
+        source["n_components"] = 1 + int((np.hypot(*found.more.offsets.T) <= CLOSE).sum())
+        source["ra_2"], source["dec_2"] = _second_place(found, first, ra, dec)
+    source |= _limits(found, found.more if double else found.one)
+    rows = {id(stamp): _measured(stamp, found, i, first, double) for i, stamp in enumerate(used)}
+    return Measure(source, [rows.get(id(stamp)) or _row(stamp) for stamp in stamps])
+
+
+def _nothing() -> dict[str, Any]:
+    names = ("delta_chi2", "delta_chi2_extended", "sep_arcsec", "sep_arcsec_err", "pa_deg", "pa_deg_err", "delta_mag",
+             "delta_mag_err", "ra_2", "dec_2", *LIMITS)  # fmt: skip
+    return {"n_components": 0, "n_images": 0, "pa_ambiguous": False} | dict.fromkeys(names, np.nan)
+
+
+def _ratio(found: Fit, image: int) -> tuple[float, float]:
+    """Return magnitudes by which the companion is fainter than the first star, and their error."""
+    first, second = found.fluxes[image][:2]
+    if first <= 0 or second <= 0:
+        return np.nan, np.nan
+    slope = _MAG * np.array([1 / first, -1 / second])
+    return float(-_MAG * np.log(second / first)), float(np.sqrt(slope @ found.flux_error(image)[:2, :2] @ slope))
+
+
+def polar(offset: Array, covariance: Array) -> tuple[float, float, float, float]:
+    """Return separation and position angle of an offset east and north, each with its error.
+
+    Parameters
+    ----------
+    offset : (2,) float64
+        Arcsec.
+    covariance : (2, 2) float64
+        Arcsec².
+
+    Returns
+    -------
+    sep, sep_err, pa, pa_err : float
+        Arcsec and degrees, east of north, from 0 to 360.
+    """
+    east, north = offset
+    radius = max(float(np.hypot(east, north)), 1e-9)
+    along, across = offset / radius, np.array([north, -east]) / radius
+    angle = np.degrees(np.arctan2(east, north)) % 360
+    error = np.degrees(np.sqrt(across @ covariance @ across) / radius)
+    return radius, float(np.sqrt(along @ covariance @ along)), float(angle), float(min(error, 180.0))
+
+
+def _pair(found: Comparison) -> dict[str, Any]:
+    """Return separation, angle and difference of the two stars, and which of them (0, 1) is the brighter."""
+    ratios = np.array([_ratio(found.two, i) for i in range(len(found.fitted))])
+    weight = np.nan_to_num(1 / ratios[:, 1] ** 2)
+    total = weight.sum()
+    mean = float((weight * np.nan_to_num(ratios[:, 0])).sum() / total) if total > 0 else np.nan
+    error = float(1 / np.sqrt(total)) if total > 0 else np.nan
+    first = int(mean < 0)
+    offset = -found.two.offsets[0] if first else found.two.offsets[0]
+    sep, sep_err, pa, pa_err = polar(offset, found.two.covariance[:2, :2])
+    if not total > 0:
+        sep = np.inf
+    return {
+        "sep_arcsec": sep, "sep_arcsec_err": sep_err, "pa_deg": pa, "pa_deg_err": pa_err, "delta_mag": abs(mean),
+        "delta_mag_err": error, "pa_ambiguous": bool(abs(mean) < 2 * error), "first": first,
+    }  # fmt: skip
+
+
+def _second_place(found: Comparison, first: int, ra: float, dec: float) -> tuple[float, float]:
+    """Return right ascension and declination of the fainter star, the mean of all images."""
+    sums, total = np.zeros(2), 0.0
+    for i, one in enumerate(found.fitted):
+        error = np.trace(found.two.place_error(i)) * one.scale**2 / 2 + _ASTROMETRY**2
+        x, y = found.two.places[i][1 - first]
+        sums += np.array([-(x - one.x0), y - one.y0]) * one.scale / error
+        total += 1 / error
+    east, north = np.radians(sums / total / 3600)
+    lat = np.radians(dec)
+    down = np.cos(lat) - north * np.sin(lat)
+    away = np.arctan2(np.sin(lat) + north * np.cos(lat), np.hypot(down, east))
+    return float((ra + np.degrees(np.arctan2(east, down))) % 360), float(np.degrees(away))
+
+
+def _limits(found: Comparison, last: Fit) -> dict[str, float]:
+    """Return the faintest companions that would have been seen, mag below the brightest star, by separation."""
+    limits = {}
+    brightest = [int(np.argmax(fluxes[: 1 + len(last.offsets)])) for fluxes in last.fluxes]
+    for name, radius in LIMITS.items():
+        offsets = ring(radius)
+        information = np.zeros(len(offsets))
+        for i, one in enumerate(found.pictures):
+            x, y = last.places[i][brightest[i]]
+            _, error = scores(
+                one, last.places[i], last.thetas[i], x - offsets[:, 0] / one.scale, y + offsets[:, 1] / one.scale
+            )
+            information += (last.fluxes[i][brightest[i]] / error) ** 2
+        ratio = _SIGMA / np.sqrt(np.maximum(information, 1e-30))
+        limits[name] = float(np.median(-2.5 * np.log10(ratio)))
+    return limits
+
+
+def _row(stamp: Stamp) -> dict[str, Any]:
+    """Return the row of an image that says nothing."""
+    names = ("snr_1", "flux_2", "mag_2", "delta_chi2", "sep_arcsec", "sep_arcsec_err", "pa_deg", "pa_deg_err", "delta_mag",
+             "delta_mag_err")  # fmt: skip
+    told = {"survey": stamp.survey, "filter": stamp.filter, "mjd": stamp.mjd, "fwhm_arcsec": stamp.fwhm}
+    return told | dict.fromkeys(names, np.nan)
+
+
+def _measured(stamp: Stamp, found: Comparison, image: int, first: int, double: bool) -> dict[str, Any]:
+    """Return the row of an image, by fits of its own that begin where the common ones ended."""
+    one, row = found.fitted[image], _row(stamp)
+    row["fwhm_arcsec"] = float(np.exp((found.two if double else found.one).thetas[image, 0])) * one.scale
+    alone = fit([one], [found.one.places[image]], np.empty((0, 2)), found.one.thetas[image : image + 1], 5)
+    places = np.delete(found.two.places[image], 1, axis=0)
+    two = fit([one], [places], found.two.offsets, found.two.thetas[image : image + 1], 15)
+    sep, sep_err, pa, pa_err = polar(-two.offsets[0] if first else two.offsets[0], two.covariance)
+    row["delta_chi2"] = max(alone.chi2 - two.chi2, 0.0) if sep <= CLOSE else 0.0
+    if not double:
+        row["snr_1"] = _snr(one, alone, 0)
+        return row
+    row["snr_1"] = _snr(one, two, first)
+    ratio, error = _ratio(found.two, image)
+    if np.isfinite(ratio):
+        row |= {"delta_mag": -ratio if first else ratio, "delta_mag_err": error}
+        row["flux_2"] = float(found.two.fluxes[image][1 - first]) * one.unit
+        row["mag_2"] = stamp.zeropoint - 2.5 * float(np.log10(row["flux_2"]))
+    if sep <= CLOSE and two.fluxes[0][1] > 0 and row["delta_chi2"] > _OWN:
+        row |= {"sep_arcsec": sep, "sep_arcsec_err": sep_err, "pa_deg": pa, "pa_deg_err": pa_err}
+    return row
+
+
+def _snr(one: Picture, found: Fit, star: int) -> float:
+    """Return signal to noise of a star of one image, all but its flux known."""
+    share = one.modelled(found.places[0][star : star + 1], found.thetas[0], np.ones(1))
+    return float(found.fluxes[0][star] * np.sqrt((share**2 / one.variance).sum()))
