@@ -1,0 +1,91 @@
+"""Where the stamps of a workspace stand: what is done, rejected, missing or stale, by file and by source."""
+
+from collections import Counter
+from collections.abc import Collection
+from typing import Any
+
+import pandas as pd
+
+from catalogs import schema, write
+from catalogs.folder import Folder
+from pipeline import manifest
+from pipeline.commits import Log, each
+from pipeline.partition import Key
+from pipeline.stage import State, outcome_path
+from pipeline.stamps import plan, stacks
+
+__all__ = ["STAGES", "outcomes", "status"]
+
+#: Steps whose inputs have outcomes: of files, and of sources.
+STAGES = (plan.STAGE, stacks.STAGE)
+
+_PRODUCTS = {plan.STAGE: "stamps", stacks.STAGE: "stacks"}
+
+
+def status(workspace: Folder) -> pd.DataFrame:
+    """Return what became of stamps, survey by survey and step by step.
+
+    Parameters
+    ----------
+    workspace : Folder
+        Holds plans and manifests.
+
+    Returns
+    -------
+    pandas.DataFrame
+        survey, stage, planned (partitions), committed, stale, and inputs (files, sources) by final state; empty if no
+        stamp was ever ingested.
+    """
+    log = Log(workspace)
+    return pd.DataFrame([_line(log, slug, stage) for slug in plan.surveys(workspace) for stage in STAGES])
+
+
+def _line(log: Log, slug: str, stage: str) -> dict[str, Any]:
+    table = plan.load(log.workspace, slug).to_pandas()
+    counts: Counter[str] = Counter()
+    if stage == plan.STAGE:
+        counts[str(State.REJECTED)] = int((table["verdict"] != plan.ACCEPTED).sum())
+    commits = log.commits(stage, f"{_PRODUCTS[stage]}/{slug}").values()
+    for commit in commits:
+        counts.update(commit.counts)
+    told = {"survey": slug, "stage": stage, "planned": int(table["part"].nunique()), "committed": len(commits)}
+    stale = sum(log.is_stale(commit.path) for commit in commits)
+    return told | {"stale": stale} | {str(state): counts[str(state)] for state in State}
+
+
+def outcomes(workspace: Folder, stage: str, states: Collection[State] = tuple(State)) -> pd.DataFrame:
+    """Return the final state of every input of a step, with reason and message.
+
+    Parameters
+    ----------
+    workspace : Folder
+        Holds plans, manifests and the tables of outcomes.
+    stage : str
+        One of `STAGES`: inputs are files, or sources, with the survey before them.
+    states : collection of State
+        Those wanted.
+
+    Returns
+    -------
+    pandas.DataFrame
+        input, state, reason, message; sorted.
+    """
+    frames = [schema.OUTCOMES.empty().to_pandas()]
+
+    def _table(text: str) -> pd.DataFrame:
+        key = Key.parse(text)
+        table = write.read(workspace, outcome_path(stage, key), schema.OUTCOMES).to_pandas()
+        return table if stage == plan.STAGE else table.assign(input=key.where + "/" + table["input"])
+
+    frames += each(_table, sorted(manifest.committed(workspace, stage, _PRODUCTS[stage])))
+    if stage == plan.STAGE:
+        frames += [_refused(workspace, slug) for slug in plan.surveys(workspace)]
+    table = pd.concat([frame.astype(object) for frame in frames], ignore_index=True)
+    wanted = table["state"].isin([str(state) for state in states])
+    return table[wanted].sort_values("input", ignore_index=True)
+
+
+def _refused(workspace: Folder, slug: str) -> pd.DataFrame:
+    table = plan.load(workspace, slug).to_pandas()
+    refused = table[table["verdict"] != plan.ACCEPTED].rename(columns={"file": "input"})
+    return refused.assign(state=str(State.REJECTED))[schema.OUTCOMES.names]
