@@ -84,7 +84,7 @@ def _with_error(
 
 
 _SOURCE, _RA, _DEC, _SURVEY = (STACKS[name] for name in ("source_id", "ra", "dec", "survey"))
-_PAIR = "null unless two stars fit significantly better than one"
+_PAIR = "null where neither the fits (n_components) nor the network (tier) speak for a second star"
 
 _SEEN = (
     _SOURCE, _RA, _DEC,
@@ -123,6 +123,8 @@ _FITTED = (
                  f"north, ICRS; {_PAIR}", 0, 360),
     Column("pa_ambiguous", pa.bool_(), "", "meta.code.qual", "Which one is the brighter is not significant (less than "
            f"2 sigma): the position angle may be off by 180 deg; {_PAIR}", nullable=True),
+    *_with_error("delta_mag", "mag", "phot.mag;arith.diff", "Fainter minus brighter component, mean of all filters; "
+                 f"{_PAIR}", 0),
     measured("ra_2", "deg", "pos.eq.ra", "Right ascension of the fainter component, ICRS: ra, dec displaced by "
              "sep_arcsec along pa_deg", 0, 360),
     measured("dec_2", "deg", "pos.eq.dec", "Declination of the same", -90, 90),
@@ -132,9 +134,9 @@ _FITTED = (
 )  # fmt: skip
 
 _CONTEXT = (
-    _share("completeness", "Share of injected pairs of like separation, difference of magnitudes and signal to noise "
-           "that are found with tier double in the best of the surveys able; null without a pair, and before "
-           "completeness was run"),
+    _share("completeness", "Share of simulated pairs of like separation, difference of magnitudes and signal to noise "
+           "that are found in one stack of the best of the surveys able; null without a pair, and where too few were "
+           "simulated"),
     Column("gaia_id_1", LONG, "", "meta.id.cross", "Gaia source at the primary, by the table given", (0, None), True),
     Column("gaia_id_2", LONG, "", "meta.id.cross", "Gaia source at the companion", (0, None), True),
     measured("plx_diff_sigma", "", "stat.value;pos.parallax", "Difference of the parallaxes of the two in sigmas", 0),
@@ -210,5 +212,5 @@ VISUAL_SCORES = Table(
 #: Columns for the screen.
 BRIEF = (
     *("source_id", "ra", "dec", "surveys_able", "p_double", "p_prior", "tier", "n_components", "sep_arcsec", "pa_deg"),
-    *("pa_ambiguous", "p_fit", "p_chance", "saturated", "flags", "review_label"),
+    *("delta_mag", "p_fit", "p_chance", "saturated", "flags", "review_label"),
 )

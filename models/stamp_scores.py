@@ -14,17 +14,18 @@ from catalogs.visual_binaries import VISUAL_SCORES
 from models.registry import Entry
 from models.runtime import Predictor
 from models.score import load_predictor
-from pipeline import manifest, stores, visual
+from pipeline import manifest, stores
 from pipeline.errors import Corrupt
 from pipeline.manifest import Object
 from pipeline.partition import Key
 from pipeline.settings import VisualScoreSettings
 from pipeline.stage import InputOutcome, Product, Stage, State
+from pipeline.stamps import layout
+from pipeline.stamps.surveys import REACH
 
 __all__ = ["ScoreStamps", "able"]
 
 _LOT = 256  # stacks in memory at a time, about: 4 MB as they are, 16 MB of HST's
-_REACH = 2.5  # arcsec
 
 
 def able(index: pd.DataFrame) -> NDArray[np.bool_]:
@@ -41,7 +42,7 @@ def able(index: pd.DataFrame) -> NDArray[np.bool_]:
     """
     general = (index["flags"].to_numpy(np.int64) & int(StampFlag.UNABLE)) == 0
     widest = np.fmax(index["fwhm_arcsec"].to_numpy(float), 2 * index["pixscale"].to_numpy(float))
-    return np.asarray(general & ~(widest > _REACH))
+    return np.asarray(general & ~(widest > REACH))
 
 
 class ScoreStamps(Stage):
@@ -59,7 +60,7 @@ class ScoreStamps(Stage):
         ``cpu``, ``cuda`` or ``auto``; no part of the settings, as it is the cluster's.
     """
 
-    name = visual.STAGE
+    name = layout.SCORE
     version = 1
 
     settings: VisualScoreSettings
@@ -86,18 +87,18 @@ class ScoreStamps(Stage):
 
     def keys(self) -> list[Key]:
         """Return a partition for every one that is stacked, sorted."""
-        found = map(Key.parse, manifest.committed(self.workspace, visual.STACK, "stacks"))
-        return sorted(visual.score_key(self.entry.id, key) for key in found)
+        found = map(Key.parse, manifest.committed(self.workspace, layout.STACK, "stacks"))
+        return sorted(layout.score_key(self.entry.id, key) for key in found)
 
     def missing(self) -> list[str]:
         """Return the partitions of stamps whose stacks are not there."""
-        stacks = {visual.stacks_key(key) for key in self.keys()}
-        stamps = map(Key.parse, manifest.committed(self.workspace, visual.INGEST, "stamps"))
+        stacks = {layout.stacks_key(key) for key in self.keys()}
+        stamps = map(Key.parse, manifest.committed(self.workspace, layout.INGEST, "stamps"))
         return [str(key) for key in sorted(stamps) if Key("stacks", key.where, key.part) not in stacks]
 
     def upstream(self, key: Key) -> dict[str, str]:
         """Return the identities of a partition's stacks and of the model."""
-        return self.require(visual.STACK, visual.stacks_key(key)) | {f"model/{self.entry.id}": self.entry.sha256}
+        return self.require(layout.STACK, layout.stacks_key(key)) | {f"model/{self.entry.id}": self.entry.sha256}
 
     def inputs(self, key: Key) -> list[str]:
         """Return the stacks of a partition, by row."""
@@ -125,7 +126,7 @@ class ScoreStamps(Stage):
         self._logits(key, index, np.array([other == name for other in _names(index)], bool))
 
     def _index(self, key: Key) -> pd.DataFrame:
-        path = visual.stacks_index(visual.stacks_key(key))
+        path = layout.stacks_index(layout.stacks_key(key))
         try:
             return write.read(self.workspace, path, STACKS).to_pandas()
         except FileNotFoundError:
@@ -135,7 +136,7 @@ class ScoreStamps(Stage):
     def _logits(self, key: Key, index: pd.DataFrame, wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Return the logits (n, classes) of the rows wanted, NaN of the others; the network sees no other."""
         found = np.full((len(index), self.predictor.spec.outputs), np.nan)
-        store = visual.stacks_store(visual.stacks_key(key))
+        store = layout.stacks_store(layout.stacks_key(key))
         size = self.predictor.batch_size * max(1, _LOT // self.predictor.batch_size)
         places = np.flatnonzero(wanted)
         for first in range(0, len(places), size):

@@ -16,6 +16,7 @@ from pipeline.fusion import of_card
 from pipeline.lightcurves.estimate import Estimate
 from pipeline.report import Report
 from pipeline.settings import VisualScoreSettings
+from pipeline.stamps import layout
 
 __all__ = ["catalogue", "estimate", "planned", "score_stamps"]
 
@@ -99,7 +100,7 @@ def score_stamps(
     stage = planned(workspace, model, settings, "cuda" if pool[1] else "cpu", allow_missing)
     stage.prepare()
     if overwrite:
-        for key in manifest.committed(workspace, stage.name, visual.folder(stage.entry.id)):
+        for key in manifest.committed(workspace, stage.name, layout.score_folder(stage.entry.id)):
             manifest.discard(workspace, stage.name, key)
     report = actors.run(stage, *pool)
     report.label = f"{stage.entry.id}, stacks"

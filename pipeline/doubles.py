@@ -9,8 +9,9 @@ from catalogs.columns import PROVENANCE
 from catalogs.stamps import StampFlag
 from catalogs.visual_binaries import VISUAL_BINARIES, VISUAL_BINARY_FILTERS, tier
 from pipeline.fusion import Fusion, fused, precise
+from pipeline.stamps import completeness
 
-__all__ = ["displaced", "expected", "filters", "sources"]
+__all__ = ["displaced", "expected", "filters", "sources", "with_completeness"]
 
 Floats = NDArray[np.float64]
 
@@ -62,7 +63,7 @@ def sources(
         "sep_network_arcsec": np.where(known, fusion.separation(together), np.nan),
         "saturated": (flags & int(StampFlag.SATURATED)) > 0, "flags": flags,
     })  # fmt: skip
-    return _with_companion(_with(found, measures, ["source_id"], VISUAL_BINARIES.names))
+    return _pairs(_with(found, measures, ["source_id"], VISUAL_BINARIES.names))
 
 
 def filters(rows: pd.DataFrame, stamps: pd.DataFrame, measures: pd.DataFrame, fusion: Fusion) -> pd.DataFrame:
@@ -174,9 +175,38 @@ def _with(found: pd.DataFrame, measures: pd.DataFrame, key: list[str], columns: 
     return both
 
 
-def _with_companion(found: pd.DataFrame) -> pd.DataFrame:
-    """Return sources with the place of the second star, where it was not measured itself."""
-    if "sep_arcsec" not in found or "ra_2" in found:
-        return found
+def with_completeness(found: pd.DataFrame, rows: pd.DataFrame, simulated: pd.DataFrame) -> pd.DataFrame:
+    """Return sources with the share of pairs like theirs that the best of their surveys finds.
+
+    Parameters
+    ----------
+    found : pandas.DataFrame
+        From `sources`.
+    rows : pandas.DataFrame
+        Scores, as for `sources`.
+    simulated : pandas.DataFrame
+        Of `catalogs.stamps.COMPLETENESS`.
+    """
+    pairs = found.loc[found["sep_arcsec"].notna(), ["source_id", "sep_arcsec", "delta_mag"]]
+    seen = rows.loc[_able(rows), ["source_id", "survey", "snr"]].merge(pairs, on="source_id")
+    numbers = (seen[name].to_numpy(float) for name in ("snr", "sep_arcsec", "delta_mag"))
+    share = completeness.of(simulated, seen["survey"].to_numpy(object), *numbers) if len(seen) else np.empty(0)
+    best = pd.Series(share, seen["source_id"].to_numpy(object), float).groupby(level=0).max()
+    return found.assign(completeness=best.reindex(found["source_id"]).to_numpy(float))
+
+
+def _pairs(found: pd.DataFrame) -> pd.DataFrame:
+    """Return sources without the second star where nothing speaks for one, and with its place where it was not told."""
+    found = found.assign(**{name: np.nan for name in ("n_components", "pa_ambiguous", *_PAIR) if name not in found})
+    count = found["n_components"].astype("Float64").astype("Int32")
+    likely = (count > 1).fillna(False) | found["tier"].isin(["double", "possible"])
+    found = found.assign(n_components=count.mask(count < 1))  # where nothing was fitted
+    found["pa_ambiguous"] = found["pa_ambiguous"].astype("boolean").mask(~likely)
+    for name in _PAIR:
+        found[name] = found[name].astype(float).mask(~likely)
     ra, dec = displaced(*(found[name] for name in ("ra", "dec", "sep_arcsec", "pa_deg")))
-    return found.assign(ra_2=ra, dec_2=dec)
+    return found.assign(ra_2=found["ra_2"].fillna(pd.Series(ra)), dec_2=found["dec_2"].fillna(pd.Series(dec)))
+
+
+#: What there is to say of a second star, beside which one is brighter.
+_PAIR = ("sep_arcsec", "sep_arcsec_err", "pa_deg", "pa_deg_err", "delta_mag", "delta_mag_err", "ra_2", "dec_2")

@@ -20,6 +20,8 @@ __all__ = ["EDGES", "Calibration", "Curve", "Fusion", "fuse", "fused", "of_card"
 
 Floats = NDArray[np.float64]
 
+_BEYOND = 0.1
+
 #: Of the bins of separation, arcsec, where a card does not say others.
 EDGES = (0.1, 0.2, 0.3, 0.45, 0.7, 1.0, 1.4, 1.9, 2.5)
 
@@ -153,8 +155,8 @@ class Fusion(BaseModel):
     prior, precision : float
         What that is for.
     limit : float
-        No survey changes the odds of a bin by more than this factor's logarithm, one way or the other: beyond it
-        nothing was measured.
+        Logarithm of the factor up to which a survey may change the odds of a bin, one way or the other: beyond it
+        nothing was measured, and a tenth counts.
     curve : Curve, optional
         What thresholds cost.
     """
@@ -205,7 +207,8 @@ class Fusion(BaseModel):
         else:
             bins = scale[:, None] * (values[:, 1:] - pairs[:, None])
             found = odds + bins - logsumexp(bins, axis=1, keepdims=True) - np.log(self.shares)
-        return np.clip(found, -self.limit, self.limit)
+        inside = np.clip(found, -self.limit, self.limit)
+        return np.asarray(inside + _BEYOND * (found - inside))
 
     def p_double(self, log_ratios: ArrayLike) -> Floats:
         """Return the probability at half double, of ratios (n, b) that are multiplied over the surveys."""

@@ -27,19 +27,16 @@ from catalogs.table import Table
 from catalogs.visual_binaries import VISUAL_BINARIES, VISUAL_BINARY_FILTERS, VISUAL_SCORES
 from pipeline import manifest
 from pipeline.commits import Log, each
-from pipeline.doubles import filters, sources
+from pipeline.doubles import filters, sources, with_completeness
 from pipeline.errors import Missing
 from pipeline.fusion import Fusion
 from pipeline.manifest import Record
 from pipeline.partition import Key
 from pipeline.settings import VisualScoreSettings, digest
 from pipeline.snapshots import Series, Snapshot
+from pipeline.stamps import completeness, layout
 
-__all__ = ["CURRENT", "STAGE", "VERSION", "Made", "Model", "combine", "folder", "follow", "publish", "score_key",
-           "stacks_index", "stacks_key", "stacks_store", "tables"]  # fmt: skip
-
-#: The stages that score, and that make what is scored and measured.
-STAGE, STACK, INGEST, MEASURE = "score_stamps", "stack_stamps", "ingest_stamps", "measure_stamps"
+__all__ = ["CURRENT", "VERSION", "Made", "Model", "combine", "follow", "publish", "tables"]
 
 #: To be raised whenever the same scores and measures give other bytes.
 VERSION = 1
@@ -69,31 +66,6 @@ class Made:
     notes: list[str]
 
 
-def folder(model_id: str) -> str:
-    """Return the folder of a model's partitions of scores, below ``catalogs/``."""
-    return f"{VISUAL_SCORES.name}/model={model_id}"
-
-
-def score_key(model_id: str, stacks: Key) -> Key:
-    """Return the key of the scores of a partition of stacks; it is the path below ``catalogs/`` too."""
-    return Key(VISUAL_SCORES.name, f"model={model_id}/survey={stacks.where}", stacks.part)
-
-
-def stacks_key(key: Key) -> Key:
-    """Return the partition of stacks that a partition of scores is made from."""
-    return Key("stacks", key.where.rpartition("survey=")[2], key.part)
-
-
-def stacks_store(key: Key) -> str:
-    """Return where the stacks of a survey lie."""
-    return f"{key.product}/{key.where}.zarr"
-
-
-def stacks_index(key: Key) -> str:
-    """Return where the index of a partition of stacks lies."""
-    return f"{key.product}/{key.where}.index/part-{key.part:05d}.parquet"
-
-
 def combine(
     workspace: Folder, model: Model, settings: VisualScoreSettings, reviews: pd.DataFrame | None = None
 ) -> Made:
@@ -116,12 +88,15 @@ def combine(
         Not published yet.
     """
     started = time.time()
-    scored, notes = _fresh(workspace, STAGE, folder(model.id), "score_stamps")
-    measured, more = _fresh(workspace, MEASURE, "", "measure_stamps")
+    scored, notes = _fresh(workspace, layout.SCORE, layout.score_folder(model.id))
+    measured, more = _fresh(workspace, layout.MEASURE, "")
     rows, stamps = _scores(workspace, scored), _stamps(workspace, scored)
     whole, single = _measures(workspace, measured)
     asked = {name: getattr(settings, name) for name in ("prior", "precision_asked", "uncertain")}
     found = sources(rows, whole, model.fusion, **asked)
+    simulated = completeness.read(workspace, f"catalogs/{VISUAL_BINARIES.name}/model={model.id}")
+    if simulated is not None:
+        found = with_completeness(found, rows, simulated)
     if reviews is not None:
         found = review.reviewed(found, reviews, "source_id")
     made = {VISUAL_BINARIES.name: found, VISUAL_BINARY_FILTERS.name: filters(rows, stamps, single, model.fusion)}
@@ -173,13 +148,13 @@ def follow(workspace: Folder, model_id: str) -> str:
     return f"{workspace.url(CURRENT)}: {whole[VISUAL_BINARIES.name].rows} rows of {model_id}"
 
 
-def _fresh(workspace: Folder, stage: str, prefix: str, job: str) -> tuple[list[Record], list[str]]:
+def _fresh(workspace: Folder, stage: str, prefix: str) -> tuple[list[Record], list[str]]:
     """Return the manifests of a stage that are not stale, by key, and notes of the others."""
     log, keys = Log(workspace), sorted(manifest.committed(workspace, stage, prefix))
     old = [key for key in keys if log.is_stale(manifest.path(stage, key))]
     fresh = [key for key in keys if key not in set(old)]
     found = [record for record in each(lambda key: manifest.read(workspace, stage, key), fresh) if record]
-    return found, [f"left out, stale: {key}; run {job} --overwrite" for key in old]
+    return found, [f"left out, stale: {key}; run {stage} --overwrite" for key in old]
 
 
 def _scores(workspace: Folder, records: Sequence[Record]) -> pd.DataFrame:
@@ -193,11 +168,11 @@ def _scores(workspace: Folder, records: Sequence[Record]) -> pd.DataFrame:
 
 def _stamps(workspace: Folder, scored: Sequence[Record]) -> pd.DataFrame:
     """Return the index of the stamps that went into the stacks that were scored."""
-    stacks = [manifest.read(workspace, STACK, stacks_key(Key.parse(record.key))) for record in scored]
+    stacks = [manifest.read(workspace, layout.STACK, layout.stacks_key(Key.parse(record.key))) for record in scored]
     upstream = {path for record in stacks if record is not None for path in record.upstream}
-    keys = sorted(path.removeprefix(f"manifest/{INGEST}/").removesuffix(".json") for path in upstream
-                  if path.startswith(f"manifest/{INGEST}/"))  # fmt: skip
-    records = [record for record in each(lambda key: manifest.read(workspace, INGEST, key), keys) if record]
+    keys = sorted(path.removeprefix(f"manifest/{layout.INGEST}/").removesuffix(".json") for path in upstream
+                  if path.startswith(f"manifest/{layout.INGEST}/"))  # fmt: skip
+    records = [record for record in each(lambda key: manifest.read(workspace, layout.INGEST, key), keys) if record]
     paths = [path for record in records for path in tables(record)]
     found = each(lambda path: write.read(workspace, path, STAMPS), paths)
     return pa.concat_tables([STAMPS.empty(), *found]).to_pandas()
@@ -222,6 +197,7 @@ _NULLABLE = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype(), pa.bool_(
 
 def _joined(tables: Sequence[pd.DataFrame], key: list[str]) -> pd.DataFrame:
     rows = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame({name: [] for name in key}, dtype=object)
+    rows = rows.rename(columns={"sep_err": "sep_arcsec_err", "pa_err": "pa_deg_err"})
     if rows.duplicated(key).any():
         name = rows.loc[rows.duplicated(key), key].iloc[0].to_list()
         raise Missing(f"measured twice: {name}; run measure_stamps --overwrite")

@@ -12,6 +12,7 @@ from pipeline import lineage, manifest, visual
 from pipeline.commits import Log
 from pipeline.manifest import Record
 from pipeline.partition import Key
+from pipeline.stamps import layout
 
 __all__ = ["explain"]
 
@@ -42,7 +43,7 @@ def explain(workspace: Folder, source_id: str) -> dict[str, Any] | None:
     snapshot = manifest.read(workspace, *str(row["manifest_key"]).split("/", 1))
     path = None if snapshot is None else snapshot.objects[0].path
     surveys = {}
-    for key in manifest.committed(workspace, visual.STAGE, visual.folder(row["model_id"])):
+    for key in manifest.committed(workspace, layout.SCORE, layout.score_folder(row["model_id"])):
         if found := _survey(log, Key.parse(key), source_id):
             surveys[found["stack"]["survey"]] = found
     return {
@@ -70,15 +71,15 @@ def _of(workspace: Folder, path: str, source_id: str) -> list[Row]:
 
 def _survey(log: Log, key: Key, source_id: str) -> dict[str, Any] | None:
     """Return how a source was scored, stacked and ingested in a partition of scores; None if it is in another."""
-    workspace, stacks = log.workspace, visual.stacks_key(key)
-    index = visual.stacks_index(stacks)
+    workspace, stacks = log.workspace, layout.stacks_key(key)
+    index = layout.stacks_index(stacks)
     if not workspace.exists(index):
         return None
     table = write.read(workspace, index, STACKS)
     rows = table.filter(pc.equal(table["source_id"], source_id)).to_pylist()
     if not rows:
         return None
-    score, stack = manifest.read(workspace, visual.STAGE, key), manifest.read(workspace, visual.STACK, stacks)
+    score, stack = manifest.read(workspace, layout.SCORE, key), manifest.read(workspace, layout.STACK, stacks)
     runtime = {} if score is None else {"runtime": score.details.get("runtime")}
     ingested = [_ingested(log, path, source_id) for path in ([] if stack is None else sorted(stack.upstream))]
     return {
@@ -104,8 +105,8 @@ def _ingested(log: Log, path: str, source_id: str) -> dict[str, Any] | None:
 def _measures(log: Log, source_id: str) -> dict[str, Any]:
     """Return how a source was measured, if it was."""
     found: Record | None = None
-    for key in manifest.committed(log.workspace, visual.MEASURE):
-        record = manifest.read(log.workspace, visual.MEASURE, key)
+    for key in manifest.committed(log.workspace, layout.MEASURE):
+        record = manifest.read(log.workspace, layout.MEASURE, key)
         paths = [] if record is None else visual.tables(record)
         if any(_of(log.workspace, path, source_id) for path in paths):
             found = record

@@ -8,11 +8,12 @@ from catalogs.stamps import STACKS, StampFlag
 from catalogs.visual_binaries import VISUAL_SCORES
 from models.stamp_scores import ScoreStamps, able
 from models.visual_catalogue import planned
-from pipeline import manifest, visual
+from pipeline import manifest
 from pipeline.errors import Missing, ModelNotFound
 from pipeline.partition import Key
 from pipeline.settings import VisualScoreSettings
 from pipeline.stage import InputOutcome, State
+from pipeline.stamps import layout
 from tests.models import toy_visual
 
 SETTINGS = VisualScoreSettings(runtime="torch", precision="fp32", batch_size=4)
@@ -40,21 +41,21 @@ def test_a_row_for_each_stack_and_one_outcome_for_each_input(workspace):
     counts = {key.split("survey=")[1]: outcome.counts for key, outcome in done.items()}
     assert counts["pan-starrs/part-00000"] == {"done": 5, "nothing": 0, "rejected": 1, "failed": 0}
     assert counts["unwise/part-00000"] == {"done": 0, "nothing": 1, "rejected": 0, "failed": 0}
-    key = visual.score_key(stage.entry.id, visual.stacks_key(stage.keys()[1]))
+    key = layout.score_key(stage.entry.id, layout.stacks_key(stage.keys()[1]))
     assert key == stage.keys()[1]
     rows = write.read(workspace, f"catalogs/{key}.parquet", VISUAL_SCORES).to_pandas()
     assert rows["source_id"].tolist() == ["a", "b", "c", "e", "f"]
     assert {len(one) for one in rows["logits"]} == {9}
     wise = write.read(workspace, f"catalogs/{stage.keys()[2]}.parquet", VISUAL_SCORES).to_pandas()
     assert len(wise) == 1 and not len(wise["logits"][0])
-    assert manifest.read(workspace, visual.STAGE, key).details["runtime"]["runtime"] == "torch"
+    assert manifest.read(workspace, layout.SCORE, key).details["runtime"]["runtime"] == "torch"
 
 
 def test_scores_are_those_of_the_bare_predictor_and_of_no_neighbour(workspace):
     stage, _ = scored(workspace)
     key = stage.keys()[1]
     rows = write.read(workspace, f"catalogs/{key}.parquet", VISUAL_SCORES).to_pandas()
-    index = write.read(workspace, visual.stacks_index(visual.stacks_key(key)), STACKS).to_pandas()
+    index = write.read(workspace, layout.stacks_index(layout.stacks_key(key)), STACKS).to_pandas()
     wanted = index[index["source_id"] == "e"][list(stage.predictor.spec.columns)].to_numpy(float)
     alone = stage.predictor.outputs(toy_visual.pixels("pan-starrs", 3)[None], wanted)
     np.testing.assert_array_equal(rows.set_index("source_id").loc["e", "logits"], alone[0].astype(float))
@@ -90,7 +91,7 @@ def test_what_is_not_there_is_named(tmp_path, workspace):
     toy_visual.save(empty)
     with pytest.raises(Missing, match="no stacks to score; run ingest_stamps"):
         planned(empty, "visualbinary", SETTINGS)
-    manifest.discard(workspace, visual.STACK, "stacks/hst/part-00000")
+    manifest.discard(workspace, layout.STACK, "stacks/hst/part-00000")
     with pytest.raises(Missing, match="not stacked: stamps/hst/part-00000; run ingest_stamps, or"):
         planned(workspace, "visualbinary", SETTINGS)
     assert len(planned(workspace, "visualbinary", SETTINGS, allow_missing=True).keys()) == 2

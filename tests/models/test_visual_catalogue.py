@@ -9,9 +9,13 @@ from catalogs.folder import Folder
 from catalogs.query import query
 from catalogs.visual_binaries import VISUAL_BINARIES, VISUAL_BINARY_FILTERS
 from models.registry import Registry
+from models.visual import read
 from models.visual_catalogue import catalogue, planned
-from pipeline import manifest, visual
+from models.visual_standing import VisualStanding
+from pipeline import manifest
+from pipeline.fusion import fuse, of_card
 from pipeline.settings import VisualScoreSettings
+from pipeline.stamps import layout
 from tests.models import toy_visual
 
 SETTINGS = VisualScoreSettings(runtime="torch", precision="fp32", batch_size=4)
@@ -113,7 +117,7 @@ def test_partitions_in_any_order_give_the_same_bytes(whole, tmp_path):
     toy_visual.save(folder)
     for add in parts(("measures", "more", "hst", "unwise", "pan-starrs")):
         add(folder)
-        if manifest.committed(folder, visual.STACK):
+        if manifest.committed(folder, layout.STACK):
             score(folder)
     for path in FILES:
         assert folder.read(path) == whole[0].read(path)
@@ -170,8 +174,23 @@ def test_a_model_that_is_not_in_production_is_not_published(folder):
 
 
 def test_what_is_stale_is_left_out_and_named(folder):
-    manifest.discard(folder, visual.STACK, "stacks/pan-starrs/part-00000")
+    manifest.discard(folder, layout.STACK, "stacks/pan-starrs/part-00000")
     toy_visual.stacked(folder, "pan-starrs", 0, {"a": 1, "b": 1, "c": 2})
     entry = Registry(folder).resolve("visualbinary")
     assert any("left out, stale" in note for note in catalogue(folder, entry, SETTINGS))
     assert len(tables(folder)[0]) == 0
+
+
+def test_the_card_means_the_same_to_who_judges_and_to_the_catalogue():
+    rng = np.random.default_rng(2)
+    shares = rng.dirichlet(np.ones(8) * 5)
+    card = {"standing": {"every": {"scale": 1.2, "offset": -0.1}, "surveys": {"HST": {"scale": 0.7, "offset": 0.3}},
+                         "shares": shares.tolist(), "threshold": 0.8, "prior": 0.09}}  # fmt: skip
+    logits, surveys = rng.normal(0, 1, (40, 9)), np.array(["HST", "SDSS"] * 20)
+    judged = VisualStanding.of(card, "card.json")
+    own = of_card(card, "card.json")
+    evidence = judged.evidence({"survey": surveys} | read(logits))
+    np.testing.assert_allclose(own.log_ratios(logits, surveys), evidence, rtol=1e-9, atol=1e-9)
+    two = np.repeat(np.arange(20), 2)
+    together = evidence.reshape(20, 2, 8)
+    np.testing.assert_allclose(fuse(together, np.ones((20, 2), bool), shares), judged.odds(evidence, two), rtol=1e-9)

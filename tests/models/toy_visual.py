@@ -10,11 +10,12 @@ from catalogs.folder import Folder
 from catalogs.stamps import STACKS, STAMPS, StampFlag
 from models.registry import Registry
 from models.spec import get_spec
-from pipeline import stores, visual
+from pipeline import stores
 from pipeline.manifest import Object
 from pipeline.partition import Key
 from pipeline.settings import Settings
 from pipeline.stage import InputOutcome, Product, Stage, State
+from pipeline.stamps import layout
 from pipeline.stores import Array, Template
 
 __all__ = ["STANDING", "SURVEYS", "measured", "pixels", "save", "stacked"]
@@ -91,7 +92,7 @@ def stacked(workspace: Folder, survey: str, part: int, sources: dict[str, int]) 
         rows = STAMPS.of(stamps[[name for name in STAMPS.names if name in stamps]].to_dict("records"))
         return [Object(*write.write(workspace, f"stamps/{survey}.index/part-{part:05d}.parquet", rows, STAMPS))]
 
-    first = _Given(workspace, visual.INGEST, inner, {}, index)
+    first = _Given(workspace, layout.INGEST, inner, {}, index)
     first.execute(inner)
     key = Key("stacks", survey, part)
 
@@ -100,13 +101,13 @@ def stacked(workspace: Folder, survey: str, part: int, sources: dict[str, int]) 
             (Array("stack", "float32", ("row", "y", "x"), np.nan, {}),), {"y": side, "x": side}, PARTITION, 1, {},
             {"rows": "row", "rows_per_partition": PARTITION},
         )  # fmt: skip
-        stores.create(workspace, visual.stacks_store(key), template, part + 1)
+        stores.create(workspace, layout.stacks_store(key), template, part + 1)
         images = [np.full((side, side), np.nan, np.float32) if n < 0 else pixels(survey, n) for n in sources.values()]
-        found = stores.write(workspace, visual.stacks_store(key), part, {"stack": np.stack(images)})
+        found = stores.write(workspace, layout.stacks_store(key), part, {"stack": np.stack(images)})
         table = STACKS.of(stacks.to_dict("records"))
-        return [*found, Object(*write.write(workspace, visual.stacks_index(key), table, STACKS))]
+        return [*found, Object(*write.write(workspace, layout.stacks_index(key), table, STACKS))]
 
-    _Given(workspace, visual.STACK, key, first.require(visual.INGEST, inner), store).execute(key)
+    _Given(workspace, layout.STACK, key, first.require(layout.INGEST, inner), store).execute(key)
 
 
 def measured(workspace: Folder, part: int, sources: list[str]) -> None:
@@ -133,7 +134,7 @@ def measured(workspace: Folder, part: int, sources: list[str]) -> None:
             found.append(Object.of(path, data))
         return found
 
-    _Given(workspace, visual.MEASURE, key, {}, tables).execute(key)
+    _Given(workspace, layout.MEASURE, key, {}, tables).execute(key)
 
 
 def save(workspace: Folder, alias: str | None = "production", **standing: object) -> str:
