@@ -5,13 +5,15 @@ holds what a network gives for each stack, before anything is made of it.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from catalogs.candidates import measured, words
-from catalogs.columns import FLOAT, INT, LONG, PROVENANCE, TEXT
+from catalogs.columns import FLOAT, INT, PROVENANCE, TEXT
+from catalogs.stamp_measures import MEASURES, STAMP_MEASURES
 from catalogs.stamps import METHODS, STACKS, StampFlag
 from catalogs.table import Column, Table
 
@@ -76,15 +78,17 @@ def _share(name: str, meaning: str, nullable: bool = True) -> Column:
     return Column(name, FLOAT, "", "stat.probability", meaning, (0, 1), nullable)
 
 
-def _with_error(
-    name: str, unit: str, ucd: str, meaning: str, low: float | None = None, high: float | None = None
-) -> tuple[Column, Column]:
-    error = f"Standard error of {name}"
-    return measured(name, unit, ucd, meaning, low, high), measured(f"{name}_err", unit, f"stat.error;{ucd}", error, 0)
+def _fits(*names: str) -> tuple[Column, ...]:
+    """Return columns of `MEASURES`; all null where a source was not measured."""
+    return tuple(replace(MEASURES[name], nullable=True) for name in names)
 
 
 _SOURCE, _RA, _DEC, _SURVEY = (STACKS[name] for name in ("source_id", "ra", "dec", "survey"))
-_PAIR = "null where neither the fits (n_components) nor the network (tier) speak for a second star"
+
+_OF_A_STAMP = (
+    *("sep_arcsec", "sep_arcsec_err", "pa_deg", "pa_deg_err", "delta_mag", "delta_mag_err", "delta_chi2", "snr_1"),
+    "fwhm_arcsec",
+)
 
 _SEEN = (
     _SOURCE, _RA, _DEC,
@@ -101,11 +105,7 @@ _VERDICT = (
            "surveys able together, were half of all sources double; null where no survey is able"),
     _share("p_prior", "The same where a share prior of all sources is double"),
     _share("prior", "Share of double sources that p_prior and threshold are for", False),
-    _share("p_fit", "Probability of a second point source by the fits of one and two stars alone, were half of all "
-           "sources double; null where nothing was fitted"),
-    _share("p_chance", "Probability of an unrelated star as bright as the second one, or brighter, within the "
-           "separation: 1 - exp(-pi sep^2 Sigma), Sigma the local density of such stars; null without star counts or "
-           "without a pair"),
+    *_fits("p_fit", "p_chance"),
     _share("threshold", "p_double from which tier is double: the lowest at which the precision asked for is expected "
            "at that prior", False),
     Column("tier", TEXT, "", "meta.code.class", "; ".join(f"{name}: {text}" for name, text in TIERS.items()),
@@ -115,35 +115,15 @@ _VERDICT = (
 )  # fmt: skip
 
 _FITTED = (
-    Column("n_components", INT, "", "meta.number;src", "Point sources within 2.5 arcsec that the fits need, the "
-           "primary among them; null where nothing was fitted", (1, None), True),
-    *_with_error("sep_arcsec", "arcsec", "pos.angDistance", "Separation of the two brightest components, fitted to all "
-                 f"filters of all surveys able at once; {_PAIR}", 0),
-    *_with_error("pa_deg", "deg", "pos.posAng", "Position angle from the brighter to the fainter component, east of "
-                 f"north, ICRS; {_PAIR}", 0, 360),
-    Column("pa_ambiguous", pa.bool_(), "", "meta.code.qual", "Which one is the brighter is not significant (less than "
-           f"2 sigma): the position angle may be off by 180 deg; {_PAIR}", nullable=True),
-    *_with_error("delta_mag", "mag", "phot.mag;arith.diff", "Fainter minus brighter component, mean of all filters; "
-                 f"{_PAIR}", 0),
-    measured("ra_2", "deg", "pos.eq.ra", "Right ascension of the fainter component, ICRS: ra, dec displaced by "
-             "sep_arcsec along pa_deg", 0, 360),
-    measured("dec_2", "deg", "pos.eq.dec", "Declination of the same", -90, 90),
-    *(measured(name, "mag", "phot.mag;arith.diff;stat.max", f"Difference of magnitudes up to which a companion at "
-               f"{sep} arcsec would have been seen at 5 sigma, in the most telling stamp; negative where not even an "
-               "equal one would; null where nothing was fitted") for sep, name in DM_LIMITS.items()),
-)  # fmt: skip
+    *_fits("n_components", "sep_arcsec", "sep_arcsec_err", "pa_deg", "pa_deg_err", "pa_ambiguous", "delta_mag"),
+    *_fits("delta_mag_err", "ra_2", "dec_2", *DM_LIMITS.values()),
+)
 
 _CONTEXT = (
     _share("completeness", "Share of simulated pairs of like separation, difference of magnitudes and signal to noise "
            "that are found in one stack of the best of the surveys able; null without a pair, and where too few were "
            "simulated"),
-    Column("gaia_id_1", LONG, "", "meta.id.cross", "Gaia source at the primary, by the table given", (0, None), True),
-    Column("gaia_id_2", LONG, "", "meta.id.cross", "Gaia source at the companion", (0, None), True),
-    measured("plx_diff_sigma", "", "stat.value;pos.parallax", "Difference of the parallaxes of the two in sigmas", 0),
-    measured("pm_diff_sigma", "", "stat.value;pos.pm", "Difference of their proper motions in sigmas", 0),
-    measured("ruwe", "", "stat.fit.chi2", "Gaia's RUWE of the primary", 0),
-    measured("ipd_frac_multi_peak", "", "stat.fit;arith.ratio", "Share of Gaia's transits of the primary with several "
-             "peaks, per cent, as Gaia has it", 0, 100),
+    *_fits("gaia_id_1", "gaia_id_2", "plx_diff_sigma", "pm_diff_sigma", "ruwe", "ipd_frac_multi_peak"),
     Column("saturated", pa.bool_(), "", "meta.code.qual", "Saturated in the stack of a survey able, or of any where "
            "none is able"),
     Column("flags", INT, "", "meta.code.qual", f"Bits of any stack that counts as for saturated: {words(StampFlag)}",
@@ -168,17 +148,7 @@ VISUAL_BINARY_FILTERS = Table(
     columns=(
         _SOURCE, _SURVEY,
         Column("filter", TEXT, "", "meta.id;instr.filter", "Filter, as the survey calls it"),
-        measured("mjd", "d", "time.epoch;obs.exposure", "Middle of the exposure, MJD; null if the header does not say"),
-        *_with_error("sep_arcsec", "arcsec", "pos.angDistance", "Separation, fitted to this stamp alone", 0),
-        *_with_error("pa_deg", "deg", "pos.posAng", "Position angle, fitted to this stamp alone, in the sense of the "
-                     "source's row", 0, 360),
-        *_with_error("delta_mag", "mag", "phot.mag;arith.diff", "Fainter minus brighter component of the source's row, "
-                     "in this stamp, at the separation and angle fitted to all"),
-        measured("delta_chi2", "", "stat.fit.chi2;arith.diff", "Chi squared of one star minus that of two, in this "
-                 "stamp"),
-        measured("snr_1", "", "stat.snr", "Signal to noise of the brighter component"),
-        measured("fwhm_arcsec", "arcsec", "instr.obsty.seeing", "FWHM of the PSF that was fitted with; of the stack, "
-                 "where nothing was", 0),
+        *(STAMP_MEASURES[name] for name in ("mjd", *_OF_A_STAMP)),
         _share("p", "Probability by the network of a second point source within 2.5 arcsec, were half of all sources "
                "double, by the stack of this survey alone, which this filter went into; null of a survey that is not "
                "able"),

@@ -90,12 +90,6 @@ class ScoreStamps(Stage):
         found = map(Key.parse, manifest.committed(self.workspace, layout.STACK, "stacks"))
         return sorted(layout.score_key(self.entry.id, key) for key in found)
 
-    def missing(self) -> list[str]:
-        """Return the partitions of stamps whose stacks are not there."""
-        stacks = {layout.stacks_key(key) for key in self.keys()}
-        stamps = map(Key.parse, manifest.committed(self.workspace, layout.INGEST, "stamps"))
-        return [str(key) for key in sorted(stamps) if Key("stacks", key.where, key.part) not in stacks]
-
     def upstream(self, key: Key) -> dict[str, str]:
         """Return the identities of a partition's stacks and of the model."""
         return self.require(layout.STACK, layout.stacks_key(key)) | {f"model/{self.entry.id}": self.entry.sha256}
@@ -158,10 +152,9 @@ class ScoreStamps(Stage):
             "model_sha256": self.entry.sha256, "stage_version": self.version, "settings_hash": self.settings.hash,
             "manifest_key": f"{self.name}/{key}",
         }  # fmt: skip
-        own = [name for name in VISUAL_SCORES.names if name in rows]
-        return VISUAL_SCORES.of(
-            {**row, "logits": one, **constants} for row, one in zip(rows[own].to_dict("records"), logits, strict=True)
-        )
+        own = rows[[name for name in VISUAL_SCORES.names if name in rows]]
+        full = own.assign(logits=pd.Series(logits, own.index, object), **constants)
+        return pa.Table.from_pandas(full[VISUAL_SCORES.names], VISUAL_SCORES.arrow_schema(), preserve_index=False)
 
 
 def _names(index: pd.DataFrame) -> list[str]:

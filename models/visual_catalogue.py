@@ -14,9 +14,10 @@ from pipeline.doubles import expected
 from pipeline.errors import Missing, ModelNotFound
 from pipeline.fusion import of_card
 from pipeline.lightcurves.estimate import Estimate
+from pipeline.partition import Key
 from pipeline.report import Report
 from pipeline.settings import VisualScoreSettings
-from pipeline.stamps import layout
+from pipeline.stamps import layout, plan
 
 __all__ = ["catalogue", "estimate", "planned", "score_stamps"]
 
@@ -56,13 +57,21 @@ def planned(
         raise ModelNotFound(f"{entry.id} scores no stamps but {', '.join(inputs)}; say --model visualbinary")
     of_card(entry.card, entry.folder.url("card.json"))
     stage = ScoreStamps(workspace, entry, settings, device)
-    missing = stage.missing()
+    missing = _missing(workspace, stage)
     if missing and not allow_missing:
         names = ", ".join(missing[:5]) + (" …" if len(missing) > 5 else "")
         raise Missing(f"{workspace}: not stacked: {names}; run ingest_stamps, or go on with --partial")
     if not stage.keys() and not allow_missing:
         raise Missing(f"{workspace}: no stacks to score; run ingest_stamps")
     return stage
+
+
+def _missing(workspace: Folder, stage: ScoreStamps) -> list[str]:
+    """Return the partitions that are planned but not stacked."""
+    there = {layout.stacks_key(key) for key in stage.keys()}  # noqa: SIM118
+    tables = {slug: plan.load(workspace, slug).to_pandas() for slug in plan.surveys(workspace)}
+    wanted = {Key("stacks", slug, int(part)) for slug, table in tables.items() for part in table["part"].dropna()}
+    return [str(key) for key in sorted(wanted - there)]
 
 
 def score_stamps(

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from catalogs.columns import PROVENANCE
@@ -11,7 +11,7 @@ from catalogs.visual_binaries import VISUAL_BINARIES, VISUAL_BINARY_FILTERS, tie
 from pipeline.fusion import Fusion, fused, precise
 from pipeline.stamps import completeness
 
-__all__ = ["displaced", "expected", "filters", "sources", "with_completeness"]
+__all__ = ["expected", "filters", "sources", "with_completeness"]
 
 Floats = NDArray[np.float64]
 
@@ -63,7 +63,7 @@ def sources(
         "sep_network_arcsec": np.where(known, fusion.separation(together), np.nan),
         "saturated": (flags & int(StampFlag.SATURATED)) > 0, "flags": flags,
     })  # fmt: skip
-    return _pairs(_with(found, measures, ["source_id"], VISUAL_BINARIES.names))
+    return _with(found, measures, ["source_id"], VISUAL_BINARIES.names)
 
 
 def filters(rows: pd.DataFrame, stamps: pd.DataFrame, measures: pd.DataFrame, fusion: Fusion) -> pd.DataFrame:
@@ -120,15 +120,6 @@ def expected(found: pd.DataFrame, fusion: Fusion) -> list[str]:
             false, purity, more = float((1 - p).sum()), float(p.mean()) if len(p) else np.nan, ""
         told.append(f"if {share:.0%} of all are double: {false:.3g} false ones expected, precision {purity:.3f}{more}")
     return told
-
-
-def displaced(ra: ArrayLike, dec: ArrayLike, arcsec: ArrayLike, angle: ArrayLike) -> tuple[Floats, Floats]:
-    """Return the places that lie so many arcsec from others at a position angle; all but the distance in degrees."""
-    ra, dec, pa = (np.radians(np.asarray(value, float)) for value in (ra, dec, angle))
-    s = np.radians(np.asarray(arcsec, float) / 3600)
-    other = np.arcsin(np.sin(dec) * np.cos(s) + np.cos(dec) * np.sin(s) * np.cos(pa))
-    turn = np.arctan2(np.sin(pa) * np.sin(s) * np.cos(dec), np.cos(s) - np.sin(dec) * np.sin(other))
-    return np.degrees(ra + turn) % 360, np.degrees(other)
 
 
 def _able(rows: pd.DataFrame) -> NDArray[np.bool_]:
@@ -193,20 +184,3 @@ def with_completeness(found: pd.DataFrame, rows: pd.DataFrame, simulated: pd.Dat
     share = completeness.of(simulated, seen["survey"].to_numpy(object), *numbers) if len(seen) else np.empty(0)
     best = pd.Series(share, seen["source_id"].to_numpy(object), float).groupby(level=0).max()
     return found.assign(completeness=best.reindex(found["source_id"]).to_numpy(float))
-
-
-def _pairs(found: pd.DataFrame) -> pd.DataFrame:
-    """Return sources without the second star where nothing speaks for one, and with its place where it was not told."""
-    found = found.assign(**{name: np.nan for name in ("n_components", "pa_ambiguous", *_PAIR) if name not in found})
-    count = found["n_components"].astype("Float64").astype("Int32")
-    likely = (count > 1).fillna(False) | found["tier"].isin(["double", "possible"])
-    found = found.assign(n_components=count.mask(count < 1))  # where nothing was fitted
-    found["pa_ambiguous"] = found["pa_ambiguous"].astype("boolean").mask(~likely)
-    for name in _PAIR:
-        found[name] = found[name].astype(float).mask(~likely)
-    ra, dec = displaced(*(found[name] for name in ("ra", "dec", "sep_arcsec", "pa_deg")))
-    return found.assign(ra_2=found["ra_2"].fillna(pd.Series(ra)), dec_2=found["dec_2"].fillna(pd.Series(dec)))
-
-
-#: What there is to say of a second star, beside which one is brighter.
-_PAIR = ("sep_arcsec", "sep_arcsec_err", "pa_deg", "pa_deg_err", "delta_mag", "delta_mag_err", "ra_2", "dec_2")

@@ -13,6 +13,7 @@ import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -22,6 +23,7 @@ import pyarrow as pa
 from catalogs import review, write
 from catalogs.columns import PROVENANCE
 from catalogs.folder import Folder
+from catalogs.stamp_measures import MEASURES, STAMP_MEASURES
 from catalogs.stamps import STAMPS
 from catalogs.table import Table
 from catalogs.visual_binaries import VISUAL_BINARIES, VISUAL_BINARY_FILTERS, VISUAL_SCORES
@@ -181,27 +183,24 @@ def _stamps(workspace: Folder, scored: Sequence[Record]) -> pd.DataFrame:
 def _measures(workspace: Folder, records: Sequence[Record]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return what was measured of sources, and of each of their filters."""
     paths = [path for record in records for path in tables(record)]
-    found = each(lambda path: write.read(workspace, path), paths)
-    single = [_frame(table) for table in found if "filter" in table.column_names]
-    whole = [_frame(table) for table in found if "filter" not in table.column_names]
-    return _joined(whole, ["source_id"]), _joined(single, ["source_id", "survey", "filter"])
+    whole, single = (
+        each(partial(write.read, workspace, schema=table), [path for path in paths if kind in path])
+        for kind, table in ((".sources/", MEASURES), (".stamps/", STAMP_MEASURES))
+    )
+    return _joined(whole, MEASURES), _joined(single, STAMP_MEASURES)
 
 
-def _frame(table: pa.Table) -> pd.DataFrame:
+def _joined(found: Sequence[pa.Table], schema: Table) -> pd.DataFrame:
+    whole = pa.concat_tables([schema.empty(), *found])
     # Through floats, Gaia's numbers would become others.
-    return table.to_pandas(types_mapper=_NULLABLE.get, ignore_metadata=True)
+    rows = whole.to_pandas(types_mapper=_NULLABLE.get, ignore_metadata=True)
+    key = list(schema.key)
+    if (twice := rows.duplicated(key)).any():
+        raise Missing(f"measured twice: {rows.loc[twice, key].iloc[0].to_list()}; run measure_stamps --overwrite")
+    return rows
 
 
 _NULLABLE = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
-
-
-def _joined(tables: Sequence[pd.DataFrame], key: list[str]) -> pd.DataFrame:
-    rows = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame({name: [] for name in key}, dtype=object)
-    rows = rows.rename(columns={"sep_err": "sep_arcsec_err", "pa_err": "pa_deg_err"})
-    if rows.duplicated(key).any():
-        name = rows.loc[rows.duplicated(key), key].iloc[0].to_list()
-        raise Missing(f"measured twice: {name}; run measure_stamps --overwrite")
-    return rows
 
 
 def tables(record: Record) -> list[str]:

@@ -92,7 +92,7 @@ def test_what_is_not_there_is_named(tmp_path, workspace):
     with pytest.raises(Missing, match="no stacks to score; run ingest_stamps"):
         planned(empty, "visualbinary", SETTINGS)
     manifest.discard(workspace, layout.STACK, "stacks/hst/part-00000")
-    with pytest.raises(Missing, match="not stacked: stamps/hst/part-00000; run ingest_stamps, or"):
+    with pytest.raises(Missing, match="not stacked: stacks/hst/part-00000; run ingest_stamps, or"):
         planned(workspace, "visualbinary", SETTINGS)
     assert len(planned(workspace, "visualbinary", SETTINGS, allow_missing=True).keys()) == 2
     with pytest.raises(ModelNotFound, match="scores no stamps but"):

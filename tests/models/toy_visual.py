@@ -2,11 +2,12 @@
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import torch
 
 from catalogs import write
 from catalogs.folder import Folder
+from catalogs.stamp_measures import MEASURES, STAMP_MEASURES
+from catalogs.stamp_plan import STAMP_PLAN
 from catalogs.stamps import STACKS, STAMPS, StampFlag
 from models.registry import Registry
 from models.spec import get_spec
@@ -15,7 +16,7 @@ from pipeline.manifest import Object
 from pipeline.partition import Key
 from pipeline.settings import Settings
 from pipeline.stage import InputOutcome, Product, Stage, State
-from pipeline.stamps import layout
+from pipeline.stamps import layout, plan
 from pipeline.stores import Array, Template
 
 __all__ = ["STANDING", "SURVEYS", "measured", "pixels", "save", "stacked"]
@@ -82,6 +83,17 @@ def _index(survey: str, part: int, sources: dict[str, int]) -> tuple[pd.DataFram
     return pd.DataFrame(stacks), pd.DataFrame(stamps)
 
 
+def _plan(workspace: Folder, survey: str, part: int, stamps: pd.DataFrame) -> None:
+    before = plan.load(workspace, survey).to_pylist() if survey in plan.surveys(workspace) else []
+    rows = [
+        {"file": one["file"], "size": 1, "mtime": 0.0, "source_id": one["source_id"], "survey": one["survey"],
+         "filter": one["filter"], "part": part, "verdict": plan.ACCEPTED} for one in stamps.to_dict("records")
+    ]  # fmt: skip
+    known = {row["file"] for row in before}
+    every = STAMP_PLAN.of([*before, *(row for row in rows if row["file"] not in known)])
+    write.write(workspace, plan.path(survey), every, STAMP_PLAN)
+
+
 def stacked(workspace: Folder, survey: str, part: int, sources: dict[str, int]) -> None:
     """Commit a partition of stamps and one of stacks: source → number, see `pixels`; a negative one has no pixel."""
     side = SURVEYS[survey][2]
@@ -92,6 +104,7 @@ def stacked(workspace: Folder, survey: str, part: int, sources: dict[str, int]) 
         rows = STAMPS.of(stamps[[name for name in STAMPS.names if name in stamps]].to_dict("records"))
         return [Object(*write.write(workspace, f"stamps/{survey}.index/part-{part:05d}.parquet", rows, STAMPS))]
 
+    _plan(workspace, survey, part, stamps)
     first = _Given(workspace, layout.INGEST, inner, {}, index)
     first.execute(inner)
     key = Key("stacks", survey, part)
@@ -112,27 +125,23 @@ def stacked(workspace: Folder, survey: str, part: int, sources: dict[str, int]) 
 
 def measured(workspace: Folder, part: int, sources: list[str]) -> None:
     """Commit a partition of measures of sources: pairs, 1 arcsec apart."""
-    key = Key("measures", "all", part)
+    key = Key("measures", "pan-starrs", part)
+    pair = {"n_components": 2, "n_images": 3, "sep_arcsec": 1.0, "sep_arcsec_err": 0.01, "pa_deg": 90.0,
+            "pa_deg_err": 0.5, "pa_ambiguous": False, "delta_mag": 0.5, "ra_2": 12.0, "dec_2": -5.0, "p_fit": 0.99,
+            "dm_limit_1p0": 3.5}  # fmt: skip
+    alone = {"survey": "Pan-STARRS", "filter": "g", "delta_mag": 0.5, "delta_mag_err": 0.02, "delta_chi2": 900.0,
+             "snr_1": 250.0, "fwhm_arcsec": 1.1}  # fmt: skip
 
     def tables() -> list[Object]:
-        whole = pd.DataFrame({
-            "source_id": sources, "n_components": 2, "sep_arcsec": 1.0, "sep_arcsec_err": 0.01, "pa_deg": 90.0,
-            "pa_deg_err": 0.5, "pa_ambiguous": False, "p_fit": 0.99, "p_chance": None, "dm_limit_1p0": 3.5,
-            "gaia_id_1": 2**62 + 1,
-        }).astype({"p_chance": float, "gaia_id_1": "Int64"})  # fmt: skip
-        whole.loc[len(whole) - 1, "gaia_id_1"] = pd.NA
-        single = pd.DataFrame({
-            "source_id": sources, "survey": "Pan-STARRS", "filter": "g", "delta_mag": 0.5, "delta_mag_err": 0.02,
-            "delta_chi2": 900.0, "snr_1": 250.0, "fwhm_arcsec": 1.1,
-        })  # fmt: skip
-        found = []
-        for name, rows in (("sources", whole), ("filters", single)):
-            sink = pa.BufferOutputStream()
-            pa.parquet.write_table(pa.Table.from_pandas(rows, preserve_index=False), sink)
-            path, data = f"measures/{name}/part-{part:05d}.parquet", sink.getvalue().to_pybytes()
-            workspace.write(path, data)
-            found.append(Object.of(path, data))
-        return found
+        whole = [{"source_id": one, **pair, "gaia_id_1": None if place else 2**62 + 1}
+                 for place, one in enumerate(sources)]  # fmt: skip
+        single = [{"source_id": one, **alone} for one in sources]
+        return [
+            Object(
+                *write.write(workspace, f"measures/{key.where}.{name}/part-{part:05d}.parquet", table.of(rows), table)
+            )
+            for name, table, rows in (("sources", MEASURES, whole), ("stamps", STAMP_MEASURES, single))
+        ]
 
     _Given(workspace, layout.MEASURE, key, {}, tables).execute(key)
 

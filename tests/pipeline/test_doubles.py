@@ -1,13 +1,10 @@
 import numpy as np
 import pandas as pd
-import pytest
-from astropy import units as u
-from astropy.coordinates import SkyCoord
 from scipy.special import logit
 
 from catalogs.stamps import StampFlag
 from catalogs.visual_binaries import is_clean, tier
-from pipeline.doubles import displaced, expected, filters, sources, with_completeness
+from pipeline.doubles import expected, filters, sources, with_completeness
 from pipeline.fusion import Fusion
 from pipeline.stamps import completeness
 
@@ -31,7 +28,7 @@ def scored(*rows):
     return pd.DataFrame(rows).sort_values(["source_id", "survey"], ignore_index=True)
 
 
-NOTHING = pd.DataFrame({"source_id": pd.Series(dtype=object)})
+NOTHING = pd.DataFrame({"source_id": pd.Series(dtype=object), "sep_arcsec": 0.0, "delta_mag": 0.0})
 
 
 def test_two_surveys_together_are_surer_than_each():
@@ -52,25 +49,6 @@ def test_position_and_flags_are_of_what_counts():
     assert a["ra"] == 11.0 and np.isnan(a["pos_epoch"])
     assert a["flags"] == StampFlag.RESAMPLED | StampFlag.SATURATED and a["saturated"]
     assert b["tier"] == "unknown" and b["saturated"] and np.isnan(b["ra"])
-
-
-@pytest.mark.parametrize(("odds", "count", "shown"), [(-5, 1, False), (-5, 2, True), (5, 1, True), (-5, 0, False)])
-def test_a_pair_is_shown_where_fit_or_network_speak_for_it(odds, count, shown):
-    measures = pd.DataFrame({"source_id": ["a"], "n_components": [count], "sep_arcsec": [1.5], "pa_deg": [30.0],
-                             "pa_ambiguous": [True], "dm_limit_1p0": [3.0]})  # fmt: skip
-    found = sources(scored(row("a", odds=odds)), measures, FUSION, **ASKED).iloc[0]
-    assert (not pd.isna(found["sep_arcsec"])) == (not pd.isna(found["pa_ambiguous"])) == shown
-    assert np.isfinite(found["ra_2"]) == shown and found["dm_limit_1p0"] == 3.0
-    assert pd.isna(found["n_components"]) == (count == 0)
-
-
-def test_displacement_is_that_of_astropy_near_a_pole_too():
-    rng = np.random.default_rng(0)
-    ra, dec = rng.uniform(0, 360, 50), rng.uniform(-89.999, 89.999, 50)
-    sep, pa = rng.uniform(0, 3, 50), rng.uniform(0, 360, 50)
-    other = SkyCoord(ra, dec, unit="deg").directional_offset_by(pa * u.deg, sep * u.arcsec)
-    ra_2, dec_2 = displaced(ra, dec, sep, pa)
-    assert SkyCoord(ra_2, dec_2, unit="deg").separation(other).arcsec.max() < 1e-6
 
 
 def test_tiers_and_what_is_clean():
