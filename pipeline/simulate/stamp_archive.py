@@ -59,7 +59,7 @@ def write_archive(
     reach = max(grid(name).reach for name in names)
     for number in range(sources):
         rng = np.random.default_rng([description.seed, number])
-        sky, source = draw_sky(description, rng, reach), f"{description.seed % 1000:03d}{number:06d}"
+        sky, source = draw_sky(description, rng, reach), f"{1000 + description.seed % 1000}{number:06d}"
         ra, dec = _place(description.seed, number)
         files = 0
         for survey in names:

@@ -87,14 +87,7 @@ def draw_sky(
     shares = np.array(list(description.kinds.values()))
     kind = "pair" if double else str(rng.choice(list(description.kinds), p=shares / shares.sum()))
     troubles = {name for name, chance in description.also.items() if rng.random() < chance} | {kind}
-    stars = [_primary()]
-    if double:
-        stars.append(_companion(told, rng))
-        if rng.random() < value(told["third"], rng):
-            stars.append(_companion(told, rng))
-    if "neighbour" in troubles:
-        stars += _neighbours(told, rng)
-    stars += _others(told, rng, reach)
+    stars = _stars(told, rng, reach, double, "neighbour" in troubles)
     east, north, mag = np.array(stars).T
     steep = np.array([value(told["redder"], rng) for _ in mag]) * mag + rng.normal(0, told["scatter"], len(mag))
     slope = np.where(np.arange(len(mag)) == 0, 0.0, -steep)
@@ -107,8 +100,18 @@ def draw_sky(
     )
 
 
-def _primary() -> tuple[float, float, float]:
-    return 0.0, 0.0, 0.0
+def _stars(
+    told: dict[str, Any], rng: np.random.Generator, reach: float, double: bool, crowded: bool
+) -> list[tuple[float, float, float]]:
+    """Draw east, north and magnitude of the primary, its companions and others."""
+    stars = [(0.0, 0.0, 0.0)]
+    if double:
+        stars.append(_companion(told, rng))
+        if rng.random() < value(told["third"], rng):
+            stars.append(_companion(told, rng))
+    if crowded:
+        stars += _neighbours(told, rng)
+    return stars + _others(told, rng, reach)
 
 
 def _at(radius: float, rng: np.random.Generator) -> tuple[float, float]:

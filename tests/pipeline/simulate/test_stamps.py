@@ -15,6 +15,7 @@ from pipeline.simulate.optics import ellipse
 from pipeline.simulate.profiles import moffat
 from pipeline.simulate.spectra import Grid, image, points, power, radial
 from pipeline.simulate.stamp_archive import TRUTH, write_archive
+from pipeline.simulate.stamp_truth import visible
 from pipeline.simulate.telescopes import TELESCOPES, Air, air, vacuum
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "stamps.toml"
@@ -131,10 +132,10 @@ def test_nothing_but_companions_is_within_reach(description):
 
 def test_what_nobody_can_see_weighs_nothing():
     limits = {"fwhm": 0.12, "sigmas": 0.7}
-    assert not stamps.visible(0.1 / 1.3, 1.0, 500, limits)
-    assert not stamps.visible(0.2, 0.01, 50, limits)
-    assert not stamps.visible(2.0, 0.01, 10, limits)
-    assert stamps.visible(1.0, 0.1, 50, limits)
+    assert not visible(0.1 / 1.3, 1.0, 500, limits)
+    assert not visible(0.2, 0.01, 50, limits)
+    assert not visible(2.0, 0.01, 10, limits)
+    assert visible(1.0, 0.1, 50, limits)
 
 
 def test_benchmark_is_another_set_than_training(description):
