@@ -12,7 +12,6 @@ from catalogs import write
 from catalogs.figures import Picture
 from catalogs.stamps import StampFlag
 from catalogs.visual_binaries import VISUAL_BINARIES
-from models import review_pictures
 from models.review_products import COLUMNS, STRANGE, Catalogue, Kind
 from pipeline.errors import Missing
 from pipeline.stamps import showcase
@@ -82,7 +81,4 @@ class VisualBinaries(Catalogue[_Known]):
 
     def _draw(self, item_id: str, row: Mapping[str, Any], loaded: list[showcase.Seen]) -> Picture:
         """Return the stacks of a source, the sharpest first, and the surfaces of their counts."""
-        found = showcase.companion(row)
-        return review_pictures.stacked(
-            [showcase.stacks(loaded, found, item_id), showcase.surfaces(loaded, found, item_id)]
-        )
+        return showcase.both(loaded, showcase.companion(row), item_id)

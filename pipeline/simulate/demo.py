@@ -6,8 +6,9 @@ from pathlib import Path
 import pandas as pd
 from distributed import Client
 
-from catalogs import movers, transients
+from catalogs import binaries, movers, supernovae, transient_candidates, transients
 from catalogs.folder import Folder
+from catalogs.query import query
 from pipeline import recipes
 from pipeline.images.supernovae import Lists
 from pipeline.report import Report
@@ -15,16 +16,26 @@ from pipeline.settings import (
     AssociateSettings,
     DifferenceSettings,
     ImageSettings,
+    IngestSettings,
     PairSettings,
+    PreprocessSettings,
     SelectSettings,
 )
 from pipeline.simulate.damaged import write_damaged
 from pipeline.simulate.epochs import draw_epochs
 from pipeline.simulate.spoc import write_archive
 
-__all__ = ["SEED", "find_candidates", "find_supernovae", "write_demo_archive", "write_demo_images"]
+__all__ = ["SEED", "best", "find_candidates", "find_supernovae", "prepare_curves", "write_demo_archive",
+           "write_demo_images"]  # fmt: skip
 
 _TRUTH = "sky/truth.csv"
+
+#: Catalogue → by what its rows are ordered, which columns are shown, and whether only clean ones are.
+_SHOWN = {
+    "eclipsing_binaries": ("p_eb", binaries.BRIEF, False),
+    "transient_candidates": ("p_real", transient_candidates.BRIEF, False),
+    "supernova_candidates": ("snr_max", supernovae.BRIEF, True),
+}
 
 #: No shipped model learns from simulated stars of this seed.
 SEED = 900
@@ -65,6 +76,27 @@ def write_demo_images(folder: str | Path) -> Path:
     if not (folder / "truth.csv").exists():  # written last
         draw_epochs(SEED).write(folder)
     return folder
+
+
+def prepare_curves(client: Client, workspace: Folder, archive: Path) -> Iterator[Report]:
+    """Go from light curves to what networks look at, with the settings that nobody chose.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        Where to work.
+    workspace : Folder
+        Receives everything.
+    archive : Path
+        Archive as of `write_demo_archive`.
+
+    Yields
+    ------
+    Report
+        One a step.
+    """
+    yield from recipes.ingest_sectors(client, workspace, Folder(archive), None, IngestSettings.load(None, "ingest"))
+    yield from recipes.preprocess_sectors(client, workspace, None, PreprocessSettings.load(None, "preprocess"))
 
 
 def find_candidates(client: Client | None, workspace: Folder, field: Path) -> Iterator[Report]:
@@ -109,3 +141,19 @@ def find_supernovae(client: Client | None, workspace: Folder, field: Path, pages
     known = Lists(transients.read(f"{field}/variables.csv").table, movers.read(f"{field}/movers.csv"))
     near, chosen = AssociateSettings.load(None, "associate"), SelectSettings.load(None, "select")
     yield from recipes.select_supernovae(client, workspace, near, chosen, known, pages, [about])
+
+
+def best(workspace: Folder) -> str:
+    """Return the best rows of each catalogue, for the screen.
+
+    Parameters
+    ----------
+    workspace : Folder
+        Holds them.
+    """
+    texts = []
+    for name, (order, columns, clean) in _SHOWN.items():
+        rows = query(workspace, name, columns=columns, clean=clean)
+        texts.append(f"\ncatalogue: {', '.join(rows.attrs['source'])}; the best of its rows, and some of its columns:")
+        texts.append(rows.nlargest(8, order).to_string())
+    return "\n".join(texts)

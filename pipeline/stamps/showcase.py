@@ -21,7 +21,7 @@ from catalogs.folder import Folder
 from catalogs.stamps import STACKS
 from pipeline import stores
 
-__all__ = ["Seen", "companion", "indexed", "load", "stacks", "surfaces"]
+__all__ = ["Seen", "both", "companion", "indexed", "load", "stacks", "surfaces"]
 
 Pixels = NDArray[np.float32]
 
@@ -33,6 +33,7 @@ _CELLS = 5  # cells on each side, at least
 _MESH = 44  # cells a side of a surface, at most
 _SOFT, _DEPTH = 2.0, 40.0  # the stretch is linear below so many noises, or so small a part of the peak
 _ACROSS = 4  # panels in a row
+_IMAGE, _SURFACE, _ROOM = 3.5, 2.9, 0.26  # heights of rows of either sort, and above and below them, inches
 _UNCOVERED = "#335577"
 
 
@@ -126,14 +127,9 @@ def stacks(seen: Sequence[Seen], found: tuple[float, float] | None, name: str) -
     name : str
         Of the source.
     """
-    figure, grid = _sheet(len(seen), 3.5)
-    for place, one in enumerate(seen):
-        axis = figure.add_subplot(grid[place // _ACROSS, place % _ACROSS])
-        _image(axis, one)
-        _marks(axis, one, found)
     what = ", ".join(str(one.row["survey"]) for one in seen)
     caption = f"North up, east left; the bar is {_REACH}\" long. Counts by asinh, from noise to the source's peak."
-    return replace(embed(figure, f"Stacks of {name}: {what}", caption, wide=True, colors=128), plot=False)
+    return _embed(_sheet(seen, found, [_IMAGE]), f"Stacks of {name}: {what}", caption)
 
 
 def surfaces(seen: Sequence[Seen], found: tuple[float, float] | None, name: str) -> Picture:
@@ -141,41 +137,45 @@ def surfaces(seen: Sequence[Seen], found: tuple[float, float] | None, name: str)
 
     Parameters
     ----------
-    seen : sequence of Seen
-        One at least.
-    found : tuple of float, optional
-        Place of the second star, as `companion` gives it.
-    name : str
-        Of the source.
+    seen, found, name
+        As of `stacks`.
     """
-    figure, grid = _sheet(len(seen), 2.9)
-    angle = 30.0 if found is None else float(np.degrees(np.arctan2(*found)))
+    return _embed(_sheet(seen, found, [_SURFACE]), f"Counts around {name}", "Counts around the source, not stretched.")
+
+
+def both(seen: Sequence[Seen], found: tuple[float, float] | None, name: str) -> Picture:
+    """Draw `stacks`, and `surfaces` below them, as one picture.
+
+    Parameters
+    ----------
+    seen, found, name
+        As of `stacks`.
+    """
+    what = ", ".join(str(one.row["survey"]) for one in seen)
+    return _embed(_sheet(seen, found, [_IMAGE, _SURFACE]), f"Stacks of {name}, and their counts: {what}", "")
+
+
+def _embed(figure: Figure, alt: str, caption: str) -> Picture:
+    return replace(embed(figure, alt, caption, wide=True, colors=128), plot=False)
+
+
+def _sheet(seen: Sequence[Seen], found: tuple[float, float] | None, parts: Sequence[float]) -> Figure:
+    """Return a figure as wide as four panels however few there are; `parts` are heights of rows, inches."""
+    # Margins are given, as finding them takes as long as the drawing.
+    rows, number = -(-len(seen) // _ACROSS), len(parts)
+    height = rows * sum(parts)
+    figure = Figure(figsize=(12.6, height), facecolor="white")
+    grid = figure.add_gridspec(rows * number, _ACROSS, height_ratios=list(parts) * rows, left=0.01, right=0.98,
+                               bottom=_ROOM / height, top=1 - _ROOM / height, wspace=0.06,
+                               hspace=2 * _ROOM / (height / rows / number - 2 * _ROOM))  # fmt: skip
     for place, one in enumerate(seen):
-        axis = figure.add_subplot(grid[place // _ACROSS, place % _ACROSS], projection="3d")
-        west, north, counts = _mesh(one, 0.0 if found is None else float(np.hypot(*found)))
-        peak = float(np.nanmax(counts)) if np.isfinite(counts).any() else 1.0
-        axis.plot_surface(west, north, np.nan_to_num(counts), cmap="viridis", vmin=0, vmax=max(peak, 1e-12),
-                          rcount=_MESH, ccount=_MESH, linewidth=0.15, edgecolor="#00000030")  # fmt: skip
-        # Of the two sides that nearer to where matplotlib looks from by itself.
-        axis.view_init(elev=28, azim=(angle + 150) % 180 - 150)
-        axis.set_title(str(one.row["survey"]), fontsize=9, pad=0)
-        axis.set_xlabel("west (″)", fontsize=7, labelpad=-8)
-        axis.set_ylabel("north (″)", fontsize=7, labelpad=-8)
-        axis.tick_params(labelsize=6, pad=-3)
-        axis.ticklabel_format(axis="z", scilimits=(-2, 4))
-        axis.zaxis.get_offset_text().set_fontsize(6)
-    caption = "Counts around the source, not stretched."
-    return replace(embed(figure, f"Counts around {name}", caption, wide=True, colors=128), plot=False)
-
-
-def _sheet(panels: int, height: float) -> tuple[Figure, Any]:
-    # As wide as four panels however few there are, so that panels of all sources are of one size; margins are given,
-    # as finding them takes as long as the drawing.
-    rows = -(-panels // _ACROSS)
-    figure = Figure(figsize=(12.6, height * rows), facecolor="white")
-    room = 0.26 / (height * rows)
-    return figure, figure.add_gridspec(rows, _ACROSS, left=0.01, right=0.98, bottom=room, top=1 - room, wspace=0.06,
-                                       hspace=0.56 / (height - 0.56))  # fmt: skip
+        for row, part in enumerate(parts):
+            cell = grid[place // _ACROSS * number + row, place % _ACROSS]
+            if part == _IMAGE:
+                _image(figure.add_subplot(cell), one, found)
+            else:
+                _surface(figure.add_subplot(cell, projection="3d"), one, found)
+    return figure
 
 
 def _half(one: Seen) -> float:
@@ -208,7 +208,7 @@ def _stretched(one: Seen) -> NDArray[np.float64]:
     return bright
 
 
-def _image(axis: Axes, one: Seen) -> None:
+def _image(axis: Axes, one: Seen, found: tuple[float, float] | None) -> None:
     half, x0, y0 = _half(one), one.row["x0"], one.row["y0"]
     axis.imshow(_stretched(one), cmap="gray", vmin=0, vmax=1, origin="lower", interpolation="nearest")
     axis.set_facecolor(_UNCOVERED)
@@ -220,6 +220,7 @@ def _image(axis: Axes, one: Seen) -> None:
     facts.append(f'FWHM {one.number("fwhm_arcsec"):.2f}"' if np.isfinite(one.number("fwhm_arcsec")) else "")
     axis.set_title(f"{one.row['survey']} {one.row['filters']}", fontsize=9)
     axis.set_xlabel(", ".join(filter(None, facts)), fontsize=8, labelpad=2)
+    _marks(axis, one, found)
 
 
 def _marks(axis: Axes, one: Seen, found: tuple[float, float] | None) -> None:
@@ -234,6 +235,22 @@ def _marks(axis: Axes, one: Seen, found: tuple[float, float] | None) -> None:
             axis.plot([x0 + gap, x0 + arm], [y0, y0], color=COLORS[5], lw=1.2)
             axis.plot([x0, x0], [y0 + gap, y0 + arm], color=COLORS[5], lw=1.2)
         axis.add_patch(Circle((x, y), 0.1 * half, fill=False, color=COLORS[1], lw=1.2))
+
+
+def _surface(axis: Any, one: Seen, found: tuple[float, float] | None) -> None:
+    angle = 30.0 if found is None else float(np.degrees(np.arctan2(*found)))
+    west, north, counts = _mesh(one, 0.0 if found is None else float(np.hypot(*found)))
+    peak = float(np.nanmax(counts)) if np.isfinite(counts).any() else 1.0
+    axis.plot_surface(west, north, np.nan_to_num(counts), cmap="viridis", vmin=0, vmax=max(peak, 1e-12), rcount=_MESH,
+                      ccount=_MESH, linewidth=0.15, edgecolor="#00000030")  # fmt: skip
+    # Of the two sides that nearer to where matplotlib looks from by itself.
+    axis.view_init(elev=28, azim=(angle + 150) % 180 - 150)
+    axis.set_title(str(one.row["survey"]), fontsize=9, pad=0)
+    axis.set_xlabel("west (″)", fontsize=7, labelpad=-8)
+    axis.set_ylabel("north (″)", fontsize=7, labelpad=-8)
+    axis.tick_params(labelsize=6, pad=-3)
+    axis.ticklabel_format(axis="z", scilimits=(-2, 4))
+    axis.zaxis.get_offset_text().set_fontsize(6)
 
 
 def _mesh(one: Seen, separation: float) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:

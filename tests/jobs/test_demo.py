@@ -32,6 +32,9 @@ def test_demo_makes_catalogue_and_report_and_repeats_nothing(tmp_path, monkeypat
     pages = tmp_path / "demo/reports/supernovae/index.html"
     assert str(pages) in first.output and "six supernovae" in first.output and pages.exists()
 
+    assert "pairs of stars" in first.output
+    assert len(pd.read_csv(tmp_path / "demo/sources/truth.csv")) == 2
+
     before = catalogue.read_bytes(), supernovae.read_bytes()
     second = CliRunner().invoke(main, arguments)
     assert second.exit_code == 0, second.output

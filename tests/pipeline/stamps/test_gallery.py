@@ -106,6 +106,16 @@ def test_pictures_are_images_of_a_panel_a_survey(page):
     assert [bool(part.any()) for part in np.array_split(ring, 4, axis=1)] == [True, True, True, False]
 
 
+def test_marks_keep_their_colours_in_one_picture_of_all(page):
+    folder, _, _ = page
+    seen = showcase.load(folder, showcase.indexed(folder, ["a"]))
+    whole = showcase.both(seen * 2, (1.0, 1.5), "a")  # six panels: two rows of each sort
+    image = np.asarray(Image.open(io.BytesIO(whole.png)).convert("RGBA").convert("RGB"), float)
+    assert (np.abs(image - [213, 94, 0]).sum(2) < 90).any(1).sum() > 100
+    alone = showcase.stacks(seen, None, "a").size[1] + showcase.surfaces(seen, None, "a").size[1]
+    assert whole.size[1] == pytest.approx(2 * alone, abs=4)
+
+
 def test_a_source_at_the_edge_of_its_stack_is_drawn():
     row = {"survey": "X", "filters": "r", "x0": 63.0, "y0": 0.0, "pixscale": 0.4, "noise": 1.0, "fwhm_arcsec": None}
     one = showcase.Seen(np.ones((64, 64), np.float32), row | {"snr": None})
