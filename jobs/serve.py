@@ -49,6 +49,7 @@ def main(
     count = replicas or serve.default_replicas()
     more = int(not ray_address) if reserve is None else reserve
     with (
+        serve.quiet(),
         options.ray_session(count + more, ray_address, workspace) as (_, gpus),
         serve.replicas(workspace, list(model), count, settings, gpus, more) as backend,
     ):

@@ -10,6 +10,7 @@ A file is a batch's own and is written whole: whoever scores the same batch agai
 import hashlib
 import json
 import re
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,12 +24,13 @@ from catalogs import write
 from catalogs.folder import Entry, Folder
 from catalogs.monitor import MONITOR, STATISTICS, histogram_of
 
-__all__ = ["PRODUCT", "Log", "added", "image", "log", "path", "read", "season", "summary"]
+__all__ = ["PRODUCT", "Log", "added", "image", "log", "path", "season", "summary"]
 
 PRODUCT = "monitor/transient_candidates"
 
 _MJD = pd.Timestamp("1858-11-17")
 _STATISTICS = [one.name for one in STATISTICS]
+_SETTLED_S = 2.0  # after which whatever replaces a file gives it another time: the coarsest stores count whole seconds
 _UNSAFE = re.compile(r"[^\w.=-]+")
 
 
@@ -144,7 +146,7 @@ def log(workspace: Folder, rows: pa.Table) -> list[str]:
 
 
 class Log:
-    """The log of a model for who looks at it again and again: files that have not changed are not read again.
+    """The log of a model, also for who looks at it again and again: files that have not changed are not read again.
 
     Parameters
     ----------
@@ -160,29 +162,23 @@ class Log:
         self._seen: dict[Entry, pa.Table] = {}
 
     def rows(self, since: float | None = None) -> pd.DataFrame:
-        """Return the rows, sorted by time of the data; see `read`."""
+        """Return the rows, sorted by time of the data.
+
+        Parameters
+        ----------
+        since : float, optional
+            MJD: rows with science images from then on only.
+        """
+        settled = time.time() - _SETTLED_S
         there = self._workspace.list(f"{PRODUCT}/model={self.model_id}", ".parquet")
-        self._seen = {
+        found = {
             entry: self._seen[entry] if entry in self._seen else write.read(self._workspace, entry.path, MONITOR)
             for entry in there
         }
-        tables = list(self._seen.values())
+        # What replaces a file within a tick of the clock, as long as it, looks the same: young ones are read again.
+        self._seen = {entry: table for entry, table in found.items() if entry.mtime < settled}
+        tables = list(found.values())
         if since is not None:  # before the histograms, which are nearly all of it, are unpacked
             tables = [table.filter(pc.greater_equal(table["mjd_max"], since)) for table in tables]
         rows = pa.concat_tables([MONITOR.empty(), *tables]).to_pandas()
         return rows.sort_values(["mjd_min", "batch"], kind="stable", ignore_index=True)
-
-
-def read(workspace: Folder, model_id: str, since: float | None = None) -> pd.DataFrame:
-    """Return the log of a model, sorted by time of the data.
-
-    Parameters
-    ----------
-    workspace : Folder
-        Where it is.
-    model_id : str
-        The model.
-    since : float, optional
-        MJD: rows with science images from then on only.
-    """
-    return Log(workspace, model_id).rows(since)

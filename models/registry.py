@@ -24,7 +24,7 @@ from torch import Tensor
 
 from catalogs.folder import Folder
 from models.spec import SPECS
-from pipeline import moves
+from pipeline import cards, moves
 from pipeline.errors import CorruptModel, ModelNotFound, Refused
 from pipeline.moves import State
 
@@ -239,7 +239,8 @@ class Registry:
             if to not in (None, former):
                 raise Refused(
                     f"{name}: production was moved meanwhile, and before it stands {former}, not {to}; "
-                    "see what is in production now, then roll back again if it is still wanted"
+                    "see what is in production now (GET /models), and if it is still wanted: "
+                    f"python -m jobs.promote --rollback {name}"
                 )
             return State({**state.aliases, "production": former}, self._history(name, state)[:-1])
 
@@ -309,18 +310,8 @@ def _named(name: str) -> str:
     return name
 
 
-def _json(folder: Folder, path: str) -> dict[str, Any]:
-    try:
-        content = json.loads(folder.read(path))
-    except ValueError as error:
-        raise CorruptModel(f"{folder.url(path)} is not JSON ({error}); remove it or copy it anew") from error
-    if not isinstance(content, dict):
-        raise CorruptModel(f"{folder.url(path)} holds no JSON object; remove it or copy it anew")
-    return content
-
-
 def _entry(name: str, version: str, folder: Folder) -> Entry:
-    card = _json(folder, "card.json")
+    card = cards.read(folder, "card.json")
     sha256 = str(card.get("weights_sha256", ""))
     if not sha256.startswith(version) or len(sha256) != 64:
         raise CorruptModel(

@@ -17,7 +17,6 @@ import ray
 import uvicorn
 from numpy.typing import NDArray
 from ray import serve
-from ray._private import ray_logging
 from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
@@ -29,7 +28,7 @@ from models.service_batches import Gone
 from pipeline.errors import SkysiftError, UsageError
 from pipeline.settings import ScoreSettings
 
-__all__ = ["BATCH", "LANES", "NAME", "Replicas", "default_replicas", "listen", "replicas"]
+__all__ = ["BATCH", "LANES", "NAME", "Replicas", "default_replicas", "listen", "quiet", "replicas"]
 
 #: Of the application on Serve.
 NAME = "skysift"
@@ -143,8 +142,23 @@ def replicas(
         raise UsageError(f"the replicas did not start: {str(error)[-600:]}") from error
     finally:
         if ray.is_initialized():
-            ray_logging.stdout_deduplicator.skip_re = re.compile(_STOPPED)
             serve.shutdown()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Leave out what Ray prints of calls that fail as Serve stops; around the session, as Ray prints until its end."""
+    # Ray has no public way to say this after it was imported. Where a later Ray has none at all, it prints the lines.
+    logs = getattr(getattr(ray, "_private", None), "ray_logging", None)
+    lines = getattr(logs, "stdout_deduplicator", None)
+    former = getattr(lines, "skip_re", None)
+    if lines is not None:
+        lines.skip_re = re.compile(f"{former.pattern}|{_STOPPED}" if former else _STOPPED)
+    try:
+        yield
+    finally:
+        if lines is not None:
+            lines.skip_re = former
 
 
 def listen(service: Service, host: str, port: int) -> None:

@@ -127,8 +127,6 @@ class _told:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, ModelNotFound):
             raise Refusal(422, "model", str(error)) from None
-        if isinstance(error, Refused):
-            raise Refusal(409, "moved", str(error)) from None
         if isinstance(error, CorruptModel):
             raise Refusal(503, "model_corrupt", str(error)) from None
         if isinstance(error, Gone | TimeoutError):
@@ -162,7 +160,7 @@ def app(service: Service) -> Gate:
 
 
 def _scoring(state: _State) -> APIRouter:
-    router = APIRouter(responses=ERRORS)
+    router = APIRouter(responses={status: told for status, told in ERRORS.items() if status != 409})
 
     @router.post("/score", response_model=list[Score | Unscored], openapi_extra=BODY)
     async def score(request: Request, model: str = "") -> Response:
@@ -257,7 +255,10 @@ def _control(state: _State) -> APIRouter:
                 before = await asyncio.to_thread(state.choice.entry, name)
                 former = await asyncio.to_thread(registry.former, name)
                 await backend.load(former)
-                await asyncio.to_thread(registry.rollback, name, former)
+                try:
+                    await asyncio.to_thread(registry.rollback, name, former)
+                except Refused as error:
+                    raise Refusal(409, "moved", str(error)) from None
             return await _moved(state, name, former, before.id)
 
     @router.get("/health")

@@ -1,13 +1,11 @@
 """What there is to say of a commit and of a model, when a row of a catalogue is walked back to its files."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from catalogs.folder import Folder
-from pipeline import manifest
+from pipeline import cards, manifest
 from pipeline.commits import Log
-from pipeline.errors import Corrupt
 from pipeline.manifest import Record
 
 __all__ = ["model", "step"]
@@ -52,7 +50,7 @@ def model(workspace: Folder, model_id: str, sha256: str) -> dict[str, Any]:
 
     Raises
     ------
-    Corrupt
+    CorruptModel
         If its card is damaged.
     """
     name, _, version = model_id.rpartition("-")
@@ -62,9 +60,6 @@ def model(workspace: Folder, model_id: str, sha256: str) -> dict[str, Any]:
     where = next((where for where, shelf in shelves.items() if shelf.exists(path)), None)
     if where is None:
         return found | {"card": "neither in this workspace nor among the models that ship"}
-    try:
-        card = json.loads(shelves[where].read(path))
-    except ValueError as error:
-        raise Corrupt(f"{shelves[where].url(path)} is not JSON ({error}); copy it anew") from error
+    card = cards.read(shelves[where], path)
     data = {key: value for key, value in card.get("data", {}).items() if key in _CARD_DATA}
     return found | {"card": f"{where}/{path}", "data": data} | {key: card[key] for key in _CARD if key in card}

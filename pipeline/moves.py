@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from catalogs.folder import Folder
+from pipeline import cards
 from pipeline.errors import CorruptModel
 
 __all__ = ["State", "move", "read"]
@@ -93,11 +94,11 @@ def _latest(models: Folder, name: str) -> tuple[int, State]:
     found = (_NUMBERED.search(entry.path) for entry in models.list(f"{name}/moves", ".json"))
     if last := max((int(move[1]) for move in found if move), default=0):
         path = f"{name}/moves/{last:06d}.json"
-        content = _json(models, path)
+        content = cards.read(models, path)
         return last, _state(content.get("aliases"), content.get("production"), models.url(path))
     path, history = f"{name}/aliases.json", f"{name}/history.json"
-    aliases = _json(models, path) if models.exists(path) else {}
-    known = _json(models, history).get("production", []) if models.exists(history) else []
+    aliases = cards.read(models, path) if models.exists(path) else {}
+    known = cards.read(models, history).get("production", []) if models.exists(history) else []
     return 0, _state(aliases, known, models.url(history))
 
 
@@ -106,13 +107,3 @@ def _state(aliases: Any, production: Any, where: str) -> State:
         message = f"{where} does not say what aliases stand for or what was in production; remove it or copy it anew"
         raise CorruptModel(message)
     return State({alias: str(id) for alias, id in aliases.items()}, tuple(map(str, production)))
-
-
-def _json(models: Folder, path: str) -> dict[str, Any]:
-    try:
-        content = json.loads(models.read(path))
-    except ValueError as error:
-        raise CorruptModel(f"{models.url(path)} is not JSON ({error}); remove it or copy it anew") from error
-    if not isinstance(content, dict):
-        raise CorruptModel(f"{models.url(path)} holds no JSON object; remove it or copy it anew")
-    return content

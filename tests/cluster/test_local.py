@@ -75,14 +75,20 @@ def test_a_private_ray_leaves_no_token(tmp_path, tree, mode):
     assert (seen, threads) == (mode, "1")
 
 
-def test_two_that_start_at_once_both_start(tree):
-    environ = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+def test_two_that_start_at_once_both_start(tmp_path, tree):
+    environ = {**os.environ, "HOME": str(tmp_path)}
+    environ.pop("RAY_ADDRESS", None)
     command = [sys.executable, "-c", DRIVER]
     both = [
         subprocess.Popen(command, cwd=tree, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    told = [one.communicate(timeout=120) for one in both]
+    try:
+        told = [one.communicate(timeout=120) for one in both]
+    finally:
+        for one in both:
+            one.kill()
+            one.wait()
     assert [one.returncode for one in both] == [0, 0], told[0][1][-2000:] + told[1][1][-2000:]
     assert len({out.split()[1] for out, _ in told}) == len({out.split()[0] for out, _ in told}) == 2
 

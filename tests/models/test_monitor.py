@@ -1,6 +1,8 @@
 """What a batch adds to the log adds up, and is replaced by itself."""
 
 import json
+import os
+import time
 
 import numpy as np
 import pandas as pd
@@ -23,7 +25,7 @@ def test_a_batch_is_a_row_a_survey_filter_and_season(workspace: Folder) -> None:
     paths = monitor.log(workspace, rows)
     (path,) = paths
     assert path.startswith(f"monitor/transient_candidates/model={MODEL}/where_part-00001-")
-    found = monitor.read(workspace, MODEL)
+    found = monitor.Log(workspace, MODEL).rows()
     assert found["n"].sum() == 48 and found["n_real"].sum() + found["n_bogus"].sum() == 48
     assert len(found) == len(found[["survey", "filter", "season"]].drop_duplicates())
     for one in STATISTICS:
@@ -40,7 +42,7 @@ def test_batches_of_similar_names_are_two(workspace: Folder) -> None:
     for name in names:
         monitor.log(workspace, monitor.summary(MODEL, name, candidates(SURVEYS, 1, seed=3, each=1)))
     assert len({monitor.path(MODEL, name) for name in names}) == len(names)
-    assert set(monitor.read(workspace, MODEL)["batch"]) == set(names)
+    assert set(monitor.Log(workspace, MODEL).rows()["batch"]) == set(names)
 
 
 def test_scored_again_it_replaces_itself_with_the_same_bytes(workspace: Folder) -> None:
@@ -51,7 +53,7 @@ def test_scored_again_it_replaces_itself_with_the_same_bytes(workspace: Folder) 
     assert monitor.log(workspace, monitor.summary(MODEL, "a", shuffled)) == paths
     assert workspace.read(paths[0]) == before
     monitor.log(workspace, monitor.summary(MODEL, "b", batch))
-    assert monitor.read(workspace, MODEL)["n"].sum() == 2 * len(batch)
+    assert monitor.Log(workspace, MODEL).rows()["n"].sum() == 2 * len(batch)
 
 
 def test_parts_of_a_batch_add_up_to_it() -> None:
@@ -74,11 +76,11 @@ def test_images_are_pairs_or_places_and_times() -> None:
 
 def test_what_only_was_refused_is_logged_too(workspace: Folder) -> None:
     monitor.log(workspace, monitor.summary(MODEL, "a", pd.DataFrame(), {"cutout_jpeg": 2}))
-    found = monitor.read(workspace, MODEL)
+    found = monitor.Log(workspace, MODEL).rows()
     assert found["n"].tolist() == [0] and found["refused"].tolist() == ['{"cutout_jpeg": 2}']
     assert monitor.summary(MODEL, "a", pd.DataFrame()).num_rows == 0
     assert monitor.log(workspace, MONITOR.empty()) == []
-    assert monitor.read(workspace, "realbogus-11111111").empty
+    assert monitor.Log(workspace, "realbogus-11111111").rows().empty
 
 
 def test_clumps_are_of_images() -> None:
@@ -96,13 +98,14 @@ def test_since_leaves_out_what_is_older(workspace: Folder) -> None:
     batch = candidates(SURVEYS[:1], 2, seed=3, each=4)
     monitor.log(workspace, monitor.summary(MODEL, "old", batch.assign(mjd_mid=59000.0)))
     monitor.log(workspace, monitor.summary(MODEL, "new", batch.assign(mjd_mid=60000.0)))
-    assert set(monitor.read(workspace, MODEL, since=59999.5)["batch"]) == {"new"}
+    assert set(monitor.Log(workspace, MODEL).rows(since=59999.5)["batch"]) == {"new"}
 
 
 def test_only_files_that_have_changed_are_read_again(workspace: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     batch = candidates(SURVEYS[:1], 2, seed=3, each=4)
     for number, name in enumerate("abc"):
         monitor.log(workspace, monitor.summary(MODEL, name, batch.assign(mjd_mid=60000.0 + number)))
+        os.utime(workspace.local(monitor.path(MODEL, name)), (6e8, 6e8))
     read, opened = monitor.write.read, list[str]()
 
     def counted(folder: Folder, path: str, schema: Table) -> pa.Table:
@@ -112,13 +115,27 @@ def test_only_files_that_have_changed_are_read_again(workspace: Folder, monkeypa
     log = monitor.Log(workspace, MODEL)
     monkeypatch.setattr(monitor.write, "read", counted)
     assert set(log.rows()["batch"]) == set("abc") and len(opened) == 3
-    pd.testing.assert_frame_equal(log.rows(), monitor.read(workspace, MODEL))
+    pd.testing.assert_frame_equal(log.rows(), monitor.Log(workspace, MODEL).rows())
     assert set(log.rows(60001.5)["batch"]) == {"c"}
     more = pd.concat([batch, batch.assign(image="more")])
     monitor.log(workspace, monitor.summary(MODEL, "b", more.assign(mjd_mid=60001.0)))  # an hour that goes on
     monitor.log(workspace, monitor.summary(MODEL, "d", batch))
     assert log.rows().groupby("batch")["n"].sum().to_dict() == {"a": 8, "b": 16, "c": 8, "d": 8}
     assert opened[-2:] == [monitor.path(MODEL, "b"), monitor.path(MODEL, "d")]
-    assert len(opened) == 3 + 3 + 2  # of which three are those of `read`
+    assert len(opened) == 3 + 3 + 2  # of which three are those of the second log
     workspace.remove(monitor.path(MODEL, "a"))
     assert set(log.rows()["batch"]) == set("bcd")
+
+
+def test_a_file_that_looks_as_before_is_read_again_while_it_is_young(
+    workspace: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(monitor, "_SETTLED_S", 3600.0)  # whatever else the machine has to do
+    batch, path = candidates(SURVEYS[:1], 2, seed=3, each=4), monitor.path(MODEL, "a")
+    log, sizes, now = monitor.Log(workspace, MODEL), set[int](), time.time()
+    for mjd in (60000.25, 60000.75):
+        monitor.log(workspace, monitor.summary(MODEL, "a", batch.assign(mjd_mid=mjd)))
+        os.utime(workspace.local(path), (now, now))  # a clock that ticks slowly
+        sizes.add(workspace.size(path))
+        assert set(log.rows()["mjd_max"]) == {mjd}
+    assert len(sizes) == 1

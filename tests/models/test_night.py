@@ -70,7 +70,7 @@ def test_embeddings_and_log_are_committed_beside_the_scores(workspace, files):
     assert places.shape == (10, len(found.embedding[0])) and np.isfinite(places).all()
     assert places[list(items["item_id"]).index("ztf:50")] == pytest.approx(seen["ztf:50"])
 
-    log = monitor.read(workspace, stage.entry.id)
+    log = monitor.Log(workspace, stage.entry.id).rows()
     assert (
         log["n"].sum() == 10
         and set(log["survey"]) == {"ztf", "lsst", ""}
@@ -97,7 +97,7 @@ def test_a_model_without_embedding_and_without_reference_is_logged(workspace, fi
     bare = registry.save("realbogus", get_spec("realbogus").network().state_dict(), {"standing": standing}, {})
     registry.set_alias("realbogus", "production", bare)
     stage = scored(workspace, files[2])
-    assert stage.entry.id == bare and monitor.read(workspace, bare)["n"].sum() == 2
+    assert stage.entry.id == bare and monitor.Log(workspace, bare).rows()["n"].sum() == 2
     assert not workspace.list(f"catalogs/{EMBEDDINGS.name}", ".parquet")
     assert Transients(workspace).embeddings(Transients(workspace).items()) is None
     (figures,) = ask(service(workspace), ("GET", "/metrics", {}))
@@ -143,7 +143,7 @@ def test_the_service_says_what_the_batch_says(workspace, tmp_path):
         same = rows.loc[one["id"]]
         assert one["tier"] == same["tier"] and one["ood"] == same["ood"]
         assert (one["p_real"], one["novelty"]) == pytest.approx((same["p_real"], same["novelty"]), abs=1e-5)
-    log = monitor.read(workspace, Registry(workspace).resolve("realbogus").id)
+    log = monitor.Log(workspace, Registry(workspace).resolve("realbogus").id).rows()
     mine, other = (log[log["batch"].str.startswith(kind)] for kind in ("service-", "alerts/"))
     same = ["survey", "filter", "season", "n", "n_images", "n_real", "n_uncertain", "n_bogus", "n_ood", "mjd_min"]
     assert len(mine) and mine[same].to_dict("records") == other[same].to_dict("records")

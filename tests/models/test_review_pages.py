@@ -275,7 +275,9 @@ def test_many_files_are_merged_while_people_label(filled, monkeypatch):
         thread.join()
     rows = review.Ledger(filled, PRODUCT).rows()
     assert len(rows) == 48 and rows["label_id"].is_unique and set(rows["who"].value_counts()) == {12}
-    assert len(filled.list("labels", ".parquet")) < 8
+    assert len(filled.list("labels", ".parquet")) < 48  # how many of them are merged already hangs on who was faster
+    Desk(filled, PRODUCT, Transients(filled)).gather()
+    assert len(filled.list("labels", ".parquet")) < 4
     damaged = f"labels/{PRODUCT}/x.parquet"
     filled.write(damaged, b"PAR1")
     for turn in range(5):  # what cannot be merged is no reason not to keep a label

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 from click.testing import CliRunner, Result
+from ray._private import ray_logging
 
 from catalogs.folder import Folder
 from cluster.address import free_port
@@ -112,6 +114,27 @@ def test_a_new_replica_waits_for_no_other_model() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("former", [None, re.compile("of others")])
+def test_what_is_left_out_of_what_ray_prints_is_as_before_afterwards(
+    monkeypatch: pytest.MonkeyPatch, former: re.Pattern[str] | None
+) -> None:
+    lines = ray_logging.stdout_deduplicator
+    monkeypatch.setattr(lines, "skip_re", former)
+
+    def fail() -> None:
+        with serve.quiet():
+            assert lines.skip_re.search("Task ServeController.run failed. It was killed by `ray.kill`")
+            assert bool(lines.skip_re.search("a line of others")) == bool(former)
+            raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        fail()
+    assert lines.skip_re is former
+    monkeypatch.delattr(ray_logging, "stdout_deduplicator")  # as in a Ray to come
+    with serve.quiet():
+        pass
+
+
 def test_told_to_end_it_ends_and_says_nothing(workspace: Folder, tmp_path: Path) -> None:
     environ = {name: value for name, value in os.environ.items() if name not in ("RAY_ADDRESS", VARIABLE)}
     command = [sys.executable, "-m", "jobs.serve", "--workspace", str(workspace), "--port", str(port := free_port(0))]

@@ -424,7 +424,7 @@ def test_what_is_scored_is_logged_hour_by_hour(tmp_path: Path) -> None:
             return (await client.get("/metrics")).text
 
     figures = asyncio.run(scored())
-    log = monitor.read(workspace, model)
+    log = monitor.Log(workspace, model).rows()
     assert log["n"].tolist() == [9] and json.loads(log["refused"][0]) == {"cutout_missing": 2}
     assert log["batch"][0].startswith("service-") and np.sum(log["n_by_peak"][0]) == np.sum(log["n_by_logit"][0]) == 9
     assert "skysift_drift_psi{" in figures and "skysift_last_mjd" in figures
@@ -449,6 +449,9 @@ def test_the_document_says_how_to_ask(registered: Folder) -> None:
     assert set(paths) >= {"/score", "/models", "/models/{name}/promote", "/models/{name}/rollback", "/health"}
     score = paths["/score"]["post"]
     assert set(score["responses"]) >= {"200", "401", "413", "422", "429", "503"}
+    assert [path for path, verbs in paths.items() for verb in verbs.values() if "409" in verb["responses"]] == [
+        "/models/{name}/rollback"
+    ]
     assert set(score["requestBody"]["content"]) >= {"application/json", "application/octet-stream", "avro/binary"}
     told = score["requestBody"]["content"]["application/json"]
     one, image = jsonschema.Draft202012Validator(told["schema"]), encoded(np.ones((9, 9), np.float32))

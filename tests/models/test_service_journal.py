@@ -27,7 +27,7 @@ def test_of_too_many_the_scores_are_logged_alone(workspace, monkeypatch):
         journal.scored(MODEL, toy_realbogus.triplets(4), told(4), [{"tier": "real"}] * 4)
     journal.start()
     journal.stop()
-    log = monitor.read(workspace, MODEL)
+    log = monitor.Log(workspace, MODEL).rows()
     assert log["n"].tolist() == log["n_real"].tolist() == [12]
     assert np.sum(log["n_by_peak"][0]) == 4 and np.sum(log["n_by_logit"][0]) == 12 and journal._waiting == 0
 
@@ -39,7 +39,7 @@ def test_names_that_senders_make_up_are_bounded(workspace, monkeypatch):
     journal.scored(MODEL, toy_realbogus.triplets(9), told(9), rows)
     journal.start()
     journal.stop()
-    log = monitor.read(workspace, MODEL)
+    log = monitor.Log(workspace, MODEL).rows()
     assert sorted(log["filter"]) == ["", "x0", "x1", "x2"] and log["n"].sum() == 9
 
 
@@ -58,7 +58,7 @@ def test_what_has_no_score_is_refused_and_a_full_disk_stops_nothing(workspace, m
             time.sleep(0.01)
     journal.refused(MODEL, "cutout_jpeg")
     journal.stop()
-    log = monitor.read(workspace, MODEL)
+    log = monitor.Log(workspace, MODEL).rows()
     assert log["n"].tolist() == [1] and log["refused"].tolist() == ['{"cutout_jpeg": 1, "cutout_values": 1}']
 
 
