@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
 from pipeline.errors import Reason, Rejected
-from pipeline.stamps.light import BAD, SATURATED, Mask
+from pipeline.stamps.light import BAD, COSMIC_RAY, SATURATED, Mask
 from pipeline.stamps.reading import Delivered
 from pipeline.stamps.surveys import Survey
 
@@ -228,7 +228,7 @@ class Cut:
 
 
 def cut(
-    image: NDArray[np.float32], saturated: NDArray[np.bool_], place: tuple[float, float], axes: NDArray[np.float64],
+    image: NDArray[np.float32], spoilt: Mask, place: tuple[float, float], axes: NDArray[np.float64],
     survey: Survey,
 ) -> Cut:  # fmt: skip
     """Cut what a survey keeps around a source out of an image.
@@ -240,8 +240,8 @@ def cut(
     ----------
     image : (ny, nx) float32
         As delivered.
-    saturated : (ny, nx) bool
-        Which pixels are saturated.
+    spoilt : (ny, nx) uint8
+        1 saturated, 4 cosmic ray.
     place : tuple of float
         Pixel of the source.
     axes : (2, 2) float
@@ -249,35 +249,35 @@ def cut(
     survey : Survey
         Its grid is made.
     """
-    image, saturated, place, axes, turned = _upright(image, saturated, place, axes)
+    image, spoilt, place, axes, turned = _upright(image, spoilt, place, axes)
     scale = float(np.sqrt(abs(np.linalg.det(axes))))
     off = np.abs(axes / survey.pixscale - np.eye(2))
     angle = np.degrees(np.arctan2(abs(axes[0, 1] - axes[1, 0]), axes[0, 0] + axes[1, 1]))
     if off.diagonal().max() < _SCALE and angle < _DEGREES:
-        stamp, mask, x0, y0 = _window(image, saturated, place, survey.side)
+        stamp, mask, x0, y0 = _window(image, spoilt, place, survey.side)
         return Cut(stamp, mask, x0, y0, scale, turned)
-    stamp, mask = _resampled(image, saturated, place, axes, survey)
+    stamp, mask = _resampled(image, spoilt, place, axes, survey)
     middle = (survey.side - 1) / 2
     return Cut(stamp, mask, middle, middle, survey.pixscale, True)
 
 
-def _upright(image: Any, saturated: Any, place: tuple[float, float], axes: Any) -> tuple[Any, Any, Any, Any, bool]:
+def _upright(image: Any, spoilt: Any, place: tuple[float, float], axes: Any) -> tuple[Any, Any, Any, Any, bool]:
     """Turn by 90° and mirror until x goes west and y north, as far as that does."""
     turned = False
     x, y = place
     if abs(axes[0, 1]) + abs(axes[1, 0]) > abs(axes[0, 0]) + abs(axes[1, 1]):
-        image, saturated, (x, y), axes, turned = image.T, saturated.T, (y, x), axes[:, ::-1], True
+        image, spoilt, (x, y), axes, turned = image.T, spoilt.T, (y, x), axes[:, ::-1], True
     if axes[0, 0] < 0:
-        image, saturated, x = image[:, ::-1], saturated[:, ::-1], image.shape[1] - 1 - x
+        image, spoilt, x = image[:, ::-1], spoilt[:, ::-1], image.shape[1] - 1 - x
         axes, turned = axes * np.array([-1, 1]), True
     if axes[1, 1] < 0:
-        image, saturated, y = image[::-1], saturated[::-1], image.shape[0] - 1 - y
+        image, spoilt, y = image[::-1], spoilt[::-1], image.shape[0] - 1 - y
         axes, turned = axes * np.array([1, -1]), True
-    return image, saturated, (x, y), axes, turned
+    return image, spoilt, (x, y), axes, turned
 
 
 def _window(
-    image: NDArray[np.float32], saturated: NDArray[np.bool_], place: tuple[float, float], side: int
+    image: NDArray[np.float32], spoilt: Mask, place: tuple[float, float], side: int
 ) -> tuple[NDArray[np.float32], Mask, float, float]:
     """Return the pixels around a place as they are, the place at most half a pixel from the middle."""
     ny, nx = image.shape
@@ -288,12 +288,12 @@ def _window(
     if rows.start < rows.stop and columns.start < columns.stop:
         there = (slice(rows.start - low, rows.stop - low), slice(columns.start - left, columns.stop - left))
         stamp[there] = image[rows, columns]
-        mask[there] = np.where(np.isfinite(stamp[there]), 0, BAD) | np.where(saturated[rows, columns], SATURATED, 0)
+        mask[there] = np.where(np.isfinite(stamp[there]), 0, BAD) | spoilt[rows, columns]
     return stamp, mask, place[0] - left, place[1] - low
 
 
 def _resampled(
-    image: NDArray[np.float32], saturated: NDArray[np.bool_], place: tuple[float, float], axes: NDArray[np.float64],
+    image: NDArray[np.float32], spoilt: Mask, place: tuple[float, float], axes: NDArray[np.float64],
     survey: Survey,
 ) -> tuple[NDArray[np.float32], Mask]:  # fmt: skip
     inverse = np.linalg.inv(axes)
@@ -301,7 +301,7 @@ def _resampled(
     # Cells are sampled in so many places a side that every pixel below them counts.
     fine = 1 if ratio < 1.05 else min(2 * int(np.ceil(ratio)), 64)
     reach = int(np.ceil(np.abs(inverse).sum(axis=1).max() * survey.field / 2)) + 8
-    near, flat, (x, y) = _near(image, saturated, place, reach)
+    near, flat, (x, y) = _near(image, spoilt, place, reach)
     good = np.isfinite(near)
     level = np.float32(np.median(near[good])) if good.any() else np.float32(0)
     filled = np.where(good, near, level)
@@ -315,18 +315,22 @@ def _resampled(
     order = 1 if np.mean(filled == level) > 0.3 else 3
     values = map_coordinates(filled, where, np.float32, order, mode="nearest").reshape(shape).mean((1, 3)) * ratio**2
     share = map_coordinates(good.astype(np.float32), where, np.float32, 1, mode="constant").reshape(shape).mean((1, 3))
-    hot = map_coordinates(flat.astype(np.float32), where, np.float32, 1, mode="constant").reshape(shape).mean((1, 3))
     missing = share < 0.9
-    mask = np.where(missing, BAD, 0) | np.where(hot > 0.1, SATURATED, 0)
+    mask = np.where(missing, BAD, 0)
+    for bit in (SATURATED, COSMIC_RAY):
+        if (flat & bit).any():
+            there = (flat & bit > 0).astype(np.float32)
+            share = map_coordinates(there, where, np.float32, 1, mode="constant").reshape(shape).mean((1, 3))
+            mask |= np.where(share > 0.1, bit, 0)
     return np.where(missing, np.nan, values).astype(np.float32), mask.astype(np.uint8)
 
 
 def _near(
-    image: NDArray[np.float32], saturated: NDArray[np.bool_], place: tuple[float, float], reach: int
-) -> tuple[NDArray[np.float32], NDArray[np.bool_], tuple[float, float]]:
+    image: NDArray[np.float32], spoilt: Mask, place: tuple[float, float], reach: int
+) -> tuple[NDArray[np.float32], Mask, tuple[float, float]]:
     """Return what lies within reach of a place: nothing is gained by splines of a whole field."""
     ny, nx = image.shape
     left, low = max(0, round(place[0]) - reach), max(0, round(place[1]) - reach)
     right, top = min(nx, round(place[0]) + reach + 1), min(ny, round(place[1]) + reach + 1)
     part = (slice(low, top), slice(left, right))
-    return image[part], saturated[part], (place[0] - left, place[1] - low)
+    return image[part], spoilt[part], (place[0] - left, place[1] - low)

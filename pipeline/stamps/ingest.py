@@ -19,7 +19,8 @@ from pipeline.partition import Key
 from pipeline.settings import StampSettings, digest
 from pipeline.stage import InputOutcome, Product, Stage, State
 from pipeline.stamps import grid, plan, reading
-from pipeline.stamps.light import Light, Plane, in_words, stars
+from pipeline.stamps.hits import hits
+from pipeline.stamps.light import COSMIC_RAY, SATURATED, Light, Plane, in_words, stars
 from pipeline.stamps.surveys import REACH, Survey, able, get
 from pipeline.stores import Array, Template
 
@@ -204,8 +205,10 @@ class IngestStamps(Stage):
         _check_inside(delivered.image, (x, y), seen.pixscale, survey.filter(row["filter"]).fwhm_arcsec)
         facts = delivered.facts
         width = survey.filter(row["filter"]).fwhm_arcsec / seen.pixscale
-        saturated = _saturated(delivered.image, (x, y), facts["saturation"], width)
-        cut = grid.cut(delivered.image, saturated, (x, y), seen.axes(x, y), survey)
+        image = delivered.image
+        full = _saturated(image, (x, y), facts["saturation"], width)
+        spoilt = np.where(full, SATURATED, np.where(hits(image, width), COSMIC_RAY, 0)).astype(np.uint8)
+        cut = grid.cut(image, spoilt, (x, y), seen.axes(x, y), survey)
         plane = Plane(cut.image, row["filter"], cut.x0, cut.y0, cut.mask, cut.pixscale, facts["fwhm_arcsec"])
         return _measured(plane, cut, seen.pixscale, survey, facts | row)
 

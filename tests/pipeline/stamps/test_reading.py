@@ -24,7 +24,7 @@ def on_grid(folder, path, survey=PS1):
     delivered = reading.read(Folder(folder), path.name)
     seen = grid.sight(delivered, survey)
     x, y = seen.place(seen.ra, seen.dec, delivered.image.shape)
-    return grid.cut(delivered.image, np.zeros(delivered.image.shape, bool), (x, y), seen.axes(x, y), survey)
+    return grid.cut(delivered.image, np.zeros(delivered.image.shape, np.uint8), (x, y), seen.axes(x, y), survey)
 
 
 def pair(folder, pixscale, fwhm=1.4, size=40.0, angle=0.0, flip=False, name="a.fits"):
@@ -174,7 +174,7 @@ def test_pixels_without_weight_are_missing(tmp_path):
 def test_saturated_pixels_stay_so_on_another_grid(tmp_path):
     path = pair(tmp_path, 0.1, size=24.0)
     delivered = reading.read(Folder(tmp_path), path.name)
-    full = delivered.image > 400
+    full = (delivered.image > 400).astype(np.uint8)
     seen = grid.sight(delivered, PS1)
     x, y = seen.place(RA, DEC, full.shape)
     cut = grid.cut(delivered.image, full, (x, y), seen.axes(x, y), PS1)
