@@ -108,8 +108,8 @@ def measure(
 
 
 def _nothing() -> dict[str, Any]:
-    names = ("delta_chi2", "delta_chi2_extended", "snr_1", "width", "p_fit", "sep_arcsec", "sep_arcsec_err", "pa_deg", "pa_deg_err", "delta_mag",
-             "delta_mag_err", "ra_2", "dec_2", *LIMITS)  # fmt: skip
+    names = ("delta_chi2", "delta_chi2_extended", "snr_1", "width", "p_fit", "sep_arcsec", "sep_arcsec_err", "pa_deg",
+             "pa_deg_err", "delta_mag", "delta_mag_err", "ra_2", "dec_2", *LIMITS)  # fmt: skip
     return {"n_components": 0, "n_images": 0, "pa_ambiguous": False} | dict.fromkeys(names, np.nan)
 
 
