@@ -142,7 +142,7 @@ def polar(offset: Array, covariance: Array) -> tuple[float, float, float, float]
     along, across = offset / radius, np.array([north, -east]) / radius
     angle = np.degrees(np.arctan2(east, north)) % 360
     error = np.degrees(np.sqrt(across @ covariance @ across) / radius)
-    return radius, float(np.sqrt(along @ covariance @ along)), float(angle), float(min(error, 180.0))
+    return radius, float(np.sqrt(along @ covariance @ along)), float(angle), min(float(error), 180.0)
 
 
 def _pair(found: Comparison) -> dict[str, Any]:
