@@ -40,7 +40,7 @@ def drawn(
     sigma = np.sqrt(noise**2 + (np.maximum(image, 0) / gain if gain else 0))
     image = ((image + _SKY + rng.normal(size=image.size) * sigma) * unit).reshape(side, side).astype(np.float32)
     mask = np.zeros((side, side), np.uint8)
-    return Stamp(image, mask, noise * unit, "SDSS", filter, scale, middle, middle, 55000.0, told or fwhm, True)
+    return Stamp(image, mask, noise * unit, "SDSS", filter, scale, middle, middle, 55000.3, told or fwhm, True)
 
 
 def saved(stamp: Stamp, path: Path, ra: float, dec: float) -> None:

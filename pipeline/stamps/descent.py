@@ -294,7 +294,7 @@ def errors(normals, counts, shared):  # type: ignore[no-untyped-def]
         whole += normals[i, :own, :own] - np.ascontiguousarray(cross.T) @ (inverse @ cross)
     for k in range(own):
         whole[k, k] = whole[k, k] * (1 + 1e-9) + 1e-12
-    common = np.linalg.inv(whole) if own else whole
+    common = np.ascontiguousarray(np.linalg.inv(whole)) if own else whole
     for i in range(images):
         size = sizes[i] - own
         inverse = np.ascontiguousarray(inverses[i, :size, :size])

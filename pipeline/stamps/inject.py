@@ -160,13 +160,13 @@ def round_stars(stamp: Stamp, snr: float = 30.0) -> tuple[list[Donor], Psf]:
     """
     before = nominal(stamp.fwhm / stamp.pixscale, stamp.measured)
     places = isolated(stamp, snr, apart=max(3.0, 3.5 / stamp.fwhm))
-    told = [(place, one) for place in places if (one := example(stamp, *place, before)) is not None]
+    told = [(place, one) for place in places if (one := example(stamp, place[0], place[1], before)) is not None]
     psf = psf_among([one for _, one in told], nominal(1.0, stamp.measured))
     found = []
     for place, one in told:
         away, sigma = np.abs(one.theta - psf.theta), np.sqrt(np.diag(one.covariance))
         if away[0] < _WIDE + 3 * sigma[0] and np.hypot(*away[1:3]) < _FLAT + 3 * np.hypot(*sigma[1:3]):
-            star = donor(stamp, *place, psf.scaled(stamp.fwhm / stamp.pixscale))
+            star = donor(stamp, place[0], place[1], psf.scaled(stamp.fwhm / stamp.pixscale))
             if star is not None and star.snr >= snr:
                 found.append(star)
     return found, psf

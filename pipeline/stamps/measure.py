@@ -108,8 +108,8 @@ def measure(
 
 
 def _nothing() -> dict[str, Any]:
-    names = ("delta_chi2", "delta_chi2_extended", "snr_1", "width", "p_fit", "sep_arcsec", "sep_arcsec_err", "pa_deg", "pa_deg_err", "delta_mag",
-             "delta_mag_err", "ra_2", "dec_2", *LIMITS)  # fmt: skip
+    names = ("delta_chi2", "delta_chi2_extended", "snr_1", "width", "p_fit", "sep_arcsec", "sep_arcsec_err", "pa_deg",
+             "pa_deg_err", "delta_mag", "delta_mag_err", "ra_2", "dec_2", *LIMITS)  # fmt: skip
     return {"n_components": 0, "n_images": 0, "pa_ambiguous": False} | dict.fromkeys(names, np.nan)
 
 
@@ -142,7 +142,7 @@ def polar(offset: Array, covariance: Array) -> tuple[float, float, float, float]
     along, across = offset / radius, np.array([north, -east]) / radius
     angle = np.degrees(np.arctan2(east, north)) % 360
     error = np.degrees(np.sqrt(across @ covariance @ across) / radius)
-    return radius, float(np.sqrt(along @ covariance @ along)), float(angle), float(min(error, 180.0))
+    return radius, float(np.sqrt(along @ covariance @ along)), float(angle), min(float(error), 180.0)
 
 
 def _pair(found: Comparison) -> dict[str, Any]:

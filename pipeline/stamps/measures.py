@@ -214,7 +214,8 @@ class _Lists:
 
     def told(self, found: Measure, ra: float, dec: float) -> dict[str, Any]:
         """Return p_chance and Gaia's columns of a source."""
-        source, told, bright = found.source, dict[str, Any](), np.nan
+        source, told = found.source, dict[str, Any]()
+        bright: Any = np.nan
         if self.gaia is not None:
             dates = [row["mjd"] for row in found.rows if np.isfinite(row["mjd"])]
             mjd = float(np.median(dates)) if dates else np.nan

@@ -37,7 +37,7 @@ def features(delta_chi2: Array, delta_extended: Array, snr: Array, width: Array)
     apart = np.clip(np.nan_to_num(np.asarray(width, float), nan=0.3), 0.05, 10)
     return np.stack(
         [np.ones_like(gain), np.log(1 + np.maximum(gain, 0) / 10), np.arcsinh(extended / 10), scale, np.log(apart)],
-        axis=1,
+        axis=-1,
     )
 
 
@@ -61,9 +61,9 @@ def learnt(table: pd.DataFrame) -> dict[str, object]:
     label = table["label"].to_numpy(float)
     weight = np.where(label > 0, 0.5 / max(label.mean(), 1e-9), 0.5 / max(1 - label.mean(), 1e-9))
 
-    def loss(w: Array) -> float:
+    def _loss(w: Array) -> float:
         odds = matrix @ w
         return float((weight * (np.logaddexp(0, odds) - label * odds)).mean() + 1e-3 * (w[1:] ** 2).sum())
 
-    found = minimize(loss, np.zeros(matrix.shape[1]), method="BFGS")
+    found = minimize(_loss, np.zeros(matrix.shape[1]), method="BFGS")
     return {"features": list(FEATURES), "weights": [round(float(one), 4) for one in found.x], "sources": len(table)}

@@ -190,7 +190,7 @@ def picture(stamp: Stamp, psf: Psf | None = None) -> Picture | None:
     psf = stamp.psf if psf is None else psf
     image = np.asarray(stamp.image, float)
     good = np.isfinite(image) & (np.asarray(stamp.mask) == 0)
-    y, x = np.indices(image.shape)
+    y, x = (axis.astype(float) for axis in np.indices(image.shape))
     distance = np.hypot(x - stamp.x0, y - stamp.y0)
     if (good & (distance < max(psf.fwhm, 1.5))).sum() < _LEAST:
         return None
@@ -205,5 +205,5 @@ def picture(stamp: Stamp, psf: Psf | None = None) -> Picture | None:
     index[near] = np.arange(near.sum())
     value = (image[near] - sky) / noise
     gain = 1 / (stamp.gain * noise) if np.isfinite(stamp.gain) and stamp.gain > 0 else float("nan")
-    return Picture(x[near].astype(float), y[near].astype(float), value, np.ones(value.size), index, stamp.pixscale,
+    return Picture(x[near], y[near], value, np.ones(value.size), index, stamp.pixscale,
                    float(stamp.x0), float(stamp.y0), psf, noise, gain)  # fmt: skip

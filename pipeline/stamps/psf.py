@@ -154,7 +154,7 @@ def of_image(image: Array) -> Psf:
     core = (np.hypot(x, y) < 2 * fwhm) * np.maximum(image, 0)
     xx, yy, xy = ((core * one).sum() / core.sum() for one in (x * x, y * y, x * y))
     theta = np.array([np.log(fwhm), (xx - yy) / (xx + yy), 2 * xy / (xx + yy), np.log(_BETA)])
-    psf = Psf(theta, np.diag([0.02, 0.01, 0.01, 0.1]) ** 2)
+    psf = Psf(theta, np.asarray(np.diag([0.02, 0.01, 0.01, 0.1]) ** 2, float))
     lacking = image - psf.stamp(half)
     return replace(
         psf, rest=rest_map([(x.ravel(), y.ravel(), lacking.ravel())], fwhm), error=_ERROR_MEASURED, n_stars=1

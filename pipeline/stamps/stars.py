@@ -57,7 +57,7 @@ def isolated(stamp: Stamp, snr: float = _SNR, apart: float = _APART) -> Array:
     order = np.argsort(-filtered[y, x], kind="stable")
     x, y, value = x[order], y[order], filtered[y, x][order]
     edge = 1.5 * fwhm
-    kept = []
+    kept: list[tuple[float, float]] = []
     for k in range(len(x)):
         if value[k] < snr or len(kept) == _STARS:
             break
