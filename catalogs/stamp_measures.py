@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 from catalogs.candidates import measured
-from catalogs.columns import INT, LONG, TEXT
+from catalogs.columns import INT, LONG
 from catalogs.stamps import STAMPS
 from catalogs.table import Column, Table
 
@@ -14,7 +14,9 @@ _SOURCE, _SURVEY, _FILTER = (STAMPS[name] for name in ("source_id", "survey", "f
 _PAIR = "null unless two stars fit significantly better than one"
 
 
-def _with_error(name: str, unit: str, ucd: str, meaning: str, low: float | None = None, high: float | None = None):  # type: ignore[no-untyped-def] # noqa: ANN202
+def _with_error(
+    name: str, unit: str, ucd: str, meaning: str, low: float | None = None, high: float | None = None
+) -> tuple[Column, Column]:
     error = f"Standard error of {name}"
     return measured(name, unit, ucd, meaning, low, high), measured(f"{name}_err", unit, f"stat.error;{ucd}", error, 0)
 
@@ -32,24 +34,26 @@ MEASURES = Table(
         measured("delta_chi2_extended", "", "stat.fit.chi2;arith.diff", "Chi squared of one star of any width minus "
                  "that of two; negative where an extended source fits better"),
         *_with_error("sep_arcsec", "arcsec", "pos.angDistance", f"Separation of the two components; {_PAIR}", 0),
-        *_with_error("pa_deg", "deg", "pos.posAng", "Position angle from the brighter to the fainter component, east of "
-                     f"north, ICRS; {_PAIR}", 0, 360),
+        *_with_error("pa_deg", "deg", "pos.posAng", "Position angle from the brighter to the fainter component, east "
+                     f"of north, ICRS; {_PAIR}", 0, 360),
         Column("pa_ambiguous", pa.bool_(), "", "meta.code.qual", "Which one is the brighter is not significant (less "
                f"than 2 sigma): the position angle may be off by 180 deg; {_PAIR}", nullable=True),
-        *_with_error("delta_mag", "mag", "phot.mag;arith.diff", f"Difference of magnitudes, mean of the stamps; {_PAIR}",
-                     0),
+        *_with_error("delta_mag", "mag", "phot.mag;arith.diff", "Difference of magnitudes, mean of the stamps; "
+                     f"{_PAIR}", 0),
         measured("ra_2", "deg", "pos.eq.ra", f"Right ascension of the fainter component, ICRS; {_PAIR}", 0, 360),
         measured("dec_2", "deg", "pos.eq.dec", "Declination of the same", -90, 90),
         *(measured(f"dm_limit_{name}", "mag", "phot.mag;arith.diff;stat.max", "Difference of magnitudes up to which a "
                    f"companion at {name.replace('p', '.')} arcsec would have been seen at 5 sigma, in all stamps "
                    "together; negative where not even an equal one would") for name in ("0p3", "0p5", "1p0", "2p0")),
-        measured("p_fit", "", "stat.probability", "Probability of a second point source by the fits alone, were half of "
-                 "all sources double", 0, 1),
+        measured("p_fit", "", "stat.probability", "Probability of a second point source by the fits alone, were half "
+                 "of all sources double", 0, 1),
         measured("p_chance", "", "stat.probability", "Probability of an unrelated star as bright as the second one, or "
                  "brighter, within the separation; null without star counts or without a pair", 0, 1),
-        Column("gaia_id_1", LONG, "", "meta.id.cross", "Gaia source at the primary, by the table given", (0, None), True),
+        Column("gaia_id_1", LONG, "", "meta.id.cross", "Gaia source at the primary, by the table given", (0, None),
+               True),
         Column("gaia_id_2", LONG, "", "meta.id.cross", "Gaia source at the companion", (0, None), True),
-        measured("plx_diff_sigma", "", "stat.value;pos.parallax", "Difference of the parallaxes of the two in sigmas", 0),
+        measured("plx_diff_sigma", "", "stat.value;pos.parallax", "Difference of the parallaxes of the two in sigmas",
+                 0),
         measured("pm_diff_sigma", "", "stat.value;pos.pm", "Difference of their proper motions in sigmas", 0),
         measured("ruwe", "", "stat.fit.chi2", "Gaia's RUWE of the primary", 0),
         measured("ipd_frac_multi_peak", "", "stat.fit;arith.ratio", "Share of Gaia's transits of the primary with "

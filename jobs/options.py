@@ -139,7 +139,8 @@ def training_sets(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--simulated",
             type=click.IntRange(0),
-            help="Simulated stars; for realbogus, fields.  [default: eb 32768, realbogus 2000, else 0]",
+            help="Simulated stars; for realbogus fields, for stamps stacks a survey.  "
+            "[default: eb 32768, realbogus 2000, visualbinary and poster 4096 to 16384, else 0]",
         ),
     ):
         function = option(function)
@@ -167,7 +168,7 @@ def splits(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--split-by",
             help="Held out as a whole: star, sector; of triplets field, temporal, ccd, filter, survey, kind, or one "
-            "of these, such as survey:ztf.  [default: star, for triplets field]",
+            "of these, such as survey:ztf.  [default: star, for triplets field, for stamps source]",
         ),
     ):
         function = option(function)

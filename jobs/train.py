@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Train a network on labelled light curves, or on labelled triplets of images."""
+"""Train a network on labelled light curves, triplets of images, or stamps of stars."""
 
 import os
 import sys
@@ -36,7 +36,7 @@ def main(
     ray_address: str | None, simulated: int | None, labelled: str | None, known: tuple[str, ...], leave_out: str | None,
     **values: object,
 ) -> None:  # fmt: skip
-    """Train on labelled light curves or triplets; the result is NAME@candidate until promoted, but for that of a fold.
+    """Train on labelled curves, triplets or stamps; the result is NAME@candidate until promoted, unless of a fold.
 
     `eb` learns from simulated stars and, if given, from a Parquet file of real labelled light curves (--labelled); any
     model of light curves can learn from the committed segments of stars on a list (--labels). With --labelled, `eb`
@@ -45,7 +45,8 @@ def main(
 
     `realbogus` learns from simulated fields, or from what a file names (--set; pipeline/images/setfile.py tells how).
     What reviewers said is learnt with --set pipeline/images/reviewed.toml --start-from production --epochs 4.
-    Whole fields, objects and pieces of sky, never triplets, are split.
+    Whole fields, objects and pieces of sky, never triplets, are split. `visualbinary` and `poster` learn from simulated
+    stamps of double and single stars ([stampset] of --config), split by source.
 
     Weights, card and figures go to WORKSPACE/models/NAME/<version>/. Run again after a kill, it goes on from its last
     checkpoint.

@@ -367,7 +367,7 @@ class Segments:
                 waiting = []
             waiting.append(block)
         if waiting:
-            pool = Batch.join(waiting)
+            pool, waiting = Batch.join(waiting), []  # what is joined need not be kept twice
             if len(pool) == len(self.positions):
                 pool = pool.take(np.argsort(pool.position))  # the same whatever order it was read in
                 self._kept = pool

@@ -184,9 +184,9 @@ def learn(
         If the settings of the two trainings hold out different stars, or training sets are to be split by sector.
     """
     if "stack" in get_spec(name).inputs:
-        simulated, chosen = sources.stamps(workspace, config), asked_of_stamps(name, config, options)
-        made = learn_stamps(workspace, name, simulated, chosen, workers, gpu, overwrite)
-        if chosen.folds is None:
+        asked_for = asked_of_stamps(name, config, options)
+        made = learn_stamps(workspace, name, sources.stamps(workspace, config), asked_for, workers, gpu, overwrite)
+        if asked_for.folds is None:
             Registry(workspace).set_alias(name, "candidate", made)
         return made
     if "triplet" in get_spec(name).inputs:
@@ -248,7 +248,7 @@ def make(workspace: Folder, name: str, sources: Sources, config: Path | None, wo
         stamps = sources.stamps(workspace, config)
         make_stamps(stamps, workers, overwrite)
         for about in (stage.describe() for stage in stamps):
-            print(f"{about['store']}: {about['stacks']} stacks, sha256 {about['sha256']}")
+            print(f"{about['store']}: {sum(about['stacks'].values())} stacks")
         return
     if "triplet" not in get_spec(name).inputs:
         raise UsageError(f"--only-sets: {name} is none of triplets or stamps")
@@ -264,8 +264,8 @@ def describe(
 ) -> str:
     """Return what `learn` would do, in lines; nothing is written."""
     if "stack" in get_spec(name).inputs:
-        stamps, settings = sources.stamps(workspace, config), asked_of_stamps(name, config, options)
-        return outline_stamps(workspace, stamps, settings, workers)
+        stamps, asked_for = sources.stamps(workspace, config), asked_of_stamps(name, config, options)
+        return outline_stamps(workspace, stamps, asked_for, workers)
     if "triplet" in get_spec(name).inputs:
         sets = sources.triplets(workspace, config)
         return outline_triplets(workspace, name, sets, asked(workspace, name, sets, config, options), workers)

@@ -14,7 +14,7 @@ from torch.nn import functional
 from models.resnet import layer
 from models.stamp_planes import FACTS, MIDDLE, USUAL_FWHM, USUAL_SCALE
 
-__all__ = ["BINS", "SEPARATIONS", "VisualBinary", "augment", "bin_code", "loss", "read", "read_poster"]
+__all__ = ["BINS", "SEPARATIONS", "VisualBinary", "augment", "bin_code", "loss", "read", "read_poster", "views"]
 
 #: Edges of the bins of separation, arcsec.
 SEPARATIONS = (0.1, 0.2, 0.3, 0.45, 0.7, 1.0, 1.4, 1.9, 2.5)
@@ -54,8 +54,8 @@ class VisualBinary(nn.Module):
             layer(2 * width, 4 * width, 2, 2), layer(4 * width, 4 * width, 1, 2),
         )  # fmt: skip
         self.around = nn.Sequential(
-            _stem(2, 16, 5, 2), layer(16, 32, 1, 2), layer(32, 64, 1, 2), layer(64, 64, 1, 2)
-        )  # fmt: skip
+            _stem(3, 16, 5, 2), layer(16, 16, 1, 1), layer(16, 32, 1, 2), layer(32, 64, 1, 2), layer(64, 64, 1, 2)
+        )
         seen = 2 * 4 * width + 2 * 64 + len(FACTS) + 2 * 5
         self.head = nn.Sequential(nn.Linear(seen, 128), nn.ReLU(), nn.Dropout(0.1), nn.Linear(128, BINS))
 
@@ -94,8 +94,8 @@ def views(middle: Tensor, around: Tensor, facts: Tensor) -> tuple[Tensor, Tensor
     near : Tensor, (N, 7, 32, 32)
         The middle: compressed; over its peak; what is odd about its centre and what is elongated, each over the noise
         and over the peak; the distance from the centre of the stamp over 2.5 arcsec.
-    wide : Tensor, (N, 2, 64, 64)
-        All: compressed; the distance.
+    wide : Tensor, (N, 3, 64, 64)
+        All: compressed; what is odd about the centre of the middle; the distance.
     measured : Tensor, (N, 10)
         See `_moments`.
     """
@@ -104,6 +104,10 @@ def views(middle: Tensor, around: Tensor, facts: Tensor) -> tuple[Tensor, Tensor
     sigma = (torch.exp(facts[:, 2]) * USUAL_FWHM / _SIGMA).clamp(0.7, 6.0)
     x, y = _centre(pixels, sigma)
     odd, long = _turned(pixels, x, y)
+    all_cells = around[:, 0]
+    # The same place among the cells of all: `models.stamp_planes.prepare` cuts both about one middle.
+    shrunk, shift = step / pixscale, (around.shape[-1] - 1) / 2
+    unlike = _odd(all_cells, *((place - (MIDDLE - 1) / 2) / shrunk + shift for place in (x, y)))
     peak = functional.avg_pool2d(middle, 3, 1).amax((1, 2, 3)).clamp(min=3.0)[:, None, None]
     planes = (
         torch.asinh(pixels / _SOFT) / 2, (pixels / peak).clamp(-1, 2), torch.asinh(odd / 2) / 2,
@@ -111,7 +115,7 @@ def views(middle: Tensor, around: Tensor, facts: Tensor) -> tuple[Tensor, Tensor
         _distance(MIDDLE, pixscale),
     )  # fmt: skip
     cells = around.shape[-1]
-    wide = torch.stack([torch.asinh(around[:, 0] / _SOFT) / 2, _distance(cells, step)], 1)
+    wide = torch.stack([torch.asinh(all_cells / _SOFT) / 2, torch.asinh(unlike / 2) / 2, _distance(cells, step)], 1)
     return torch.stack(planes, 1), wide, _moments(pixels, x, y, sigma)
 
 
@@ -148,19 +152,29 @@ def _kernel(t: Tensor) -> Tensor:
     return torch.sin(angle) * torch.sin(angle / _LANCZOS) * _LANCZOS / angle**2
 
 
+def _at(place: Tensor, steps: Tensor) -> Tensor:
+    """Return (N, s, s): how much of each cell (last) is found at a place, plus steps (s, s)."""
+    return _kernel(place[:, None, None] + steps)
+
+
+def _steps(pixels: Tensor) -> tuple[Tensor, Tensor]:
+    axis = torch.arange(pixels.shape[-1], device=pixels.device, dtype=torch.float32)
+    return axis[:, None] + axis, axis[:, None] - axis
+
+
+def _odd(pixels: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Return what changes (N, s, s) when pixels are turned by 180 degrees about a place, as noisy as they are."""
+    plus, _ = _steps(pixels)
+    return (pixels - _at(2 * y, -plus) @ pixels @ _at(2 * x, -plus).transpose(1, 2)) / 2**0.5
+
+
 def _turned(pixels: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Return what changes (N, s, s) when pixels are turned by 180, and by 90 degrees, about a place."""
-    axis = torch.arange(MIDDLE, device=x.device, dtype=torch.float32)
-    plus, minus = axis[:, None] + axis, axis[:, None] - axis
-
-    def at(place: Tensor, steps: Tensor) -> Tensor:  # numpydoc ignore=GL08
-        return _kernel(place[:, None, None] + steps)
-
-    across = pixels.transpose(1, 2)
-    half = at(2 * y, -plus) @ pixels @ at(2 * x, -plus).transpose(1, 2)
-    left = at(x + y, -plus) @ across @ at(y - x, minus).transpose(1, 2)
-    right = at(x - y, minus) @ across @ at(x + y, -plus).transpose(1, 2)
-    return (pixels - half) / 2**0.5, (pixels + half - left - right) / 2
+    plus, minus = _steps(pixels)
+    across, odd = pixels.transpose(1, 2), _odd(pixels, x, y)
+    left = _at(x + y, -plus) @ across @ _at(y - x, minus).transpose(1, 2)
+    right = _at(x - y, minus) @ across @ _at(x + y, -plus).transpose(1, 2)
+    return odd, pixels - odd / 2**0.5 - (left + right) / 2
 
 
 def _moments(pixels: Tensor, x: Tensor, y: Tensor, sigma: Tensor) -> Tensor:

@@ -6,9 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from catalogs import write
 from catalogs.folder import Folder
-from catalogs.stamps import LESSONS
 from models.data import FOLDS, side
 from models.fit import check_cluster, fit, make
 from models.spec import get_spec
@@ -107,7 +105,8 @@ def outline_stamps(workspace: Folder, stages: Sequence[StampSet], settings: Trai
     """Return what `learn_stamps` would learn from and how long it may take on CPUs; nothing is written."""
     absent = [stage.describe() for stage in stages if not _complete(workspace, stage)]
     if absent:
-        return "\n".join(f"to be made first: {about['store']}" for about in absent)
+        lines = [f"to be made first: {sum(about['stacks'].values())} stacks, {about['store']}" for about in absent]
+        return "\n".join([*lines, f"{settings.epochs} epochs of them"])
     examples, facts = gather(workspace, stages, settings)
     lines = [f"{fold}: {counts}" for fold, counts in facts["data"]["counts"].items()]
     seconds = (examples["fold"] == "train").sum() * settings.epochs * _STACK_S / workers
@@ -127,7 +126,7 @@ def gather(
         If a source is in two folds.
     """
     index = pd.concat([read_index(workspace, stage) for stage in stages], ignore_index=True)
-    examples = _weighted(split(index.sort_values(["path", "row"], ignore_index=True), settings))
+    examples = _weighted(split(_mixed(index), settings))
     records = [manifest.read(workspace, stage.name, key) for stage in stages for key in _keys(stage)]
     facts = {
         "partitions": {manifest.path(r.stage, r.key): r.identity for r in records if r is not None},
@@ -139,11 +138,7 @@ def gather(
 
 def read_index(workspace: Folder, stage: StampSet) -> pd.DataFrame:
     """Return one row a stack of a committed set: its index, and path (of its store), part and bin_code."""
-    frames = []
-    for key in _keys(stage):
-        table = write.read(workspace, training.index_path(key), LESSONS).to_pandas()
-        frames.append(table.assign(path=training.store_path(key.where), part=key.part))
-    index = pd.concat(frames, ignore_index=True)
+    index = pd.concat([training.read_index(workspace, key) for key in _keys(stage)], ignore_index=True)
     return index.assign(bin_code=bin_code(index["label"].to_numpy(), index["sep_arcsec"].to_numpy(float)))
 
 
@@ -181,6 +176,18 @@ def prove(examples: pd.DataFrame) -> None:
     folds = examples.groupby("source_id")["fold"].nunique()
     if (shared := folds.index[folds > 1]).size:
         raise Leak(f"in two folds: source {', '.join(map(str, shared[:5]))}; split by models.visual_lessons.split")
+
+
+def _mixed(index: pd.DataFrame) -> pd.DataFrame:
+    """Return rows in an order in which every run of partitions has all surveys: it is what a worker learns from.
+
+    Workers who see different surveys disagree on what batch normalisation takes for usual.
+    """
+    parts = index[["survey", "path", "part"]].drop_duplicates().sort_values(["survey", "path", "part"])
+    group = parts.groupby("survey")
+    place = (group.cumcount() + 0.5) / group["part"].transform("size")
+    ordered = index.merge(parts.assign(place=place), on=["survey", "path", "part"])
+    return ordered.sort_values(["place", "path", "part", "row"], ignore_index=True).drop(columns="place")
 
 
 def _weighted(index: pd.DataFrame) -> pd.DataFrame:

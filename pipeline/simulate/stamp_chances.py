@@ -6,9 +6,8 @@ from zlib import crc32
 import numpy as np
 
 from pipeline.simulate.nights import value
-from pipeline.simulate.profiles import Floats
 from pipeline.simulate.stamp_scenes import Description, Exposure, Galaxy, Scene, Sky
-from pipeline.simulate.telescopes import BANK, TELESCOPES, Air
+from pipeline.simulate.telescopes import BANK, TELESCOPES, Air, Telescope
 from pipeline.stamps import surveys
 
 __all__ = ["PIVOT", "draw", "draw_sky", "drawn", "expose"]
@@ -88,14 +87,7 @@ def draw_sky(
     shares = np.array(list(description.kinds.values()))
     kind = "pair" if double else str(rng.choice(list(description.kinds), p=shares / shares.sum()))
     troubles = {name for name, chance in description.also.items() if rng.random() < chance} | {kind}
-    stars = [_primary()]
-    if double:
-        stars.append(_companion(told, rng))
-        if rng.random() < value(told["third"], rng):
-            stars.append(_companion(told, rng))
-    if "neighbour" in troubles:
-        stars += _neighbours(told, rng)
-    stars += _others(told, rng, reach)
+    stars = _stars(told, rng, reach, double, "neighbour" in troubles)
     east, north, mag = np.array(stars).T
     steep = np.array([value(told["redder"], rng) for _ in mag]) * mag + rng.normal(0, told["scatter"], len(mag))
     slope = np.where(np.arange(len(mag)) == 0, 0.0, -steep)
@@ -108,8 +100,18 @@ def draw_sky(
     )
 
 
-def _primary() -> tuple[float, float, float]:
-    return 0.0, 0.0, 0.0
+def _stars(
+    told: dict[str, Any], rng: np.random.Generator, reach: float, double: bool, crowded: bool
+) -> list[tuple[float, float, float]]:
+    """Draw east, north and magnitude of the primary, its companions and others."""
+    stars = [(0.0, 0.0, 0.0)]
+    if double:
+        stars.append(_companion(told, rng))
+        if rng.random() < value(told["third"], rng):
+            stars.append(_companion(told, rng))
+    if crowded:
+        stars += _neighbours(told, rng)
+    return stars + _others(told, rng, reach)
 
 
 def _at(radius: float, rng: np.random.Generator) -> tuple[float, float]:
@@ -184,10 +186,12 @@ def expose(description: Description, survey: str, sky: Sky, rng: np.random.Gener
     # Only bright stars saturate.
     rank = (1 + sky.rank) / 2 if "saturated" in sky.troubles else sky.rank
     snr = low * (high / low) ** rank * depth / np.sqrt((depth**2).sum())
-    common = {key: value(told[key], rng) for key in ("beta", "ellipticity", "skew", "motion", "halo")}
+    common: dict[str, Any] = {key: value(told[key], rng) for key in ("beta", "ellipticity", "skew", "motion", "halo")}
     common |= {"angle": rng.uniform(0, 2 * np.pi), "turn": rng.uniform(0, 2 * np.pi, 4)}
     # Filters of half of the sources share one grid of pixels.
     common |= {"grid": tuple(rng.uniform(-0.5, 0.5, 2)) if rng.random() < 0.5 else None}
+    # Moffat's profile above the air, Gauss's below.
+    common |= {"plain": bool(rng.random() < told["plain"])}
     common |= {"seeing": rng.normal(0, told["seeing"]), "number": int(rng.integers(BANK))}
     odd = rng.integers(count)
     exposures = {}
@@ -207,14 +211,11 @@ def _exposure(
         "sky", "read_noise", "saturation", "saturated", "gradient", "misregistered", "smoothed", "unit", "pedestal",
         "cosmic_rays", "cut",
     )}  # fmt: skip
-    telescope = told.get("telescope")
-    air = None if telescope else _air(told["fwhm"][name], told, common, rng)
+    telescope: str | None = told.get("telescope")
     jitter = float(abs(rng.normal(0, 0.4))) * TELESCOPES[telescope].blur[1] if telescope else 0.0
-    if air is None:
-        size = 1.03 * filter_.wavelength_um * 1e-6 / TELESCOPES[telescope].diameter * 206_265
-        core = float(np.hypot(size, 2.355 * np.hypot(jitter, np.mean(TELESCOPES[telescope].blur))))
-    else:
-        core = air.fwhm
+    core = _sharp(TELESCOPES[telescope], filter_.wavelength_um, jitter) if telescope else told["fwhm"][name]
+    air = _air(core, told, common, rng) if common["plain"] or telescope is None else None
+    core = air.fwhm if air else core
     pixel = surveys.get(survey).pixscale
     native = told.get("native", {}).get(name, pixel)
     # A square of side 1 widens like a Gaussian of variance 1/12.
@@ -233,11 +234,18 @@ def _exposure(
         sky=drawn["sky"], read_noise=drawn["read_noise"], saturation=drawn["saturation"], unit=drawn["unit"],
         saturated=drawn["saturated"] if "saturated" in sky.troubles else 0.0,
         style=str(rng.choice(["clip", "bleed", "hole"])), gradient=(float(gradient[0]), float(gradient[1])),
-        resampled=tuple(rng.uniform(0, 0.5, 2) * resampled), smoothed=drawn["smoothed"],
+        resampled=(float(rng.uniform(0, 0.5) * resampled), float(rng.uniform(0, 0.5) * resampled)),
+        smoothed=drawn["smoothed"],
         pedestal=bool(drawn["pedestal"]), told=bool(rng.random() < told["told"]),
         cosmic_rays=round(drawn["cosmic_rays"]), artefact="artefact" in sky.troubles and rng.random() < 0.7,
         cut=drawn["cut"], mjd=float(rng.uniform(51_000, 60_500)),
     )  # fmt: skip
+
+
+def _sharp(telescope: Telescope, wavelength: float, jitter: float) -> float:
+    """Return the FWHM of a point above the air, arcsec, but for pixels."""
+    size = 1.03e-6 * wavelength / telescope.diameter * 206_265
+    return float(np.hypot(size, 2.355 * np.hypot(jitter, np.mean(telescope.blur))))
 
 
 def _air(median: float, told: dict[str, Any], common: dict[str, Any], rng: np.random.Generator) -> Air:
@@ -246,7 +254,8 @@ def _air(median: float, told: dict[str, Any], common: dict[str, Any], rng: np.ra
     ellipticity = np.array([np.cos(common["angle"]), np.sin(common["angle"])]) * common["ellipticity"]
     e1, e2 = ellipticity + rng.normal(0, told["twist"], 2)
     turn, skew = common["turn"] + rng.normal(0, 0.3, 4), common["skew"]
-    tilted: Floats = skew * np.array([np.cos(turn[0]), np.sin(turn[0]), np.cos(turn[1]), np.sin(turn[1])])
-    tilted[2:] *= np.cos(turn[2]) / 2
-    beta = max(2.2, common["beta"] + rng.normal(0, 0.15))
-    return Air(fwhm, beta, (float(e1), float(e2)), common["halo"], tuple(map(float, tilted)))
+    coma = float(skew * np.cos(turn[0])), float(skew * np.sin(turn[0]))
+    much = skew * np.cos(turn[2]) / 2
+    trefoil = float(much * np.cos(turn[1])), float(much * np.sin(turn[1]))
+    beta = max(2.2, common["beta"] + rng.normal(0, 0.15)) * (4 if common["plain"] and "telescope" not in told else 1)
+    return Air(fwhm, beta, (float(e1), float(e2)), common["halo"], (*coma, *trefoil))

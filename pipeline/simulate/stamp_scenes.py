@@ -35,7 +35,7 @@ _SECTIONS = {
     "exposure": (
         "single", "depth", "seeing", "filters", "beta", "halo", "ellipticity", "twist", "skew", "sky", "read_noise",
         "saturation", "saturated", "gradient", "registration", "misregistered", "resampled", "smoothed", "unit",
-        "pedestal", "cosmic_rays", "cut", "told",
+        "pedestal", "plain", "cosmic_rays", "cut", "told",
     ),
 }  # fmt: skip
 

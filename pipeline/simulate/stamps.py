@@ -17,12 +17,13 @@ from pipeline.simulate.profiles import DEVAUCOULEURS, EXPONENTIAL, Floats, Profi
 from pipeline.simulate.spectra import Grid, Spectrum, image, points, power, radial
 from pipeline.simulate.stamp_chances import draw, drawn
 from pipeline.simulate.stamp_scenes import Description, Exposure, Galaxy, Scene, described
+from pipeline.simulate.stamp_truth import truth
 from pipeline.simulate.telescopes import air, vacuum
 from pipeline.stamps import surveys
 from pipeline.stamps.light import Plane
 from pipeline.stamps.stack import stack_source
 
-__all__ = ["Rendered", "described", "draw", "drawn", "grid", "one_stacked", "render", "stacked", "visible"]
+__all__ = ["Rendered", "described", "draw", "drawn", "grid", "one_stacked", "render", "stacked"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +121,21 @@ def _galaxy(on: Grid, told: Galaxy, place: tuple[float, float], flux: float) -> 
     return found
 
 
+def _drawn(on: Grid, scene: Scene, seen: Exposure, flux: float, at: tuple[Floats, Floats]) -> Spectrum:
+    """Return the spectrum of all there is, not yet spread; a primary of so much flux."""
+    x, y = at
+    light, galaxy = flux * scene.sky.light(seen.wavelength), scene.sky.galaxy
+    if galaxy is None:
+        return points(on, x, y, light)
+    flux *= 10 ** (-0.4 * galaxy.mag)
+    place = float(x[0]), float(y[0])
+    if not scene.sky.alone:
+        return points(on, x, y, light) + _galaxy(on, galaxy, place, flux)
+    # As much light on more pixels is less signal: in a star's place it gets what makes it as significant.
+    flux *= float(np.sqrt(1 + (1.5 * galaxy.radius / seen.fwhm) ** 2 * galaxy.ratio))
+    return points(on, x[1:], y[1:], light[1:]) + _galaxy(on, galaxy, place, flux)
+
+
 def render(scene: Scene, survey: str, filter: str, rng: np.random.Generator) -> Rendered:
     """Draw a stamp.
 
@@ -141,14 +157,7 @@ def render(scene: Scene, survey: str, filter: str, rng: np.random.Generator) -> 
     light = scene.sky.light(seen.wavelength)
     # What is resampled afterwards moves by as much again.
     dx, dy = seen.resampled
-    shown = light[1:] if scene.sky.alone else light
-    drawn = points(on, x[-len(shown) :] - dx, y[-len(shown) :] - dy, flux * shown) if len(shown) else 0
-    if (galaxy := scene.sky.galaxy) is not None:
-        bright = flux * 10 ** (-0.4 * galaxy.mag)
-        # As much light on more pixels is less signal: in a star's place it gets what makes it as significant.
-        if scene.sky.alone:
-            bright *= float(np.sqrt(1 + (1.5 * galaxy.radius / seen.fwhm) ** 2 * galaxy.ratio))
-        drawn = drawn + _galaxy(on, galaxy, (x[0] - dx, y[0] - dy), bright)
+    drawn = _drawn(on, scene, seen, flux, (x - dx, y - dy))
     pixels = image(on, spread * drawn)
     peak = _peak(pixels, float(x[0]), float(y[0]))
     middle = (np.arange(on.side, dtype=np.float32) - on.side / 2) / on.side
@@ -277,47 +286,6 @@ def one_stacked(description: Description, scene: Scene, seed: int, number: int) 
     rng = np.random.default_rng([description.seed, crc32(scene.survey.encode()), seed, number, 1])
     seen = [render(scene, scene.survey, name, rng) for name in scene.exposures]
     done = stack_source([one.plane(rng) for one in seen], survey)
-    return done.image, {"source_id": scene.name} | done.facts | _truth(description, scene, seen)
-
-
-def _truth(description: Description, scene: Scene, seen: list[Rendered]) -> dict[str, Any]:
-    """Return what is true of a stack: of its filters, each with about the share of the light that it has in it."""
-    sky = scene.sky
-    snrs, widths = (np.array([one.facts[name] for one in seen]) for name in ("snr", "fwhm_arcsec"))
-    share = (snrs / widths) ** 2
-    share /= share.sum()
-    snr = float(1 / np.sqrt(np.square(share / snrs).sum()))
-    width = float(np.sqrt(share @ widths**2))
-    told: dict[str, Any] = {"label": sky.label, "kind": sky.kind, "snr_1": snr, "psf_fwhm_arcsec": width, "weight": 1.0}
-    told |= dict.fromkeys(("sep_arcsec", "pa_deg", "delta_mag"), np.nan)
-    if sky.label:
-        ratio = float(share @ [one.facts["light"][1] for one in seen])
-        angle = np.degrees(np.arctan2(sky.east[1], sky.north[1])) + (180 if ratio > 1 else 0)
-        told |= {"sep_arcsec": sky.separation, "pa_deg": angle % 360, "delta_mag": abs(2.5 * np.log10(ratio))}
-        if ratio > 1:
-            told["snr_1"] = snr * np.sqrt(ratio)
-        told["weight"] = float(visible(sky.separation / width, ratio, snr, description.weightless))
-    return told
-
-
-def visible(width: float, ratio: float, snr: float, limits: dict[str, float]) -> bool:
-    """Return whether anybody could see that a star is double.
-
-    A pair that is not resolved widens by the second moment that its stars have about their common centre, f (1 - f) s²;
-    a resolved one shows its companion's own signal.
-
-    Parameters
-    ----------
-    width : float
-        Separation in FWHM.
-    ratio : float
-        Light of the companion, relative to the primary's.
-    snr : float
-        Of the primary.
-    limits : dict
-        Least ``fwhm`` and ``sigmas``.
-    """
-    ratio = min(ratio, 1 / ratio)
-    # 8 ln 2 makes variances of squared FWHM; a width is measured to σ² √2 / (S/N) of the whole.
-    second = 8 * np.log(2) * width**2 * ratio / (1 + ratio) * snr / np.sqrt(2)
-    return bool(width >= limits["fwhm"] and min(second, ratio * snr) >= limits["sigmas"])
+    return done.image, {"source_id": scene.name} | done.facts | truth(
+        scene.sky, [one.facts for one in seen], description.weightless
+    )

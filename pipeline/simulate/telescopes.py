@@ -15,7 +15,7 @@ from pipeline.simulate.optics import ellipse
 from pipeline.simulate.profiles import Floats, Profile, double_gaussian, moffat
 from pipeline.simulate.spectra import Grid, Spectrum, radial
 
-__all__ = ["BANK", "TELESCOPES", "Air", "air", "pupil", "vacuum"]
+__all__ = ["BANK", "TELESCOPES", "Air", "Telescope", "air", "pupil", "vacuum"]
 
 BANK = 20  #: point-spread functions of a telescope and wavelength
 

@@ -3,8 +3,8 @@
 Variable projection: fluxes and skies follow from the rest by linear least squares (Golub & Pereyra 1973, SIAM J.
 Numer. Anal. 10, 413; Kaufman's variant), positions and PSFs by Levenberg–Marquardt steps. What belongs to one image
 alone is eliminated from the normal equations image by image (Schur complement), so the cost grows with the images and
-not with their cube. An image's parameters are, in order: offsets of companions (east, north, arcsec; shared), x and y of
-the first star and of each neighbour, `moffat.render`'s theta, fluxes, sky.
+not with their cube. An image's parameters are, in order: offsets of companions (east, north, arcsec; shared), x and y
+of the first star and of each neighbour, `moffat.render`'s theta, fluxes, sky.
 """
 
 import numba

@@ -61,7 +61,9 @@ def read_table(path: str | Path) -> pd.DataFrame:
             read = Table.read(str(path), format="ascii.ecsv") if name.endswith(".ecsv") else Table.read(str(path))
             table = read[[one for one in read.colnames if read[one].ndim == 1]].to_pandas()
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{path}: not a table in CSV, ECSV, Parquet or FITS ({type(error).__name__}: {error})") from None
+        raise UsageError(
+            f"{path}: not a table in CSV, ECSV, Parquet or FITS ({type(error).__name__}: {error})"
+        ) from None
     return table.rename(columns=lambda column: str(column).strip().lower())
 
 
@@ -112,7 +114,13 @@ class Gaia:
         return stars[np.hypot(east, north) <= radius]
 
     def match(
-        self, ra: float, dec: float, ra_2: float = np.nan, dec_2: float = np.nan, error: float = 0.0, mjd: float = np.nan
+        self,
+        ra: float,
+        dec: float,
+        ra_2: float = np.nan,
+        dec_2: float = np.nan,
+        error: float = 0.0,
+        mjd: float = np.nan,
     ) -> dict[str, object]:
         """Return the catalogue's Gaia columns of a source.
 
@@ -145,7 +153,9 @@ class Gaia:
         if offset is not None:
             second = _nearest(around, offset, _SIGMAS * float(np.hypot(error, _FLOOR)))
             if first is not None and second is not None and first["source_id"] == second["source_id"]:
-                nearer = np.hypot(first["east"], first["north"]) <= np.hypot(*(offset - [first["east"], first["north"]]))
+                nearer = np.hypot(first["east"], first["north"]) <= np.hypot(
+                    *(offset - [first["east"], first["north"]])
+                )
                 first, second = (first, None) if nearer else (None, second)
         if first is not None:
             told["gaia_id_1"] = int(first["source_id"])

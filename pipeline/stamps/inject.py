@@ -87,7 +87,7 @@ def _fitted(stamp: Stamp, x: float, y: float, psf: Psf) -> tuple[Picture, Any] |
     if one is None:
         return None
     found = fit([one], [np.array([[x, y]])], np.empty((0, 2)))
-    one = one.weighed(found.places[0], found.thetas[0], found.fluxes[0], 0.0)
+    one = one.weighed(one.modelled(found.places[0], found.thetas[0], found.fluxes[0]), 0.0, one.psf.error)
     return one, fit([one], found.places, np.empty((0, 2)), found.thetas)
 
 

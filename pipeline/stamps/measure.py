@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.stamps.odds import p_fit
 from pipeline.stamps.pairs import CLOSE, SURE, Comparison, Fit, compare, fit
 from pipeline.stamps.picture import Picture, Stamp, picture
 from pipeline.stamps.psf import Psf
@@ -39,7 +40,8 @@ class Measure:
     Parameters
     ----------
     source : dict
-        n_components (within 2.5"), n_images, delta_chi2, delta_chi2_extended (over an extended source), sep_arcsec,
+        n_components (within 2.5"), n_images, p_fit, snr_1, width (best separation over the smallest FWHM, even if it is
+        not significant), delta_chi2, delta_chi2_extended (over an extended source), sep_arcsec,
         sep_arcsec_err, pa_deg, pa_deg_err (east of north, from the brighter to the fainter), pa_ambiguous, delta_mag,
         delta_mag_err (mean of the bands), ra_2, dec_2: NaN unless two stars fit significantly better than one, and
         better than one that is extended; and `LIMITS`, negative where not even an equal star would have been seen.
@@ -89,6 +91,8 @@ def measure(
     }  # fmt: skip
     pair = _pair(found)
     first = pair.pop("first")
+    sharpest = min(one.scale * float(np.exp(found.two.thetas[i, 0])) for i, one in enumerate(found.fitted))
+    source["width"] = pair["sep_arcsec"] / sharpest if pair["sep_arcsec"] <= CLOSE else np.nan
     double = pair["sep_arcsec"] <= CLOSE and found.delta_chi2 > SURE and found.delta_extended > 0
     if pair["sep_arcsec"] > CLOSE:
         source["delta_chi2"] = 0.0
@@ -98,11 +102,13 @@ def measure(
         source["ra_2"], source["dec_2"] = _second_place(found, first, ra, dec)
     source |= _limits(found, found.more if double else found.one)
     rows = {id(stamp): _measured(stamp, found, i, first, double) for i, stamp in enumerate(used)}
+    source["snr_1"] = float(np.sqrt(sum(row["snr_1"] ** 2 for row in rows.values())))
+    source["p_fit"] = float(p_fit(*(source[name] for name in ("delta_chi2", "delta_chi2_extended", "snr_1", "width"))))
     return Measure(source, [rows.get(id(stamp)) or _row(stamp) for stamp in stamps])
 
 
 def _nothing() -> dict[str, Any]:
-    names = ("delta_chi2", "delta_chi2_extended", "sep_arcsec", "sep_arcsec_err", "pa_deg", "pa_deg_err", "delta_mag",
+    names = ("delta_chi2", "delta_chi2_extended", "snr_1", "width", "p_fit", "sep_arcsec", "sep_arcsec_err", "pa_deg", "pa_deg_err", "delta_mag",
              "delta_mag_err", "ra_2", "dec_2", *LIMITS)  # fmt: skip
     return {"n_components": 0, "n_images": 0, "pa_ambiguous": False} | dict.fromkeys(names, np.nan)
 
@@ -192,8 +198,8 @@ def _limits(found: Comparison, last: Fit) -> dict[str, float]:
 
 def _row(stamp: Stamp) -> dict[str, Any]:
     """Return the row of an image that says nothing."""
-    names = ("snr_1", "flux_2", "mag_2", "delta_chi2", "sep_arcsec", "sep_arcsec_err", "pa_deg", "pa_deg_err", "delta_mag",
-             "delta_mag_err")  # fmt: skip
+    names = ("snr_1", "flux_2", "mag_2", "delta_chi2", "sep_arcsec", "sep_arcsec_err", "pa_deg", "pa_deg_err",
+             "delta_mag", "delta_mag_err")  # fmt: skip
     told = {"survey": stamp.survey, "filter": stamp.filter, "mjd": stamp.mjd, "fwhm_arcsec": stamp.fwhm}
     return told | dict.fromkeys(names, np.nan)
 

@@ -32,7 +32,7 @@ from pipeline.stamps.psf import Psf, nominal
 from pipeline.stamps.stars import Example, example, isolated, psf_among
 from pipeline.stamps.surveys import able, get
 
-__all__ = ["STAGE", "MeasureStamps", "measure_stamps", "sources_path", "stamps_path"]
+__all__ = ["STAGE", "MeasureStamps", "measure_stamps", "psfs_of", "sources_path", "stamps_path"]
 
 STAGE = "measure_stamps"
 
@@ -87,7 +87,9 @@ class MeasureStamps(Stage):
         if self._index is None:
             keys = [Key.parse(text) for text in sorted(manifest.committed(self.workspace, plan.STAGE, "stamps"))]
             tables = [ingest.read_index(self.workspace, key).assign(slug=key.where, part=key.part) for key in keys]
-            whole = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["source_id", "slug", "part"])
+            whole = (
+                pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["source_id", "slug", "part"])
+            )
             whole = whole.sort_values(["slug", "part", "row"], ignore_index=True, kind="stable")
             first = whole.drop_duplicates("source_id").set_index("source_id")
             self._index = whole.assign(
@@ -125,7 +127,7 @@ class MeasureStamps(Stage):
         """Measure the sources of a partition; one that fails spoils no other."""
         rows = self._of(key)
         made = self._stamps(rows)
-        psfs = _psfs([stamp for _, stamp in made])
+        psfs = psfs_of([stamp for _, stamp in made])
         by_source: dict[str, list[Stamp]] = {name: [] for name in self.inputs(key)}
         places: dict[str, tuple[float, float]] = {}
         for row, stamp in made:
@@ -176,10 +178,11 @@ class MeasureStamps(Stage):
         told = row["fwhm_arcsec"]
         fwhm = told if np.isfinite(told) and told > 0 else survey.filter(row["filter"]).fwhm_arcsec
         return Stamp(image, mask, row["noise"], row["survey"], row["filter"], row["pixscale"], row["x0"], row["y0"],
-                     row["mjd"], float(fwhm), bool(np.isfinite(told)), able=able(survey), zeropoint=row["zeropoint"])  # fmt: skip
+                     row["mjd"], float(fwhm), bool(np.isfinite(told)), able=able(survey),
+                     zeropoint=row["zeropoint"])  # fmt: skip
 
 
-def _psfs(stamps: list[Stamp]) -> dict[tuple[str, str], Psf]:
+def psfs_of(stamps: list[Stamp]) -> dict[tuple[str, str], Psf]:
     """Return the PSF that stars tell for each survey and filter: other stars of the stamps, else the sources."""
     groups: dict[tuple[str, str], list[Stamp]] = {}
     for stamp in stamps:

@@ -35,7 +35,8 @@ def render(theta, x, y, px, py, rest, out):  # type: ignore[no-untyped-def]
     px, py : (n,) float64
         Pixel centres.
     rest : (3, m, m) float64
-        What is added, times FWHM², and its derivatives by x and y over FWHM; steps of FWHM / `REST_STEPS`; m = 0: nothing.
+        What is added, times FWHM², and its derivatives by x and y over FWHM; steps of FWHM / `REST_STEPS`;
+        m = 0: nothing.
     out : (7, n) float64
         Receives the value and its derivatives by x, y (of the star) and the four of `theta`.
     """

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import nnls
 
 from pipeline.stamps import descent
 from pipeline.stamps.picture import Picture
@@ -196,29 +197,35 @@ def _again(pictures: Sequence[Picture], last: Fit, steps: int = 30) -> Fit:
 
 
 def _weighed(pictures: Sequence[Picture], last: Fit) -> list[Picture]:
-    """Return pictures with the variances that a fit says, and what its residuals say of the gain."""
+    """Return pictures with the variances that a fit and its residuals say."""
     weighed = []
     for i, one in enumerate(pictures):
         model = one.modelled(last.places[i], last.thetas[i], last.fluxes[i])
-        gain = one.gain if np.isfinite(one.gain) else _gain(one, model, last.skies[i])
-        weighed.append(one.weighed(last.places[i], last.thetas[i], last.fluxes[i], gain))
+        gain, error = _excess(one, model, last.skies[i])
+        weighed.append(one.weighed(model, gain, error))
     return weighed
 
 
-def _gain(picture: Picture, model: Array, sky: float) -> float:
-    """Return what a unit of flux adds to the variance, by the residuals: never less than nothing."""
+def _excess(picture: Picture, model: Array, sky: float) -> tuple[float, float]:
+    """Return what light adds to the variance: by its photons, a unit of flux, and by the PSF's relative error.
+
+    The residuals say it; never less than what is known of both.
+    """
+    known, least = np.nan_to_num(picture.gain), picture.psf.error
     bright = model > 1
     if bright.sum() < 4:
-        return 0.0
+        return float(known), least
     counts, left = model[bright], (picture.value - sky - model)[bright]
     # Eight parameters took their share of the residuals where the light is.
     free = counts.sum() ** 2 / (counts**2).sum()
-    square = left**2 * (1 + 8 / max(2 * free, 8)) - 1 - (picture.psf.error * counts) ** 2
-    gain = 0.0
-    for _ in range(4):
-        weight = 1 / (1 + gain * counts + (picture.psf.error * counts) ** 2) ** 2
-        gain = max(0.0, float((weight * counts * square).sum() / (weight * counts**2).sum()))
-    return gain
+    square = left**2 * (1 + 8 / max(2 * free, 8)) - 1
+    gain, error = float(known), least
+    for _ in range(3):
+        weight = 1 / (1 + gain * counts + (error * counts) ** 2)
+        columns = np.stack([counts, counts**2], axis=1) * weight[:, None]
+        (more, wrong), _ = nnls(columns, (square - known * counts - (least * counts) ** 2) * weight)
+        gain, error = known + (more if np.isnan(picture.gain) else 0.0), float(np.sqrt(least**2 + wrong))
+    return float(gain), min(error, 0.3)
 
 
 def _with_neighbours(pictures: list[Picture], one: Fit) -> tuple[Fit, list[Picture]]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from pipeline.stamps.descent import model
 from pipeline.stamps.psf import Psf, nominal
@@ -17,6 +18,9 @@ _REACH, _BEYOND = 2.5, 1.5
 
 #: Good pixels within one FWHM of the source without which nothing can be said.
 _LEAST = 3
+
+#: Pixels of sky from which its correlation is told.
+_ENOUGH = 600
 
 #: Pixels beyond which those further than so many FWHM from all stars are thinned.
 _MANY, _NEAR = 2000, 5.0
@@ -121,10 +125,9 @@ class Picture:
         """Return what stars put on the pixels, (n,), in units of the noise."""
         return np.asarray(model(self.px, self.py, places, theta, fluxes, self.psf.rest))
 
-    def weighed(self, places: Array, theta: Array, fluxes: Array, gain: float) -> "Picture":
-        """Return the same with the variances that stars bring: their photons', and the error of the PSF."""
-        counts = self.modelled(places, theta, fluxes)
-        return replace(self, variance=1 + gain * np.maximum(counts, 0) + (self.psf.error * counts) ** 2)
+    def weighed(self, model: Array, gain: float, error: float) -> "Picture":
+        """Return the same with the variances of a model: of its photons, and of a PSF with a relative error."""
+        return replace(self, variance=1 + gain * np.maximum(model, 0) + (error * model) ** 2)
 
     def thinned(self, points: Array) -> "Picture":
         """Return the same with all pixels near points (n, 2) and some of the others, where there are very many."""
@@ -150,6 +153,23 @@ def scatter(values: Array) -> tuple[float, float]:
         kept = values[np.abs(values - middle) < 3 * width] if width > 0 else values
         middle = float(np.median(kept))
     return middle, width
+
+
+def _correlation(image: Array, good: NDArray[np.bool_], fwhm: float) -> float:
+    """Return by how much the sky scatters more, over a star's width, than pixels that know nothing of one another."""
+    if good.sum() < _ENOUGH:
+        return 1.0
+    sky, noise = scatter(image[good])
+    width = max(fwhm / 2.355, 0.5)
+    clipped = np.where(good, np.clip(image - sky, -4 * noise, 4 * noise), 0)
+    share = gaussian_filter(good.astype(float), width, truncate=3)
+    smooth = gaussian_filter(clipped, width, truncate=3)[share > 0.99]
+    if smooth.size < _ENOUGH or noise == 0:
+        return 1.0
+    _, spread = scatter(smooth)
+    # The sum of the squares of a Gaussian's weights, on pixels.
+    axis = np.exp(-0.5 * (np.arange(-20, 21) / width) ** 2)
+    return float(np.clip(spread / noise / ((axis**2).sum() / axis.sum() ** 2), 1.0, 4.0))
 
 
 def picture(stamp: Stamp, psf: Psf | None = None) -> Picture | None:
@@ -179,6 +199,7 @@ def picture(stamp: Stamp, psf: Psf | None = None) -> Picture | None:
     noise = stamp.noise if np.isfinite(stamp.noise) and stamp.noise > 0 else noise
     if not noise > 0:
         return None
+    noise *= _correlation(image, good & (distance > 2 * psf.fwhm), psf.fwhm)
     near = good & (distance < _REACH / stamp.pixscale + _BEYOND * psf.fwhm)
     index = np.full(image.shape, -1, np.int64)
     index[near] = np.arange(near.sum())

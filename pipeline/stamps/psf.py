@@ -156,7 +156,9 @@ def of_image(image: Array) -> Psf:
     theta = np.array([np.log(fwhm), (xx - yy) / (xx + yy), 2 * xy / (xx + yy), np.log(_BETA)])
     psf = Psf(theta, np.diag([0.02, 0.01, 0.01, 0.1]) ** 2)
     lacking = image - psf.stamp(half)
-    return replace(psf, rest=rest_map([(x.ravel(), y.ravel(), lacking.ravel())], fwhm), error=_ERROR_MEASURED, n_stars=1)
+    return replace(
+        psf, rest=rest_map([(x.ravel(), y.ravel(), lacking.ravel())], fwhm), error=_ERROR_MEASURED, n_stars=1
+    )
 
 
 def _cells(x: Array, y: Array, step: float) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

@@ -18,7 +18,9 @@ _HALF = 1.6
 _PHASES = 2
 
 
-def scores(picture: Picture, places: Array, theta: Array, x: Array, y: Array, half: float = _HALF) -> tuple[Array, Array]:
+def scores(
+    picture: Picture, places: Array, theta: Array, x: Array, y: Array, half: float = _HALF
+) -> tuple[Array, Array]:
     """Return flux and error that a further star would have at places, all else following it to first order.
 
     Parameters

@@ -26,7 +26,7 @@ _APART, _AWAY = 3.0, 3.0
 
 #: Examples without which no PSF is made of them; noise of an example, over what the PSF has in its middle (about one),
 #: that is too much to see what a Moffat lacks; least relative error of a PSF.
-_FEW, _BRIGHT, _LEAST = 6, 0.1, 0.005
+_FEW, _BRIGHT, _LEAST = 6, 0.1, 0.01
 
 
 def isolated(stamp: Stamp, snr: float = _SNR, apart: float = _APART) -> Array:
@@ -56,7 +56,7 @@ def isolated(stamp: Stamp, snr: float = _SNR, apart: float = _APART) -> Array:
     y, x = np.nonzero(tops)
     order = np.argsort(-filtered[y, x], kind="stable")
     x, y, value = x[order], y[order], filtered[y, x][order]
-    edge = 2 * fwhm
+    edge = 1.5 * fwhm
     kept = []
     for k in range(len(x)):
         if value[k] < snr or len(kept) == _STARS:
@@ -116,7 +116,7 @@ def example(stamp: Stamp, x: float, y: float, before: Psf) -> Example | None:
     if one is None:
         return None
     found = fit([one], [np.array([[x, y]])], np.empty((0, 2)))
-    one = one.weighed(found.places[0], found.thetas[0], found.fluxes[0], 0.0)
+    one = one.weighed(one.modelled(found.places[0], found.thetas[0], found.fluxes[0]), 0.0, one.psf.error)
     found = fit([one], found.places, np.empty((0, 2)), found.thetas)
     place, theta, flux = found.places[0][0], found.thetas[0], found.fluxes[0]
     if flux[0] <= 0 or np.hypot(*(place - (x, y))) > before.fwhm or found.chi2 > 5 * one.px.size:
@@ -135,7 +135,9 @@ def psf_of(stamp: Stamp, before: Psf) -> Psf:
     if not found:
         return before
     shift = np.array([np.log(stamp.fwhm / stamp.pixscale), 0, 0, 0])
-    return of_shapes(np.array([one.theta + shift for one in found]), np.array([one.covariance for one in found]), before)
+    return of_shapes(
+        np.array([one.theta + shift for one in found]), np.array([one.covariance for one in found]), before
+    )
 
 
 def psf_among(examples: Sequence[Example], before: Psf) -> Psf:

@@ -4,6 +4,7 @@ python -m tests.benchmarks                            # all
 python -m tests.benchmarks light_curves               # one
 python -m tests.benchmarks differencing --fields 40   # one, at full size
 python -m tests.benchmarks realbogus --fields 400     # the frozen set, whole
+python -m tests.benchmarks stamps --fields 20480      # the same of stamps
 """
 
 from argparse import ArgumentParser
@@ -19,6 +20,7 @@ from tests.benchmarks import (
     scoring,
     serving,
     simulation,
+    stamps,
 )
 
 PROGRAMS = {
@@ -32,17 +34,20 @@ PROGRAMS = {
     "drift": drift.main,
     "alerts": alerts.main,
     "active": active.main,
+    "stamps": stamps.main,
 }
 
 if __name__ == "__main__":
     parser = ArgumentParser(prog="python -m tests.benchmarks")
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(PROGRAMS))
-    parser.add_argument("--fields", type=int, help="simulated fields (of every condition); default: a few")
+    parser.add_argument(
+        "--fields", type=int, help="simulated fields of every condition, stacks of every survey; default: few"
+    )
     options = parser.parse_args()
     if unknown := [name for name in options.names if name not in PROGRAMS]:
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(PROGRAMS)}")
     for name in options.names or PROGRAMS:
-        if name in ("differencing", "realbogus") and options.fields:
+        if name in ("differencing", "realbogus", "stamps") and options.fields:
             PROGRAMS[name](options.fields)
         else:
             PROGRAMS[name]()

@@ -13,20 +13,13 @@ from pipeline import stores
 from pipeline.manifest import Object
 from pipeline.partition import Key
 from pipeline.stage import InputOutcome, Product, Stage, State
+from pipeline.stamps.training import index_path, store_path
 from pipeline.stores import Array, Template
 
-__all__ = ["SURVEYS", "ToySet", "drawn", "index_path", "store_path"]
+__all__ = ["SURVEYS", "ToySet", "drawn"]
 
 #: Survey → cells on a side, arcsec a cell, FWHM in arcsec.
 SURVEYS = {"Pan-STARRS": (64, 0.25, 1.1), "SDSS": (64, 0.396, 1.3), "HST": (128, 0.05, 0.12)}
-
-
-def store_path(where: str) -> str:
-    return f"training/{where}.zarr"
-
-
-def index_path(key: Key) -> str:
-    return f"training/{key.where}.stacks/part-{key.part:05d}.parquet"
 
 
 def drawn(survey: str, count: int, seed: int = 0) -> tuple[np.ndarray, pd.DataFrame]:
@@ -83,7 +76,7 @@ class ToySet(Stage):
         return {"toy": "1"}
 
     def describe(self) -> dict[str, Any]:
-        return {"store": "training/toy-*.zarr", "stacks": len(self.keys()) * self.partition, "sha256": "toy"}
+        return {"store": "training/toy-*.zarr", "stacks": dict.fromkeys(SURVEYS, self.each * self.partition)}
 
     def keys(self) -> list[Key]:
         return [Key("training", f"toy-{name.lower()}", part) for name in SURVEYS for part in range(self.each)]

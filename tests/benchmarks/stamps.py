@@ -1,0 +1,170 @@
+"""Double or single on the frozen benchmark of stamps: our network, the poster's if it was trained, the classical fit.
+
+python -m tests.benchmarks stamps                  # a few stacks a survey, minutes
+python -m tests.benchmarks stamps --fields 20480   # all of them; SKYSIFT_BENCHMARK=FOLDER keeps what is made
+
+Stacks are those of stamps.toml, which no model has learnt from: every pair counts, however faint its companion. What is
+not double is nearly all hard: neighbours just outside 2.5 arcsec, galaxies, artefacts, filters that do not lie on each
+other. Intervals by drawing both anew.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from catalogs.folder import Folder
+from models.evaluate import metrics
+from models.registry import Entry, Registry
+from models.runtime import Predictor
+from models.spec import get_spec
+from models.visual_judgement import FALSE, at_false, judge, report
+from models.visual_lessons import read_index
+from models.visual_standing import VisualStanding
+from pipeline import manifest, stores
+from pipeline.errors import ModelNotFound
+from pipeline.settings import StampSetSettings
+from pipeline.stamps import surveys
+from pipeline.stamps.measure import measure
+from pipeline.stamps.picture import Stamp
+from pipeline.stamps.training import StampSet
+from tests.benchmarks.figures import figure, heading, timed
+
+FEW = 512
+FITS = 256  # stacks a survey that are fitted
+DESCRIPTION = Path(__file__).with_name("stamps.toml")
+
+#: Completeness asked at 1% false positives.
+ASKED = {"Pan-STARRS": 0.65, "SDSS": 0.50, "DECaLS": 0.58, "HSCLA": 0.65, "HST": 0.75, "JWST": 0.70}
+
+_EASY = 0.90
+
+
+@contextmanager
+def _workspace() -> Iterator[Folder]:
+    if kept := os.environ.get("SKYSIFT_BENCHMARK"):
+        yield Folder(kept)
+        return
+    with tempfile.TemporaryDirectory(prefix="skysift-benchmark-") as folder:
+        yield Folder(folder)
+
+
+def _made(workspace: Folder, stacks: int) -> StampSet:
+    """Make the stacks, as far as they are not there."""
+    stage = StampSet(workspace, StampSetSettings(stacks=stacks, seed=None, description=str(DESCRIPTION)))
+    stage.prepare()
+    keys = stage.keys()
+    for key in keys:
+        if manifest.read(workspace, stage.name, key) is None:
+            stage.execute(key)
+    return stage
+
+
+def _models(workspace: Folder) -> list[Entry]:
+    found = []
+    for name in ("visualbinary", "poster"):
+        for alias in ("production", "candidate"):
+            try:
+                found.append(Registry(workspace).resolve(f"{name}@{alias}"))
+                break
+            except ModelNotFound as error:
+                print(f"{name}@{alias}: not here ({error})")
+    return found
+
+
+def _scored(workspace: Folder, entry: Entry, index: pd.DataFrame) -> pd.DataFrame:
+    """Return the index with what a model says of each stack; print how fast it was."""
+    spec = get_spec(entry.name)
+    predictor = Predictor(spec, Registry(workspace).load_weights(entry))
+    columns = []
+    with timed() as spent:
+        for _, rows in index.groupby(["path", "part"], sort=False):
+            known = rows[list(spec.columns)].to_numpy(float)
+            columns.append(pd.DataFrame(predictor.columns(_stacks(workspace, rows), known), rows.index))
+    figure(f"{entry.id}: stacks a CPU-second, from the store", len(index) / spent.cpu, ">= 105", None,
+           f"{predictor.runtime} {predictor.precision}")  # fmt: skip
+    return index.join(pd.concat(columns))
+
+
+def _stacks(workspace: Folder, rows: pd.DataFrame) -> NDArray[np.float32]:
+    first, last = int(rows["row"].iloc[0]), int(rows["row"].iloc[-1])
+    read = stores.read(workspace, str(rows["path"].iloc[0]), ["stack"], slice(first, last + 1))["stack"]
+    return read[rows["row"].to_numpy() - first]
+
+
+def _fitted(workspace: Folder, rows: pd.DataFrame) -> NDArray[np.float64]:
+    """Return the gain of χ² of two stars over one for each stack of a survey."""
+    found = []
+    for _, some in rows.groupby(["path", "part"], sort=False):
+        for image, row in zip(_stacks(workspace, some), some.itertuples(), strict=True):
+            survey = surveys.get(row.survey)
+            stamp = Stamp(
+                image=image, mask=np.where(np.isfinite(image), 0, 2).astype(np.uint8), noise=row.noise,
+                survey=row.survey, filter=row.filters.split(",")[0], pixscale=row.pixscale, x0=row.x0, y0=row.y0,
+                mjd=np.nan, fwhm=row.fwhm_arcsec, measured=False, gain=np.nan, able=surveys.able(survey),
+                zeropoint=np.nan,
+            )  # fmt: skip
+            told = measure([stamp], most=2).source
+            found.append(min(told["delta_chi2"], told["delta_chi2_extended"]))
+    return np.array(found)
+
+
+def main(stacks: int = FEW) -> None:
+    """Print what each model, and the classical fit, finds among so many stacks a survey of the benchmark."""
+    heading("double or single")
+    with _workspace() as workspace:
+        stage = _made(workspace, stacks)
+        index = read_index(workspace, stage)
+        print(f"{len(index)} stacks of {DESCRIPTION.name} ({stage.describe()['description'][:12]}), "
+              f"{int(index['label'].sum())} of doubles")  # fmt: skip
+        for number, entry in enumerate(_models(workspace)):
+            standing = VisualStanding.of(entry.card, entry.folder.url("card.json"))
+            rows = _scored(workspace, entry, index)
+            told = judge(rows, standing)
+            print(report(told))
+            _print(entry.id, told, number == 0 and entry.name == "visualbinary")
+        _classical(workspace, index)
+
+
+def _print(name: str, told: dict, asked: bool) -> None:
+    """Print a model's figures; what is asked is asked of the production model alone."""
+    for survey, wanted in ASKED.items():
+        one = told["surveys"].get(survey)
+        if one is None:
+            continue
+        for share in FALSE:
+            at = one[f"at_{share:g}"]
+            first = asked and share == FALSE[0]
+            for what, least in (("completeness", wanted), ("easy", _EASY)):
+                value, interval = at[what], at["interval" if what == "completeness" else "easy_interval"]
+                if value is not None:
+                    figure(f"{name}: {survey}, {what} at {share:.1%} false", value, f">= {least}" if first else "-",
+                           value >= least if first else None, f"{interval[0]:.3f} to {interval[1]:.3f}")  # fmt: skip
+    held = told["calibration"]
+    skill, error = held["brier_skill"], held["ece_middle"]
+    figure(f"{name}: Brier skill", skill, "> 0" if asked else "-", skill > 0 if asked else None)
+    figure(f"{name}: ECE, 0.05 < p < 0.95", error, "<= 0.02" if asked else "-", error <= 0.02 if asked else None,
+           f"below {held['ece_middle_if_right']:.4f} if right")  # fmt: skip
+
+
+def _classical(workspace: Folder, index: pd.DataFrame) -> None:
+    for survey, rows in index.groupby("survey"):
+        some = rows.iloc[:FITS]
+        with timed() as spent:
+            gain = _fitted(workspace, some)
+        area = metrics(some["label"], gain)["roc_auc"]
+        for share in FALSE:
+            at = at_false(some, gain, share)
+            if at["completeness"] is not None:
+                figure(f"two-star fit: {survey}, completeness at {share:.1%} false", at["completeness"], "-", None,
+                       f"{at['interval'][0]:.3f} to {at['interval'][1]:.3f}, {len(some)} stacks, AUC {area:.3f}, "
+                       f"{1e3 * spent.cpu / len(some):.0f} CPU ms each")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main(20480)

@@ -1,0 +1,92 @@
+import numpy as np
+import pandas as pd
+import pytest
+from astropy.table import Table
+
+from pipeline.errors import UsageError
+from pipeline.stamps.chance import chance, read_counts, surface_density
+from pipeline.stamps.gaia import Gaia
+
+
+def test_chance_is_one_less_the_void_probability() -> None:
+    assert chance(2.0, 0.01) == pytest.approx(1 - np.exp(-np.pi * 4 * 0.01))
+    assert chance(1e-6, 1e-6) == pytest.approx(np.pi * 1e-18)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "ecsv", "parquet", "fits"])
+def test_counts_are_read_and_interpolated(tmp_path, suffix: str) -> None:  # type: ignore[no-untyped-def]
+    table = pd.DataFrame({"mag": [14.0, 16.0, 18.0], "per_deg2": np.array([1e2, 1e3, 1e4])})
+    path = tmp_path / f"counts.{suffix}"
+    if suffix == "csv":
+        table.to_csv(path, index=False)
+    elif suffix == "parquet":
+        table.to_parquet(path)
+    else:
+        Table.from_pandas(table).write(path)
+    counts = read_counts(path)
+    for mag, density in ((15.0, 10**2.5), (13.0, 10**1.5), (19.0, 10**4.5), (18.0, 1e4)):
+        assert surface_density(counts, mag) * 3600**2 == pytest.approx(density)
+    assert np.isnan(surface_density(counts, np.nan))
+
+
+def test_counts_of_the_nearest_place(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    path = tmp_path / "counts.csv"
+    path.write_text("ra,dec,mag,per_arcsec2\n359.9,0,15,1e-4\n359.9,0,17,1e-3\n20,0,15,1e-5\n20,0,17,1e-4\n")
+    counts = read_counts(path)
+    assert surface_density(counts, 17, 0.1, 0.2) == pytest.approx(1e-3)
+    assert surface_density(counts, 17, 19, 0.2) == pytest.approx(1e-4)
+
+
+def test_counts_that_are_none(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    path = tmp_path / "counts.csv"
+    path.write_text("mag,stars\n15,3\n")
+    with pytest.raises(UsageError, match="per_arcsec2"):
+        read_counts(path)
+    path.write_text("mag,per_arcsec2\n15,3e-4\n16,2e-4\n")
+    with pytest.raises(UsageError, match="must grow"):
+        read_counts(path)
+    with pytest.raises(UsageError, match="not a table"):
+        read_counts(tmp_path / "absent.fits")
+
+
+_BIG = 4611686018427387905  # would be another one as a float
+
+
+def _stars() -> pd.DataFrame:
+    return pd.DataFrame({
+        "source_id": [_BIG, _BIG + 2, 7], "ra": [10.0, 10.0 + 1.5 / 3600 / np.cos(np.radians(60)), 11.0],
+        "dec": [60.0, 60.0, 60.0], "parallax": [5.0, 5.3, 1.0], "parallax_error": [0.3, 0.4, 0.1],
+        "pmra": [10.0, 13.0, 0.0], "pmra_error": [0.6, 0.8, 1.0], "pmdec": [0.0, 4.0, 0.0],
+        "pmdec_error": [0.6, 0.8, 1.0], "ruwe": [1.1, 2.0, 1.0], "ipd_frac_multi_peak": [3, 50, 0],
+        "phot_g_mean_mag": [15.0, 16.0, 14.0],
+    })  # fmt: skip
+
+
+def test_gaia_stars_are_matched_and_compared(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    _stars().to_csv(tmp_path / "gaia.csv", index=False)
+    gaia = Gaia.read(tmp_path / "gaia.csv")
+    second = 10 + 1.52 / 3600 / np.cos(np.radians(60))
+    told = gaia.match(10.0, 60.0, second, 60.0, 0.05)
+    assert (told["gaia_id_1"], told["gaia_id_2"]) == (_BIG, _BIG + 2)
+    assert told["plx_diff_sigma"] == pytest.approx(0.6)
+    assert told["pm_diff_sigma"] == pytest.approx(5.0)
+    assert (told["ruwe"], told["ipd_frac_multi_peak"]) == (1.1, 3.0)
+    alone = gaia.match(10.0, 60.0)
+    assert alone["gaia_id_2"] is None and np.isnan(alone["plx_diff_sigma"])
+    far = gaia.match(10.0, 60.0, 10.0, 60 + 1.5 / 3600, 0.05)
+    assert far["gaia_id_2"] is None
+    # A companion that Gaia has not resolved is not the primary's star.
+    near = gaia.match(10.0, 60.0, 10.0, 60 + 0.2 / 3600, 0.1)
+    assert (near["gaia_id_1"], near["gaia_id_2"]) == (_BIG, None)
+    assert gaia.match(50.0, 10.0)["gaia_id_1"] is None
+    assert gaia.match(np.nan, np.nan)["gaia_id_1"] is None
+
+
+def test_gaia_follows_proper_motions_and_knows_vizier(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    table = pd.DataFrame({"Source": [5], "RA_ICRS": [10.0], "DE_ICRS": [0.0], "pmRA": [1000.0], "pmDE": [0.0]})
+    gaia = Gaia(table.rename(columns=str.lower))
+    mjd_2000 = 51544.5
+    assert gaia.match(10.0 - 16 / 3600, 0.0, mjd=mjd_2000)["gaia_id_1"] == 5
+    assert gaia.match(10.0, 0.0, mjd=mjd_2000)["gaia_id_1"] is None
+    with pytest.raises(UsageError, match="source_id"):
+        Gaia(pd.DataFrame({"ra": [1.0], "dec": [1.0]}))
