@@ -110,6 +110,8 @@ def expected(found: pd.DataFrame, fusion: Fusion) -> list[str]:
     threshold = float(judged["threshold"].iloc[0])
     doubles = judged[judged["tier"] == "double"]
     told = [f"{len(doubles)} of {len(judged)} sources are of the tier double (p_double >= {threshold:.4g})"]
+    if fusion.curve is None and not len(doubles):
+        return told
     for share in PREVALENCES:
         if fusion.curve is not None:
             found_share, false_share = fusion.curve.rates(threshold)
@@ -117,7 +119,7 @@ def expected(found: pd.DataFrame, fusion: Fusion) -> list[str]:
             more = f", completeness {found_share:.3f}"
         else:
             p = expit(logit(doubles["p_double"].to_numpy(float)) + logit(share))
-            false, purity, more = float((1 - p).sum()), float(p.mean()) if len(p) else np.nan, ""
+            false, purity, more = float((1 - p).sum()), float(p.mean()), ""
         told.append(f"if {share:.0%} of all are double: {false:.3g} false ones expected, precision {purity:.3f}{more}")
     return told
 

@@ -8,22 +8,23 @@ import pandas as pd
 
 from catalogs import schema, write
 from catalogs.folder import Folder
+from catalogs.visual_binaries import VISUAL_SCORES
 from pipeline import manifest
 from pipeline.commits import Log, each
 from pipeline.partition import Key
 from pipeline.stage import State, outcome_path
-from pipeline.stamps import plan, stacks
+from pipeline.stamps import layout, plan, stacks
 
 __all__ = ["STAGES", "outcomes", "status"]
 
-#: Steps whose inputs have outcomes: of files, and of sources.
-STAGES = (plan.STAGE, stacks.STAGE)
+#: Steps whose inputs have outcomes: of files, of sources, and of sources and surveys.
+STAGES = (plan.STAGE, stacks.STAGE, layout.MEASURE, layout.SCORE)
 
-_PRODUCTS = {plan.STAGE: "stamps", stacks.STAGE: "stacks"}
+_PRODUCTS = {plan.STAGE: "stamps", stacks.STAGE: "stacks", layout.MEASURE: "measures", layout.SCORE: VISUAL_SCORES.name}
 
 
 def status(workspace: Folder) -> pd.DataFrame:
-    """Return what became of stamps, survey by survey and step by step.
+    """Return what became of stamps, survey by survey and step by step, and of what each model has scored.
 
     Parameters
     ----------
@@ -37,20 +38,31 @@ def status(workspace: Folder) -> pd.DataFrame:
         stamp was ever ingested.
     """
     log = Log(workspace)
-    return pd.DataFrame([_line(log, slug, stage) for slug in plan.surveys(workspace) for stage in STAGES])
+    lines = [_line(log, slug, stage) for slug in plan.surveys(workspace) for stage in (plan.STAGE, stacks.STAGE)]
+    # A source is measured with the first survey that has it: which one that is tells nothing.
+    lines += [_counted("all", layout.MEASURE, None, log, "")] if log.commits(layout.MEASURE, "") else []
+    found = sorted({key.rpartition("/")[0] for key in manifest.committed(workspace, layout.SCORE)})
+    for one in found:
+        model, slug = (part.partition("=")[2] for part in one.split("/")[1:])
+        planned = len(log.commits(stacks.STAGE, f"stacks/{slug}"))
+        lines.append(_counted(slug, f"{layout.SCORE} {model}", planned, log, one))
+    return pd.DataFrame(lines).astype({"planned": "Int64"}) if lines else pd.DataFrame()
 
 
 def _line(log: Log, slug: str, stage: str) -> dict[str, Any]:
     table = plan.load(log.workspace, slug).to_pandas()
-    counts: Counter[str] = Counter()
-    if stage == plan.STAGE:
-        counts[str(State.REJECTED)] = int((table["verdict"] != plan.ACCEPTED).sum())
-    commits = log.commits(stage, f"{_PRODUCTS[stage]}/{slug}").values()
+    refused = int((table["verdict"] != plan.ACCEPTED).sum()) if stage == plan.STAGE else 0
+    return _counted(slug, stage, int(table["part"].nunique()), log, f"{_PRODUCTS[stage]}/{slug}", refused)
+
+
+def _counted(slug: str, what: str, planned: int | None, log: Log, product: str, refused: int = 0) -> dict[str, Any]:
+    counts: Counter[str] = Counter({str(State.REJECTED): refused})
+    commits = log.commits(what.split()[0], product).values()
     for commit in commits:
         counts.update(commit.counts)
-    told = {"survey": slug, "stage": stage, "planned": int(table["part"].nunique()), "committed": len(commits)}
     stale = sum(log.is_stale(commit.path) for commit in commits)
-    return told | {"stale": stale} | {str(state): counts[str(state)] for state in State}
+    told = {"survey": slug, "stage": what, "planned": planned, "committed": len(commits), "stale": stale}
+    return told | {str(state): counts[str(state)] for state in State}
 
 
 def outcomes(workspace: Folder, stage: str, states: Collection[State] = tuple(State)) -> pd.DataFrame:

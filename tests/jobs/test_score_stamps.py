@@ -38,7 +38,7 @@ def test_stacks_become_a_catalogue_that_all_jobs_open(ray_cluster, workspace, tm
     options = ("--workspace", workspace)
     result = run("score_stamps", *options, "--workers", 1, "--prior", 0.2, "--runtime", "torch")
     assert result.exit_code == 0 and "4 inputs: 2 done, 1 nothing, 1 rejected" in result.output, result.output
-    assert "if 9% of all are double" in result.output
+    assert "sources are of the tier double" in result.output
     rows = query(workspace, "visual_binaries", min_score=0.0)
     assert rows["source_id"].tolist() == ["7", "b"]
     assert (rows["prior"] == 0.2).all() and set(rows["model_id"]) == {model}
@@ -61,6 +61,11 @@ def test_stacks_become_a_catalogue_that_all_jobs_open(ray_cluster, workspace, tm
         result = run("export", *options, "--catalog", "visual_binaries", tmp_path / name)
         assert result.exit_code == 0 and "2 rows" in result.output, result.output
     assert pd.read_csv(tmp_path / "rows.csv")["surveys_used"].tolist() == ["Pan-STARRS unWISE", "Pan-STARRS"]
+
+    shown = run("status", *options).output
+    assert f"score_stamps {model}" in shown and "measure_stamps" in shown
+    listed = run("status", *options, "--outcomes", "score_stamps").output
+    assert "c Pan-STARRS" in listed and "no_pixels" in listed and "7 unWISE" in listed
 
     Registry(workspace).set_alias("visualbinary", "candidate", model)
     result = run("promote", *options, "visualbinary@candidate")
