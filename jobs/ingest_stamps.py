@@ -13,7 +13,9 @@ from catalogs.folder import Folder
 from jobs import options
 from pipeline.errors import UsageError
 from pipeline.settings import StampSettings
-from pipeline.stamps import recipe
+from pipeline.stamps import plan, recipe
+
+_FEW = 300  # stamps that are read in this process: a cluster's start would take longer
 
 
 @options.job
@@ -45,10 +47,12 @@ def main(
     if archive.is_local and not Path(archive.root).is_dir():
         what = "a file; give the folder it lies in" if Path(archive.root).exists() else "no such folder"
         raise UsageError(f"--archive {archive}: {what}")
-    with options.dask_session(workers, dask_address, None if dry_run else workspace) as client:
+    few = len(plan.find(archive)) <= _FEW
+    with options.dask_session(workers, dask_address, None if dry_run else workspace, few) as client:
         if dry_run:
             changes = recipe.plan_stamps(client, workspace, archive, settings, overwrite)
-            click.echo(recipe.forecast(workspace, changes, settings, options.cores(client), overwrite))
+            cores = options.cores(client) if client else 1
+            click.echo(recipe.forecast(workspace, changes, settings, cores, overwrite))
         else:
             options.finish(recipe.ingest_stamps(client, workspace, archive, settings, overwrite))
 

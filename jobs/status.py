@@ -13,6 +13,7 @@ from catalogs.folder import Folder
 from jobs import options
 from pipeline.images import status as images
 from pipeline.lightcurves import lineage, status
+from pipeline.stamps import status as stamps
 
 
 @options.job
@@ -20,20 +21,22 @@ from pipeline.lightcurves import lineage, status
 @options.sectors
 @click.option(
     "--outcomes",
-    type=click.Choice(["ingest", "preprocess", "score", "systems", *images.STAGES]),
+    type=click.Choice(["ingest", "preprocess", "score", "systems", *images.STAGES, *stamps.STAGES]),
     help="List what became of each input; systems: of each candidate of the catalogue; pairs: of each image.",
 )
 @click.option("--all", "everything", is_flag=True, help="With --outcomes: also what was done without trouble.")
 def main(workspace: Folder, sectors: list[int] | None, outcomes: str | None, everything: bool) -> None:
-    """Show, for each sector and step, what is done, rejected, missing and stale; the same of images, pairs and scores.
+    """Show, for each sector and step, what is done, rejected, missing and stale; the same of images, pairs, stamps.
 
     `--outcomes ingest_images` says what is wrong with files, `--outcomes pairs --all` why an image has no reference.
     """
     if not outcomes:
         pairs = images.status(workspace)
-        if len(pairs):
-            options.show(pairs, "")
-        if len(pairs) and not status.planned(workspace):
+        cut = stamps.status(workspace)
+        for table in (pairs, cut):
+            if len(table):
+                options.show(table, "")
+        if len(pairs) + len(cut) and not status.planned(workspace):
             return
         options.show(status.status(workspace, sectors), f"nothing is ingested in {workspace} yet; run ingest_sectors")
         counts = lineage.systems(workspace, ()).counts
@@ -42,6 +45,8 @@ def main(workspace: Folder, sectors: list[int] | None, outcomes: str | None, eve
         return
     if outcomes in images.STAGES:
         table = images.outcomes(workspace, outcomes)
+    elif outcomes in stamps.STAGES:
+        table = stamps.outcomes(workspace, outcomes)
     elif outcomes == "systems":
         table = lineage.systems(workspace).outcomes
     else:

@@ -199,7 +199,8 @@ def _pixels(source: Source, hdu: Hdu) -> NDArray[Any]:
     kind = np.dtype(_KINDS[header.integer("BITPIX", -64, 64)])
     stored = np.frombuffer(source.read(hdu.data_start, ny * nx * kind.itemsize), kind).reshape(ny, nx)
     scale, zero = header.number("BSCALE", -1e30, 1e30), header.number("BZERO", -1e30, 1e30)
-    values: NDArray[Any] = stored.astype(np.float64)
+    with np.errstate(all="ignore"):
+        values: NDArray[Any] = stored.astype(np.float64)
     if kind.kind in "iu" and header.value("BLANK") is not None:
         values[stored == header.integer("BLANK", -(1 << 63), 1 << 63)] = np.nan
     with np.errstate(all="ignore"):

@@ -214,8 +214,13 @@ def _place(
 ) -> tuple[float, float, bool]:
     """Return where the source is in the stack, and whether that is not where it was asked for."""
     plane = reference.plane
-    summed = sum(shifted(light.smooth, *move) / light.error for light, move in zip(lights, moves, strict=True))
-    summed = np.asarray(summed) / np.sqrt(len(lights))
+    maps = np.stack([shifted(light.smooth, *move) / light.error for light, move in zip(lights, moves, strict=True)])
+    summed = maps.sum(axis=0)
+    if len(maps) > 1:
+        # What one filter alone shows, such as a particle's hit, counts no more than in the next best.
+        ordered = np.partition(maps, (-2, -1), axis=0)
+        summed += ordered[-2] - ordered[-1]
+    summed /= np.sqrt(len(lights))
     within = np.where(reference.distance <= max(REACH / reference.pixscale, 2.0), summed, -np.inf)
     row, column = np.unravel_index(int(np.argmax(within)), within.shape)
     away = np.hypot(row - plane.y0, column - plane.x0)

@@ -186,3 +186,11 @@ def test_five_filters_take_five_milliseconds():
             stack_source(one, PS1)
         best = min(best, (time.process_time() - started) / len(given))
     assert best <= 5e-3, f"{best * 1e3:.2f} ms"
+
+
+def test_a_particles_hit_in_one_filter_is_not_taken_for_the_source():
+    given = planes()
+    image = given[1].image.copy()
+    image[37:39, 26:28] += 20_000
+    facts = stack_source([Plane(image, "r", p.x0, p.y0) if p.filter == "r" else p for p in given], PS1).facts
+    assert not facts["flags"] & StampFlag.OFF_CENTRE
