@@ -21,6 +21,7 @@ __all__ = ["VisualBinaries"]
 _FACTS = {
     "tier": "", "p_double": "", "p_prior": "", "p_fit": "", "threshold": "", "p_chance": "", "n_components": "",
     "sep_arcsec": "arcsec", "sep_arcsec_err": "arcsec", "pa_deg": "deg", "pa_deg_err": "deg", "pa_ambiguous": "",
+    "delta_mag": "mag", "delta_mag_err": "mag",
     "sep_network_arcsec": "arcsec", "dm_limit_0p3": "mag", "dm_limit_0p5": "mag", "dm_limit_1p0": "mag",
     "dm_limit_2p0": "mag", "completeness": "", "surveys_able": "", "surveys_used": "", "saturated": "", "ra": "deg",
     "dec": "deg", "pos_epoch": "yr", "gaia_id_1": "", "gaia_id_2": "", "plx_diff_sigma": "", "pm_diff_sigma": "",

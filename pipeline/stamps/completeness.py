@@ -6,7 +6,7 @@ neighbours, in S/N first, where the share changes least, then in Δm, last in se
 bin that finds too few even so has none.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -25,7 +25,8 @@ from pipeline.errors import UsageError
 from pipeline.metrics import wilson
 from pipeline.stamps import surveys
 
-__all__ = ["DM_EDGES", "ENOUGH", "SEP_EDGES", "SNR_EDGES", "draw", "limits", "of", "read", "table", "write"]
+__all__ = ["DM_EDGES", "ENOUGH", "SEP_EDGES", "SNR_EDGES", "draw", "limits", "of", "read", "table", "to_bytes",
+           "write"]  # fmt: skip
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -292,8 +293,17 @@ def _panel(axis: Axes, shares: Floats) -> None:
     axis.grid(False)
 
 
-def write(folder: Folder, where: str, table: pd.DataFrame) -> Mapping[str, str]:
-    """Write table and picture beside a catalogue; return the full address of each by its name.
+def to_bytes(table: pd.DataFrame) -> bytes:
+    """Return a table as a Parquet file; the same table gives the same bytes."""
+    return parquet.to_bytes(_arrow(table), COMPLETENESS)
+
+
+def _arrow(table: pd.DataFrame) -> pa.Table:
+    return pa.Table.from_pandas(table, COMPLETENESS.arrow_schema(), preserve_index=False)
+
+
+def write(folder: Folder, where: str, table: pd.DataFrame) -> None:
+    """Write ``completeness.parquet`` and ``completeness.png`` beside a catalogue; the picture first.
 
     Parameters
     ----------
@@ -304,13 +314,11 @@ def write(folder: Folder, where: str, table: pd.DataFrame) -> Mapping[str, str]:
     table : pandas.DataFrame
         From `table`.
     """
-    rows = pa.Table.from_pandas(table, COMPLETENESS.arrow_schema(), preserve_index=False)
-    parquet.write(folder, f"{where}/completeness.parquet", rows, COMPLETENESS)
     folder.write(f"{where}/completeness.png", draw(table).png)
-    return {name: folder.url(f"{where}/completeness.{name}") for name in ("parquet", "png")}
+    parquet.write(folder, f"{where}/completeness.parquet", _arrow(table), COMPLETENESS)
 
 
-def read(folder: Folder, where: str) -> pd.DataFrame | None:
+def read(folder: Folder, where: str = "") -> pd.DataFrame | None:
     """Return the table that `write` has written to a folder; None if there is none."""
-    path = f"{where}/completeness.parquet"
+    path = f"{where}/completeness.parquet".removeprefix("/")
     return parquet.read(folder, path, COMPLETENESS).to_pandas() if folder.exists(path) else None

@@ -35,6 +35,7 @@ _DOUBTFUL = (
 _COLUMNS = {
     "source": None, "ra": 6, "dec": 6, "surveys_able": None, "p_double": 4, "p_prior": 4, "p_fit": 4, "tier": None,
     "n_components": 0, "sep_arcsec": 3, "sep_arcsec_err": 3, "pa_deg": 1, "pa_deg_err": 1, "pa_ambiguous": None,
+    "delta_mag": 2, "delta_mag_err": 2,
     "p_chance": 4, "completeness": 2, "remarks": None,
 }  # fmt: skip
 

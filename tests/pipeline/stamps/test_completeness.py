@@ -96,8 +96,9 @@ def test_limits_grow_with_separation_and_light(table):
 def test_what_is_written_is_read_and_drawn(workspace, table):
     where = "catalogs/visual_binaries/model=visualbinary-0123abcd"
     assert completeness.read(workspace, where) is None
-    made = completeness.write(workspace, where, table)
-    assert made["png"] == workspace.url(f"{where}/completeness.png")
+    completeness.write(workspace, where, table)
+    mixed = table.sample(frac=1, random_state=1)
+    assert workspace.read(f"{where}/completeness.parquet") == completeness.to_bytes(mixed)
     back = completeness.read(workspace, where)
     pd.testing.assert_frame_equal(back, table, check_dtype=False)
     picture = completeness.draw(back)
