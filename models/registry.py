@@ -265,10 +265,10 @@ class Registry:
         folder.write("card.json", json.dumps({**entry.card, **facts}, indent=1, allow_nan=False).encode())
 
     def ship(self, entry: Entry) -> None:
-        """Put a version, in production, among the models that ship; none but weights, card and figures."""
+        """Put a version, in production, among the models that ship; none but weights, card, figures and tables."""
         folder = self.shipped.child(f"{entry.name}/{entry.version}")
-        figures = [item.path for item in entry.folder.list() if item.path.endswith(".png")]
-        for path in [*figures, "weights.safetensors"]:
+        files = [item.path for item in entry.folder.list() if item.path.endswith((".png", ".parquet"))]
+        for path in [*(path for path in files if path != "held_out.parquet"), "weights.safetensors"]:
             folder.write(path, entry.folder.read(path))
         # whose machine it was is of no use to others
         made = {name: fact for name, fact in entry.card.get("provenance", {}).items() if name != "host"}

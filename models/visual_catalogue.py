@@ -6,6 +6,7 @@ from catalogs import review
 from catalogs.folder import Folder
 from catalogs.visual_binaries import VISUAL_BINARIES
 from models import pool as actors
+from models import visual_completeness
 from models.registry import Entry, Registry
 from models.spec import get_spec
 from models.stamp_scores import ScoreStamps
@@ -17,7 +18,7 @@ from pipeline.lightcurves.estimate import Estimate
 from pipeline.partition import Key
 from pipeline.report import Report
 from pipeline.settings import VisualScoreSettings
-from pipeline.stamps import layout, plan
+from pipeline.stamps import gallery, layout, plan
 
 __all__ = ["catalogue", "estimate", "planned", "score_stamps"]
 
@@ -123,6 +124,7 @@ def catalogue(workspace: Folder, entry: Entry, settings: VisualScoreSettings) ->
     fusion = of_card(entry.card, entry.folder.url("card.json"))
     said = review.labels(workspace, VISUAL_BINARIES.name)
     model = visual.Model(entry.id, entry.sha256, fusion)
+    visual_completeness.adopt(workspace, entry)
     made = visual.combine(workspace, model, settings, said if len(said) else None)
     notes = [*made.notes, *expected(made.sources, fusion)]
     notes += [f"{workspace.url(one.path)}: {one.rows} rows" for one in made.snapshots.values()]
@@ -130,7 +132,8 @@ def catalogue(workspace: Folder, entry: Entry, settings: VisualScoreSettings) ->
         cure = f"python -m jobs.promote {entry.name}@{entry.id} publishes it"
         return [*notes, f"{visual.CURRENT} is left as it is, {entry.id} is not in production; {cure}"]
     visual.publish(workspace, made.snapshots)
-    return [*notes, f"{workspace.url(visual.CURRENT)}: the same"]
+    page = gallery.draw_visual(workspace, made.sources)
+    return [*notes, f"{workspace.url(visual.CURRENT)}: the same", f"report: {page}"]
 
 
 def estimate(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from catalogs.figures import COLORS, Picture, canvas, embed
 from models.evaluate import curves
 from models.judgement import calibration
+from models.visual_completeness import kept
 from models.visual_standing import VisualStanding, expected_precision, learn
 from pipeline.metrics import wilson
 
@@ -55,7 +56,8 @@ def card(history: list[dict[str, Any]], scored: pd.DataFrame) -> tuple[dict[str,
     test = scored[scored["fold"] == "test"]
     told = judge(test, standing)
     pictures = {name: one.png for name, one in figures(told, test, standing).items()}
-    return {"standing": standing.model_dump(), "judgement": {"test": told}}, curves(history) | pictures
+    files = kept(scored[scored["fold"] != "train"], standing)
+    return {"standing": standing.model_dump(), "judgement": {"test": told}}, curves(history) | pictures | files
 
 
 def judge(rows: pd.DataFrame, standing: VisualStanding) -> dict[str, Any]:
