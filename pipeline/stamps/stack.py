@@ -228,7 +228,9 @@ def _place(
     if away <= max(0.5 * reference.fwhm, 1.0) or not brighter:
         return float(plane.x0), float(plane.y0), False
     found = windowed(summed, float(column), float(row), reference.fwhm)
-    return (float(column), float(row), True) if np.isnan(found.x) else (found.x, found.y, True)
+    if np.isnan(found.x):  # no source, but the flank of what is out of reach
+        return float(plane.x0), float(plane.y0), False
+    return found.x, found.y, True
 
 
 def _disagreement(
