@@ -222,7 +222,7 @@ class Stage(ABC):
         if record is None:
             raise Missing(f"{key}: not committed by {stage} in {self.workspace}; run that job first")
         if (changed := manifest.stale(self.workspace, record)) is not None:
-            job = stage if stage.endswith("_images") else f"{stage}_sectors"
+            job = stage if stage.endswith(("_images", "_stamps")) else f"{stage}_sectors"
             raise Stale(f"{key}: stale, {changed} has changed since; run {job} again with --overwrite")
         return {manifest.path(stage, key): record.identity}
 
