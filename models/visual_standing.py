@@ -14,25 +14,17 @@ from scipy.special import expit, logit, logsumexp
 from models.standing import platt
 from models.visual import BINS
 from pipeline.errors import CorruptModel, UsageError
+from pipeline.fusion import Calibration, Curve
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Calibration", "VisualStanding", "expected_precision", "learn"]
+__all__ = ["VisualStanding", "expected_precision", "learn"]
 
 Floats = NDArray[np.float64]
 
 _ENOUGH = 300  # rows of each label from which on a survey is calibrated by itself
 _LEAST_SHARE = 1e-3
-
-
-class Calibration(BaseModel):
-    """Logarithmic odds of a double where half of all are = scale · logit + offset."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    scale: float = Field(gt=0)
-    offset: float
 
 
 class VisualStanding(BaseModel):
@@ -45,6 +37,8 @@ class VisualStanding(BaseModel):
     shares: list[float] = Field(min_length=BINS - 1, description="of the bins of separation among doubles")
     threshold: float = Field(ge=0, le=1, description="p_prior from which a source counts as double")
     prior: float = Field(gt=0, lt=1, description="share of doubles that threshold and p_prior are for")
+    precision: float = Field(0.9, gt=0, lt=1, description="that the threshold is for, at that share")
+    curve: Curve | None = Field(None, description="what thresholds cost, on held-out stacks")
 
     @staticmethod
     def of(card: Mapping[str, Any], where: str) -> "VisualStanding":
@@ -148,10 +142,11 @@ def learn(held_out: "pd.DataFrame", prior: float = 0.09, precision: float = 0.9)
     count = np.bincount(rows["bin_code"].to_numpy()[label], minlength=BINS)[1:BINS] if "bin_code" in rows else 1.0
     shares = np.maximum(np.broadcast_to(count, BINS - 1) / np.sum(np.broadcast_to(count, BINS - 1)), _LEAST_SHARE)
     standing = VisualStanding(every=_calibration(label, raw), surveys=surveys, shares=list(shares / shares.sum()),
-                              threshold=0.5, prior=prior)  # fmt: skip
+                              threshold=0.5, prior=prior, precision=precision)  # fmt: skip
     odds = standing.odds(standing.evidence(rows))
     chosen = _threshold(label, odds, prior, precision)
-    return standing.model_copy(update={"threshold": float(standing.p_prior(chosen))})
+    curve = Curve.of(label, standing.p_double(odds))
+    return standing.model_copy(update={"threshold": float(standing.p_prior(chosen)), "curve": curve})
 
 
 def expected_precision(found: ArrayLike, false: ArrayLike, prior: float) -> Floats:
