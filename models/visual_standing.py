@@ -142,7 +142,7 @@ def learn(held_out: "pd.DataFrame", prior: float = 0.09, precision: float = 0.9)
     count = np.bincount(rows["bin_code"].to_numpy()[label], minlength=BINS)[1:BINS] if "bin_code" in rows else 1.0
     shares = np.maximum(np.broadcast_to(count, BINS - 1) / np.sum(np.broadcast_to(count, BINS - 1)), _LEAST_SHARE)
     standing = VisualStanding(every=_calibration(label, raw), surveys=surveys, shares=list(shares / shares.sum()),
-                              threshold=0.5, prior=prior, precision=precision)  # fmt: skip
+                              curve=None, threshold=0.5, prior=prior, precision=precision)  # fmt: skip
     odds = standing.odds(standing.evidence(rows))
     chosen = _threshold(label, odds, prior, precision)
     curve = Curve.of(label, standing.p_double(odds))

@@ -138,7 +138,13 @@ def of_shapes(shapes: Array, covariances: Array, before: Psf) -> Psf:
             precision = precision + one
             right = right + one @ shapes[k]
     covariance = np.linalg.inv(precision)
-    return Psf(covariance @ right, covariance + np.diag(scatter**2), before.rest, before.error, len(lead))
+    return Psf(
+        covariance @ right,
+        np.asarray(covariance + np.diag(scatter**2), np.float64),
+        before.rest,
+        before.error,
+        len(lead),
+    )
 
 
 def of_image(image: Array) -> Psf:

@@ -10,8 +10,9 @@ from models.spec import get_spec
 from models.stamp_planes import COLUMNS, FACTS, poster_planes, prepare
 from models.visual import BINS, SEPARATIONS, augment, bin_code, loss, read, read_poster, views
 from models.visual_judgement import at_false, classification, grid, judge, report
-from models.visual_standing import Calibration, VisualStanding, expected_precision, learn
+from models.visual_standing import VisualStanding, expected_precision, learn
 from pipeline.errors import CorruptModel, UsageError
+from pipeline.fusion import Calibration
 from tests.models.toy_stamps import drawn
 
 
@@ -96,7 +97,9 @@ def test_turned_stacks_are_the_same_to_what_is_measured() -> None:
     inside = (slice(None), slice(None), slice(6, 26), slice(6, 26))
     torch.testing.assert_close(turned[0][inside].abs(), torch.rot90(near, 1, (2, 3)).flip(3)[inside].abs(),
                                atol=0.05, rtol=0.02)  # fmt: skip
-    torch.testing.assert_close(turned[1], torch.rot90(wide, 1, (2, 3)).flip(3))
+    around_turned = torch.rot90(wide, 1, (2, 3)).flip(3)
+    torch.testing.assert_close(turned[1][:, ::2], around_turned[:, ::2])
+    torch.testing.assert_close(turned[1][:, 1], around_turned[:, 1], atol=1e-3, rtol=1e-3)  # resampled in float32
     torch.testing.assert_close(turned[2], measured, atol=1e-2, rtol=1e-2)
 
 

@@ -5,7 +5,8 @@ import pandas as pd
 
 from models import visual_completeness
 from models.registry import Entry
-from models.visual_standing import Calibration, VisualStanding
+from models.visual_standing import VisualStanding
+from pipeline.fusion import Calibration
 from pipeline.stamps import completeness
 
 
