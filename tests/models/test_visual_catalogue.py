@@ -129,7 +129,8 @@ def test_what_is_made_again_is_there_already(whole):
 
 def test_how_many_are_false_is_told(whole):
     said = "\n".join(whole[1])
-    assert "0 of 4 sources are of the tier double (p_double >= 0.91)" in said
+    double = write.read(whole[0], FILES[0], VISUAL_BINARIES)["tier"].to_pylist().count("double")
+    assert f"{double} of 4 sources are of the tier double (p_double >= 0.91)" in said
 
 
 @pytest.fixture
