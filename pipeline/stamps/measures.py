@@ -88,7 +88,9 @@ class MeasureStamps(Stage):
             keys = [Key.parse(text) for text in sorted(manifest.committed(self.workspace, plan.STAGE, "stamps"))]
             tables = [ingest.read_index(self.workspace, key).assign(slug=key.where, part=key.part) for key in keys]
             whole = (
-                pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["source_id", "slug", "part"])
+                pd.concat(tables, ignore_index=True)
+                if tables
+                else pd.DataFrame(columns=["source_id", "slug", "part", "row"])
             )
             whole = whole.sort_values(["slug", "part", "row"], ignore_index=True, kind="stable")
             first = whole.drop_duplicates("source_id").set_index("source_id")
