@@ -89,7 +89,8 @@ class Delivered:
         start = self.number(*_START, low=3e4, high=9e4)
         if np.isnan(start) or start == int(start):
             dated = _mjd(str(self.card("DATE-OBS", "DATE_OBS", "DATEOBS") or ""))
-            start = dated if np.isnan(start) or dated != int(dated or 0) else start
+            whole = np.isnan(dated) or dated == int(dated)
+            start = dated if np.isnan(start) or not whole else start
         if np.isnan(middle):
             middle = start + (0.0 if np.isnan(exptime) or exptime > 1e5 else exptime / 2 / 86400)
         return {
