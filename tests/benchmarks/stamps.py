@@ -183,13 +183,15 @@ def _classical(workspace: Folder, index: pd.DataFrame) -> None:
         some = rows.iloc[:FITS]
         with timed() as spent:
             gain = _fitted(workspace, some)
+        unfitted = int(np.isnan(gain).sum())
+        gain = np.nan_to_num(gain)  # what cannot be fitted is not called double
         area = metrics(some["label"], gain)["roc_auc"]
         for share in FALSE:
             at = at_false(some, gain, share)
             if at["completeness"] is not None:
                 figure(f"two-star fit: {survey}, completeness at {share:.1%} false", at["completeness"], "-", None,
-                       f"{at['interval'][0]:.3f} to {at['interval'][1]:.3f}, {len(some)} stacks, AUC {area:.3f}, "
-                       f"{1e3 * spent.cpu / len(some):.0f} CPU ms each")  # fmt: skip
+                       f"{at['interval'][0]:.3f} to {at['interval'][1]:.3f}, {len(some)} stacks ({unfitted} not fitted), "
+                       f"AUC {area:.3f}, {1e3 * spent.cpu / len(some):.0f} CPU ms each")  # fmt: skip
 
 
 if __name__ == "__main__":
