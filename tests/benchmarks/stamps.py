@@ -190,7 +190,7 @@ def _classical(workspace: Folder, index: pd.DataFrame) -> None:
             at = at_false(some, gain, share)
             if at["completeness"] is not None:
                 figure(f"two-star fit: {survey}, completeness at {share:.1%} false", at["completeness"], "-", None,
-                       f"{at['interval'][0]:.3f} to {at['interval'][1]:.3f}, {len(some)} stacks ({unfitted} not fitted), "
+                       f"{at['interval'][0]:.3f} to {at['interval'][1]:.3f}, {len(some)} stacks ({unfitted} unfitted), "
                        f"AUC {area:.3f}, {1e3 * spent.cpu / len(some):.0f} CPU ms each")  # fmt: skip
 
 
