@@ -18,7 +18,7 @@ def fill(workspace):
 
 def test_what_is_missing_is_refused_and_a_dry_run_makes_nothing(workspace):
     options = ("--workspace", workspace)
-    result = run("score_stamps", *options, "--dry-run")
+    result = run("score_stamps", *options, "--model", "visualbinary@00000000", "--dry-run")
     assert result.exit_code == 2 and "visualbinary" in result.output
     toy_visual.save(workspace)
     result = run("score_stamps", *options, "--dry-run")
