@@ -36,7 +36,7 @@ from tests.models import toy_realbogus
 #: Images that are learnt from if no model ships, and those of a batch.
 LEARNT, IMAGES = 60, 24
 
-#: The same of a batch that is too small for most shifts, beside them.
+#: The same of a small batch, of which the same is asked.
 FEW_IMAGES = 8
 
 #: Batches like training, and of each shift.
@@ -69,7 +69,7 @@ def main() -> None:
         _alarms(reference, f"alarms on {SHIFTED_BATCHES} batches of {what}", _images(rows), True)
         few = _images(rows, FEW_IMAGES)
         raised = sum(_is_raised(reference, batch) for batch in few)
-        figure(f"  in {len(few)} batches of {FEW_IMAGES} images", raised, "–", None)
+        figure(f"  in {len(few)} batches of {FEW_IMAGES} images", raised, str(len(few)), raised == len(few))
     if ALERTS.is_file():
         alerts = [_alerts(batch, scorer) for batch in batches_of([ALERTS], 256)]
         _alarms(reference, f"alarms on {len(alerts)} batches of another survey, ZTF", alerts, True)

@@ -8,10 +8,6 @@ detector's own, labelled by what is true of them. Every model is judged on the s
 are real, whatever the share among the candidates. Intervals by drawing whole fields.
 """
 
-import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,34 +16,21 @@ from models.examination import Examination, examine
 from models.examinees import Examinee, examinee, of_stores, published
 from models.registry import Registry
 from models.scorer import Scorer
-from pipeline import manifest
 from pipeline.errors import ModelNotFound
 from pipeline.images.training import FIELDS, CandidateSet
 from pipeline.settings import CandidateSetSettings
 from tests.benchmarks.figures import figure, heading
+from tests.benchmarks.sets import complete, kept
 
 FEW = 16
 DESCRIPTION = Path(__file__).with_name("fields.toml")
 PUBLISHED = Path(__file__).parents[3] / "shared" / "data" / "braai" / "d6_m7.weights.h5"
 
 
-@contextmanager
-def _workspace() -> Iterator[Folder]:
-    if kept := os.environ.get("SKYSIFT_BENCHMARK"):
-        yield Folder(kept)
-        return
-    with tempfile.TemporaryDirectory(prefix="skysift-benchmark-") as folder:
-        yield Folder(folder)
-
-
 def _made(workspace: Folder, fields: int) -> CandidateSet:
     """Make the candidates, as far as they are not there."""
     stage = CandidateSet(workspace, CandidateSetSettings(fields=fields, seed=None, description=str(DESCRIPTION)))
-    stage.prepare()
-    keys = stage.keys()
-    for key in keys:
-        if manifest.read(workspace, stage.name, key) is None:
-            stage.execute(key)
+    complete(stage)
     return stage
 
 
@@ -68,7 +51,7 @@ def _models(workspace: Folder) -> list[Examinee]:
 def main(fields: int = FEW) -> None:
     """Print what each model does on so many fields of the benchmark."""
     heading("real or bogus")
-    with _workspace() as workspace:
+    with kept() as workspace:
         stage = _made(workspace, fields)
         about = stage.describe()
         print(f"{about['fields']} fields of {DESCRIPTION.name} ({about['description'][:12]}), "

@@ -8,10 +8,6 @@ not double is nearly all hard: neighbours just outside 2.5 arcsec, galaxies, art
 other. Intervals by drawing both anew.
 """
 
-import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +22,7 @@ from models.spec import get_spec
 from models.visual_judgement import FALSE, at_false, judge, report
 from models.visual_lessons import read_index
 from models.visual_standing import VisualStanding
-from pipeline import manifest, stores
+from pipeline import stores
 from pipeline.errors import ModelNotFound
 from pipeline.settings import StampSetSettings
 from pipeline.stamps import surveys
@@ -36,6 +32,7 @@ from pipeline.stamps.picture import Stamp
 from pipeline.stamps.stack import stack_source
 from pipeline.stamps.training import StampSet
 from tests.benchmarks.figures import figure, heading, timed
+from tests.benchmarks.sets import complete, kept
 
 FEW = 512
 FITS = 256  # stacks a survey that are fitted
@@ -47,23 +44,10 @@ ASKED = {"Pan-STARRS": 0.65, "SDSS": 0.50, "DECaLS": 0.58, "HSCLA": 0.65, "HST":
 _EASY = 0.90
 
 
-@contextmanager
-def _workspace() -> Iterator[Folder]:
-    if kept := os.environ.get("SKYSIFT_BENCHMARK"):
-        yield Folder(kept)
-        return
-    with tempfile.TemporaryDirectory(prefix="skysift-benchmark-") as folder:
-        yield Folder(folder)
-
-
 def _made(workspace: Folder, stacks: int) -> StampSet:
     """Make the stacks, as far as they are not there."""
     stage = StampSet(workspace, StampSetSettings(stacks=stacks, seed=None, description=str(DESCRIPTION)))
-    stage.prepare()
-    keys = stage.keys()
-    for key in keys:
-        if manifest.read(workspace, stage.name, key) is None:
-            stage.execute(key)
+    complete(stage)
     return stage
 
 
@@ -143,7 +127,7 @@ def main(stacks: int = FEW) -> None:
     """Print what each model, and the classical fit, finds among so many stacks a survey of the benchmark."""
     heading("double or single")
     _stacking()
-    with _workspace() as workspace:
+    with kept() as workspace:
         stage = _made(workspace, stacks)
         index = read_index(workspace, stage)
         print(f"{len(index)} stacks of {DESCRIPTION.name} ({stage.describe()['description'][:12]}), "
