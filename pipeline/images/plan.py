@@ -7,7 +7,6 @@ it, accepted or rejected with its reason.
 import fnmatch
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +15,7 @@ import pyarrow.compute as pc
 from catalogs import write
 from catalogs.folder import Entry, Folder
 from catalogs.images import IMAGE_PLAN
+from pipeline.changes import ACCEPTED, REJECTED, Change
 from pipeline.errors import Reason, Refused, Rejected
 from pipeline.fits import printable
 from pipeline.images import coordinates, headers
@@ -25,7 +25,6 @@ from pipeline.settings import ImageSettings
 __all__ = ["Change", "changes", "find", "fresh", "inspect", "killed", "load", "path", "row_of", "save",
            "science_images", "surveys"]  # fmt: skip
 
-ACCEPTED, REJECTED = "accepted", "rejected"
 
 #: What a file that cannot be read is filed under.
 UNKNOWN = "unknown"
@@ -141,27 +140,6 @@ def killed(entry: Entry) -> Row:
     """Return the plan row of a file whose headers kill the process that reads them."""
     message = "reading its headers killed the process; remove it, and report this as a bug"
     return _blank(entry) | {"reason": str(Reason.KILLED), "message": message}
-
-
-@dataclass(frozen=True, eq=False)
-class Change:
-    """A survey's plan as it is and as it will be.
-
-    Attributes
-    ----------
-    before : pyarrow.Table or None
-        The plan that was extended.
-    plan : pyarrow.Table
-        All of it, old and new.
-    """
-
-    before: pa.Table | None
-    plan: pa.Table
-
-    @property
-    def refused(self) -> int:
-        """Images and files, old and new, that are no use."""
-        return int(pc.sum(pc.equal(self.plan["verdict"], REJECTED)).as_py() or 0)
 
 
 def changes(workspace: Folder, rows: Sequence[Row], overwrite: bool = False) -> dict[str, Change]:

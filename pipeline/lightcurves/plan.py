@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from catalogs import schema, write
 from catalogs.folder import Entry, Folder
+from pipeline.changes import ACCEPTED, REJECTED, Change
 from pipeline.errors import Reason, Refused, Rejected, UsageError
 from pipeline.fits import printable
 from pipeline.lightcurves import tess
@@ -38,7 +39,6 @@ __all__ = [
     "save",
 ]
 
-ACCEPTED, REJECTED = "accepted", "rejected"
 
 #: Reasons that may be gone by the next run, though the file has not changed.
 _TRY_AGAIN = pa.array([str(Reason.UNREADABLE), str(Reason.CHANGED)])
@@ -298,27 +298,6 @@ def names(workspace: Folder, sectors: Sequence[int] | None = None) -> list[str]:
     paths = (entry.path for entry in workspace.list("manifest/ingest", suffix))
     found = [path.rsplit("/", 1)[1].removesuffix(suffix) for path in paths]
     return sorted(name for name in found if sectors is None or where_sector(name) in sectors)
-
-
-@dataclass(frozen=True, eq=False)
-class Change:
-    """A store's plan as it is and as it will be.
-
-    Attributes
-    ----------
-    before : pyarrow.Table or None
-        The plan that was extended.
-    plan : pyarrow.Table
-        All of it, old and new.
-    """
-
-    before: pa.Table | None
-    plan: pa.Table
-
-    @property
-    def refused(self) -> int:
-        """Files, old and new, that are no use."""
-        return int(pc.sum(pc.equal(self.plan["verdict"], REJECTED)).as_py() or 0)
 
 
 def changes(

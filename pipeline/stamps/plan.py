@@ -6,7 +6,6 @@ all its surveys: that is what lays its filters on each other.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import pyarrow.compute as pc
 from catalogs import write
 from catalogs.folder import Entry, Folder
 from catalogs.stamp_plan import STAMP_PLAN
+from pipeline.changes import ACCEPTED, REJECTED, Change
 from pipeline.errors import Missing, Reason, Refused, Rejected
 from pipeline.fits import printable
 from pipeline.settings import StampSettings
@@ -28,7 +28,6 @@ __all__ = ["ACCEPTED", "SOURCES", "STAGE", "UNKNOWN", "Change", "capacity", "cha
 #: Name of the stage whose plan this is.
 STAGE = "ingest_stamps"
 
-ACCEPTED, REJECTED = "accepted", "rejected"
 
 #: What a file that names no survey is filed under.
 UNKNOWN = "unknown"
@@ -139,27 +138,6 @@ def killed(entry: Entry) -> Row:
     """Return the plan row of a file whose reading kills the process."""
     message = "reading it killed the process; remove it, and report this as a bug"
     return _blank(entry) | {"reason": str(Reason.KILLED), "message": message}
-
-
-@dataclass(frozen=True, eq=False)
-class Change:
-    """A survey's plan as it is and as it will be.
-
-    Parameters
-    ----------
-    before : pyarrow.Table or None
-        The plan that was extended.
-    plan : pyarrow.Table
-        All of it, old and new.
-    """
-
-    before: pa.Table | None
-    plan: pa.Table
-
-    @property
-    def refused(self) -> int:
-        """Files, old and new, that are no use."""
-        return int(pc.sum(pc.equal(self.plan["verdict"], REJECTED)).as_py() or 0)
 
 
 def changes(
