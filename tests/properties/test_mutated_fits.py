@@ -91,7 +91,7 @@ def test_every_mutated_file_is_read_or_rejected(tmp_path: Path) -> None:
     # The mutations are worth something only if they reach every kind of check.
     seen = Counter(result["reason"] for result in results.values())
     unreached = {Reason.SECTOR, Reason.DUPLICATE, Reason.CHANGED, Reason.KILLED, Reason.CHECKSUM}
-    # Of images and of their pairs.
+    # Of images and of their pairs; of stamps.
     unreached |= {
         Reason.WRONG_SHAPE,
         Reason.NO_WCS,
@@ -100,6 +100,7 @@ def test_every_mutated_file_is_read_or_rejected(tmp_path: Path) -> None:
         Reason.OVERLAP,
         Reason.NO_STARS,
     }
+    unreached |= {Reason.BAD_NAME, Reason.UNKNOWN_SURVEY, Reason.WRONG_SURVEY, Reason.OFF_CENTRE}
     assert set(seen) >= {str(reason) for reason in set(Reason) - unreached}, seen
 
 
