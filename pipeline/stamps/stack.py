@@ -20,8 +20,8 @@ from pipeline.stamps.surveys import REACH, Survey, able
 
 __all__ = ["BAD", "COSMIC_RAY", "SATURATED", "Plane", "Stacked", "shifted", "stack", "stack_source"]
 
-#: S/N from which a filter's centroid tells; what is lower has an error of more than 0.03 FWHM.
-_TELLING = 20.0
+#: S/N from which a filter's centroid tells; what is lower has an error of more than 0.06 FWHM.
+_TELLING = 10.0
 
 #: Share of its weight that a filter keeps where its source is saturated or has bad pixels and another's is not.
 _SPOILT = 0.01
@@ -241,9 +241,9 @@ def _disagreement(
     places, errors = [], []
     for light, (dx, dy) in zip(lights, moves, strict=True):
         if light.snr >= _TELLING:
-            found = windowed(light.clean, x0 - dx, y0 - dy, fwhm)
-            if not np.isnan(found.x):
-                places.append((found.x + dx, found.y + dy))
+            x, y = _own_place(light, x0 - dx, y0 - dy, fwhm)
+            if not np.isnan(x):
+                places.append((x + dx, y + dy))
                 errors.append(0.6 * fwhm / light.snr)
     if len(places) < 2:
         return np.nan, False
@@ -252,7 +252,21 @@ def _disagreement(
     others = ((weight @ where) - weight[:, None] * where) / rest[:, None]
     apart = np.hypot(*(where - others).T)
     sigma = np.sqrt(1 / weight + 1 / rest)
-    return float(apart.max()), bool(((apart > 0.1 * fwhm) & (apart > 3 * sigma)).any())
+    return float(apart.max()), bool(((apart > 0.1 * fwhm) & (apart > 4 * sigma)).any())
+
+
+def _own_place(light: Light, x: float, y: float, fwhm: float) -> tuple[float, float]:
+    """Return where a filter sees the source: near a place, else, if nothing is there, where it is brightest.
+
+    A star that has moved by more than its width since the other filters' time is two stars in the stack, of which each
+    filter sees one; of a double star it sees both.
+    """
+    found = windowed(light.clean, x, y, fwhm)
+    if np.isnan(found.x):
+        within = np.where(light.distance <= max(REACH / light.pixscale, 2.0), light.smooth, -np.inf)
+        row, column = np.unravel_index(int(np.argmax(within)), within.shape)
+        found = windowed(light.clean, float(column), float(row), fwhm)
+    return found.x, found.y
 
 
 def _facts(whole: Plane, lights: Sequence[Light], shares: Pixels, survey: Survey, method: str) -> dict[str, Any]:

@@ -55,7 +55,7 @@ class StackStamps(Stage):
     """
 
     name = STAGE
-    version = 1
+    version = 2
 
     settings: StampSettings
 

@@ -62,7 +62,7 @@ class StampSet(Stage):
     """
 
     name = "stamp_set"
-    version = 1
+    version = 2
 
     settings: StampSetSettings
 

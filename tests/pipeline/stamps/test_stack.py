@@ -79,6 +79,17 @@ def test_a_filter_whose_source_lies_elsewhere_is_flagged():
     assert facts["centroid_shift"] == pytest.approx(0.36, abs=0.05)
 
 
+def test_a_star_that_has_moved_by_more_than_its_width_is_no_pair():
+    moved = stack_source(planes(drift=(0.0, 10.0)), PS1).facts
+    assert moved["flags"] & StampFlag.SHIFTED
+    assert moved["centroid_shift"] == pytest.approx(2.5, abs=0.05)
+    both = planes()
+    for plane in both:
+        plane.image[:] += star(64, plane.x0, plane.y0 + 10, PS1.filter(plane.filter).fwhm_arcsec / 0.25, 1500)
+    facts = stack_source(both, PS1).facts
+    assert facts["centroid_shift"] < 0.1 and not facts["flags"] & StampFlag.SHIFTED
+
+
 def test_noise_alone_flags_no_shift():
     flagged = [
         stack_source(planes(seed, fluxes=(300, 400, 500, 600, 700)), PS1).facts["flags"] & StampFlag.SHIFTED
