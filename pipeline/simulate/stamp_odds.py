@@ -63,7 +63,7 @@ def measured_set(survey: str, part: int, count: int) -> pd.DataFrame:
 
 
 def _stamp(survey: str, seen: object, rng: np.random.Generator) -> Stamp:
-    told, plane = surveys.get(survey), seen.plane(rng)  # type: ignore[attr-defined]
+    told, plane = surveys.get(survey), seen.plane(surveys.get(survey), rng)  # type: ignore[attr-defined]
     known = bool(np.isfinite(plane.fwhm_arcsec))
     fwhm = plane.fwhm_arcsec if known else told.filter(plane.filter).fwhm_arcsec
     return Stamp(plane.image, plane.mask, float("nan"), survey, plane.filter, told.pixscale, plane.x0, plane.y0,

@@ -20,8 +20,10 @@ from pipeline.simulate.stamp_scenes import Description, Exposure, Galaxy, Scene,
 from pipeline.simulate.stamp_truth import truth
 from pipeline.simulate.telescopes import air, vacuum
 from pipeline.stamps import surveys
-from pipeline.stamps.light import Plane
+from pipeline.stamps.hits import hits
+from pipeline.stamps.light import COSMIC_RAY, Plane
 from pipeline.stamps.stack import stack_source
+from pipeline.stamps.surveys import Survey
 
 __all__ = ["Rendered", "described", "draw", "drawn", "grid", "one_stacked", "render", "stacked"]
 
@@ -46,11 +48,13 @@ class Rendered:
     mask: Mask
     facts: dict[str, Any]
 
-    def plane(self, rng: np.random.Generator) -> Plane:
-        """Return it as it is stacked; half of the headers tell a FWHM, good to some per cent."""
+    def plane(self, survey: Survey, rng: np.random.Generator) -> Plane:
+        """Return it as it is ingested and stacked; half of the headers tell a FWHM, good to some per cent."""
         told = float(self.facts["fwhm_arcsec"] * np.exp(rng.normal(0, 0.06))) if rng.random() < 0.5 else np.nan
-        place = self.facts["x0"], self.facts["y0"]
-        return Plane(self.image, self.facts["filter"], *place, self.mask, None, told, self.facts["mjd"])
+        place, name = (self.facts["x0"], self.facts["y0"]), self.facts["filter"]
+        struck = hits(self.image, survey.filter(name).fwhm_arcsec / survey.pixscale)
+        mask = self.mask | np.where(struck, np.uint8(COSMIC_RAY), np.uint8(0))
+        return Plane(self.image, name, *place, mask, None, told, self.facts["mjd"])
 
 
 @lru_cache
@@ -285,7 +289,7 @@ def one_stacked(description: Description, scene: Scene, seed: int, number: int) 
     survey = surveys.get(scene.survey)
     rng = np.random.default_rng([description.seed, crc32(scene.survey.encode()), seed, number, 1])
     seen = [render(scene, scene.survey, name, rng) for name in scene.exposures]
-    done = stack_source([one.plane(rng) for one in seen], survey)
+    done = stack_source([one.plane(survey, rng) for one in seen], survey)
     return done.image, {"source_id": scene.name} | done.facts | truth(
         scene.sky, [one.facts for one in seen], description.weightless
     )
