@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.planes import CHANNELS, PLANES, SIZE
-from models.stamp_planes import AROUND, COLUMNS, FACTS, MIDDLE
+from models.stamp_planes import AROUND, COLUMNS, FACTS, MIDDLE, WHOLE
 from pipeline.errors import ModelNotFound
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ _VISUAL = ModelSpec(
     augment=_Later("models.visual", "augment"),
     prepare=_Later("models.stamp_planes", "prepare"),
     columns=COLUMNS,
-    seen=((1, MIDDLE, MIDDLE), (1, AROUND, AROUND), (len(FACTS),)),
+    seen=((1, MIDDLE, MIDDLE), (1, WHOLE, WHOLE), (len(FACTS),)),
     group="source_id",
     judge=_Later("models.visual_judgement", "card"),
     training={"epochs": 12, "batch_size": 128, "learning_rate": 2e-3, "weight_decay": 1e-2, "split_by": "source"},

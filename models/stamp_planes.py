@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from catalogs.stamps import StampFlag
 
-__all__ = ["AROUND", "COLUMNS", "FACTS", "MIDDLE", "USUAL_FWHM", "USUAL_SCALE", "poster_planes", "prepare"]
+__all__ = ["AROUND", "COLUMNS", "FACTS", "MIDDLE", "USUAL_FWHM", "USUAL_SCALE", "WHOLE", "poster_planes", "prepare"]
 
 Floats = NDArray[np.float32]
 
-#: Cells on a side: of the middle as it is, of all of it (stacks of 128 cells are binned to it).
-MIDDLE, AROUND = 32, 64
+#: Cells on a side: of the middle as it is, of all of it, of a coarse stack, each of whose cells stands for four.
+MIDDLE, WHOLE, AROUND = 32, 128, 64
 
 #: Columns of the index of stacks (`catalogs.stamps`) that are looked at, in this order.
 COLUMNS = (
@@ -25,7 +25,7 @@ COLUMNS = (
 #: What the network is told of a stack beside its pixels; the first three are the scales of its views.
 FACTS = (
     "log_pixscale", "log_step", "log_fwhm_cells", "log_fwhm", "log_wavelength", "filters", "ellipticity", "shift",
-    "saturated",
+    "compared", "saturated",
 )  # fmt: skip
 
 _MOST = 1e5  # sigma
@@ -48,9 +48,10 @@ def prepare(stack: NDArray[np.floating], known: NDArray[np.floating]) -> tuple[F
     -------
     middle : (n, 1, 32, 32) float32
         The cells around the source over the noise; where there are none, what is opposite of them, else 0.
-    around : (n, 1, 64, 64) float32
-        All cells likewise; of a stack of 128 or more cells on a side so many are averaged that it fits.
-    facts : (n, 9) float32
+    around : (n, 1, 128, 128) float32
+        All cells likewise; those of a stack of 64 cells on a side are there four times, and of one of 256 or more so
+        many are averaged that it fits.
+    facts : (n, 10) float32
         `FACTS`.
     """
     about = dict(zip(COLUMNS, np.asarray(known, np.float64).T, strict=True))
@@ -60,14 +61,13 @@ def prepare(stack: NDArray[np.floating], known: NDArray[np.floating]) -> tuple[F
     scaled = np.clip(pixels / noise[:, None, None], -_MOST, _MOST)
     side = pixels.shape[-1]
     x, y = (np.where(np.isfinite(about[name]), about[name], (side - 1) / 2) for name in ("x0", "y0"))
-    factor = max(1, side // AROUND)
-    middle = _cut(scaled, x, y, MIDDLE)
-    around = _cut(scaled, x, y, AROUND * factor)
+    middle = np.nan_to_num(_filled(_cut(scaled, x, y, MIDDLE)))
+    factor, times = max(1, side // WHOLE), 1 if side >= WHOLE else WHOLE // AROUND
+    around = np.nan_to_num(_filled(_cut(scaled, x, y, WHOLE * factor // times)))
     if factor > 1:
-        shape = (len(around), AROUND, factor, AROUND, factor)
-        around = np.nan_to_num(_filled(around)).reshape(shape).mean((2, 4), dtype=np.float32) * factor
-    middle, around = (np.nan_to_num(_filled(view))[:, None] for view in (middle, around))
-    return middle, around, _facts(about, factor)
+        around = around.reshape(len(around), WHOLE, factor, WHOLE, factor).mean((2, 4), dtype=np.float32) * factor
+    around = around.repeat(times, 1).repeat(times, 2)
+    return middle[:, None], around[:, None], _facts(about, factor * (WHOLE // AROUND) // times)
 
 
 def poster_planes(stack: NDArray[np.floating], known: NDArray[np.floating]) -> Floats:
@@ -83,7 +83,9 @@ def poster_planes(stack: NDArray[np.floating], known: NDArray[np.floating]) -> F
     (n, 1, 64, 64) float32
         Square root of the pixels, the faintest one 0, the brightest one 1.
     """
-    _, around, _ = prepare(stack, known)
+    _, whole, _ = prepare(stack, known)
+    shape = (len(whole), 1, AROUND, WHOLE // AROUND, AROUND, WHOLE // AROUND)
+    around = whole.reshape(shape).mean((3, 5), dtype=np.float32)
     low, high = (np.quantile(around, share, axis=(2, 3), keepdims=True) for share in (0.01, 1.0))
     return np.sqrt(np.clip((around - low) / np.maximum(high - low, 1e-6), 0, 1)).astype(np.float32)
 
@@ -115,15 +117,16 @@ def _filled(pixels: Floats) -> Floats:
 
 
 def _facts(about: dict[str, NDArray[np.float64]], factor: int) -> Floats:
-    """Return `FACTS`, each of about the size of 1, what is not known as 0."""
+    """Return `FACTS`, each of about the size of 1, what is not known as 0; `factor` cells on a side are one step."""
     pixscale = np.where(about["pixscale"] > 0, about["pixscale"], np.nan)
     fwhm = np.where(about["fwhm_arcsec"] > 0, about["fwhm_arcsec"], USUAL_FWHM * pixscale)
     wavelength = np.where(about["wavelength_um"] > 0, about["wavelength_um"], np.nan)
     saturated = np.nan_to_num(about["flags"]).astype(np.int64) & int(StampFlag.SATURATED) > 0
+    shift = about["centroid_shift"] / fwhm
     columns = (
         np.log(pixscale / USUAL_SCALE), np.log(factor * pixscale / USUAL_SCALE), np.log(fwhm / pixscale / USUAL_FWHM),
         np.log(fwhm), np.log(wavelength),
-        np.minimum(about["n_filters"], 5) / 5, about["ellipticity"], np.minimum(about["centroid_shift"] / fwhm, 2),
-        saturated.astype(float),
+        np.minimum(about["n_filters"], 5) / 5, about["ellipticity"], np.minimum(shift, 2),
+        np.isfinite(shift).astype(float), saturated.astype(float),
     )  # fmt: skip
     return np.nan_to_num(np.stack(columns, 1)).astype(np.float32)

@@ -27,6 +27,9 @@ _LANCZOS = 4
 _SIGMA = 2.3548  # FWHM of a Gaussian
 _REACH = 2.5  # arcsec in which a companion counts
 
+# Planes of both views, and which of them is the distance (see `views`).
+_NEAR, _WIDE, _DISTANCE = 8, 9, 0
+
 
 def bin_code(label: NDArray[np.integer], sep_arcsec: NDArray[np.floating]) -> NDArray[np.int64]:
     """Return the class of each stack: 0 single, k the bin of separation from SEPARATIONS[k - 1] on."""
@@ -41,35 +44,60 @@ class VisualBinary(nn.Module):
     180 degrees about its own centre (nothing is left of a star, whatever its PSF, as long as that is symmetric; of two
     stars that differ the difference is), and less what it looks like turned by 90 degrees (elongation).
 
+    A companion that is resolved is a matter of one place: both views are searched for it cell by cell, and what is
+    found counts for the bin of separation that the cell is in. A star outside the last bin counts for none.
+
     Parameters
     ----------
-    width : int
-        Channels of the first layers.
+    width, wide : int
+        Channels of the first layers: of the middle, of all.
     """
 
-    def __init__(self, width: int = 24) -> None:
+    def __init__(self, width: int = 24, wide: int = 24) -> None:
         super().__init__()
-        self.middle = nn.Sequential(
-            _stem(7, width, 3, 1), layer(width, width, 1, 1), layer(width, 2 * width, 2, 2),
-            layer(2 * width, 4 * width, 2, 2), layer(4 * width, 4 * width, 1, 2),
-        )  # fmt: skip
-        self.around = nn.Sequential(
-            _stem(3, 16, 5, 2), layer(16, 16, 1, 1), layer(16, 32, 1, 2), layer(32, 64, 1, 2), layer(64, 64, 1, 2)
+        self.middle = nn.Sequential(_stem(_NEAR, width, 3, 1), layer(width, width, 1, 1))
+        self.close = nn.Sequential(
+            layer(width, 2 * width, 2, 2), layer(2 * width, 4 * width, 2, 2), layer(4 * width, 4 * width, 1, 2)
         )
-        seen = 2 * 4 * width + 2 * 64 + len(FACTS) + 2 * 5
+        self.around = nn.Sequential(_stem(_WIDE, wide, 5, 2), layer(wide, wide, 2, 1))
+        self.far = nn.Sequential(layer(wide, 2 * wide, 1, 2), layer(2 * wide, 3 * wide, 1, 2))
+        self.spots = nn.ModuleList([_spot(width), _spot(wide)])
+        seen = 2 * (4 * width + 3 * wide) + len(FACTS) + 2 * 5
         self.head = nn.Sequential(nn.Linear(seen, 128), nn.ReLU(), nn.Dropout(0.1), nn.Linear(128, BINS))
+        self.register_buffer("edges", torch.tensor(SEPARATIONS), persistent=False)
 
     def forward(self, middle: Tensor, around: Tensor, facts: Tensor) -> Tensor:
         """Return logits (N, 9), single and each bin of separation, of `models.stamp_planes.prepare`'s arrays."""
         with torch.autocast(middle.device.type, enabled=False):
             near, wide, measured = views(middle, around, facts)
-        return self.tail(near, wide, torch.cat([facts, measured], 1))
+        close, far = self.middle(near), self.around(wide)
+        seen = [pool for trunk in (self.close(close), self.far(far)) for pool in _pooled(trunk)]
+        seen.append(torch.cat([facts, measured], 1).to(seen[0].dtype))
+        logits = self.head(torch.cat(seen, 1))
+        found = [spot(features) for spot, features in zip(self.spots, (close, far), strict=True)]
+        with torch.autocast(middle.device.type, enabled=False):
+            logits = logits.float()
+            pixscale, step = _scales(facts)
+            away = near[:, _DISTANCE], functional.avg_pool2d(wide[:, _DISTANCE, None], 2)[:, 0]
+            cells = pixscale, 2 * step
+            bins = [logits[:, 1:]]
+            for spots, distance, cell in zip(found, away, cells, strict=True):
+                bins.append(self._bins(spots[:, 0].float(), _REACH * distance, cell))
+            return torch.cat([logits[:, :1], torch.logsumexp(torch.stack(bins), 0)], 1)
 
-    def tail(self, near: Tensor, wide: Tensor, told: Tensor) -> Tensor:
-        """Return logits of views and all that is told."""
-        seen = [pool for trunk in (self.middle(near), self.around(wide)) for pool in _pooled(trunk)]
-        logits: Tensor = self.head(torch.cat([*seen, told.to(seen[0].dtype)], 1))
-        return logits
+    def _bins(self, spots: Tensor, distance: Tensor, cell: Tensor) -> Tensor:
+        """Return how likely there is a companion in each bin (N, 8), of cells (N, s, s) so far away, arcsec."""
+        blur = (0.35 * cell + 0.02)[:, None, None, None]
+        beyond = torch.sigmoid((distance[:, None] - self.edges[:, None, None]) / blur)
+        share = (beyond[:, :-1] - beyond[:, 1:]).clamp(min=1e-6)
+        return torch.logsumexp((spots[:, None] + torch.log(share)).flatten(2), 2)
+
+
+def _spot(channels: int) -> nn.Conv2d:
+    """Return what sees a companion in a cell; at first, that there is none in hundreds."""
+    found = nn.Conv2d(channels, 1, 1)
+    nn.init.constant_(found.bias, -6.0)
+    return found
 
 
 def _stem(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Sequential:
@@ -79,6 +107,12 @@ def _stem(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Sequential:
 
 def _pooled(x: Tensor) -> tuple[Tensor, Tensor]:
     return x.mean((2, 3)), x.amax((2, 3))
+
+
+def _scales(facts: Tensor) -> tuple[Tensor, Tensor]:
+    """Return arcsec of a cell of the middle, and of a step: two cells of all."""
+    pixscale, step = (USUAL_SCALE * torch.exp(facts[:, number]) for number in (0, 1))
+    return pixscale, step
 
 
 def views(middle: Tensor, around: Tensor, facts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -91,38 +125,46 @@ def views(middle: Tensor, around: Tensor, facts: Tensor) -> tuple[Tensor, Tensor
 
     Returns
     -------
-    near : Tensor, (N, 7, 32, 32)
-        The middle: compressed; over its peak; what is odd about its centre and what is elongated, each over the noise
-        and over the peak; the distance from the centre of the stamp over 2.5 arcsec.
-    wide : Tensor, (N, 3, 64, 64)
-        All: compressed; what is odd about the centre of the middle; the distance.
+    near : Tensor, (N, 8, 32, 32)
+        The middle: distance from its light's centre over 2.5 arcsec; inside or outside of 2.5 arcsec; compressed; what
+        is odd about the centre and what is elongated, each over the noise and over the peak; the middle over its peak.
+    wide : Tensor, (N, 9, 64, 64)
+        All, four cells at a step: distance; inside or outside; each of the four cells compressed; their mean
+        compressed; what is odd about the same centre; the mean over the peak, compressed.
     measured : Tensor, (N, 10)
         See `_moments`.
     """
     pixels = middle[:, 0]
-    pixscale, step = (USUAL_SCALE * torch.exp(facts[:, number]) for number in (0, 1))
+    pixscale, step = _scales(facts)
     sigma = (torch.exp(facts[:, 2]) * USUAL_FWHM / _SIGMA).clamp(0.7, 6.0)
     x, y = _centre(pixels, sigma)
     odd, long = _turned(pixels, x, y)
-    all_cells = around[:, 0]
-    # The same place among the cells of all: `models.stamp_planes.prepare` cuts both about one middle.
-    shrunk, shift = step / pixscale, (around.shape[-1] - 1) / 2
-    unlike = _odd(all_cells, *((place - (MIDDLE - 1) / 2) / shrunk + shift for place in (x, y)))
+    phases = functional.pixel_unshuffle(around, 2)
+    # As noisy as a cell: of a fine stack four are averaged, of a coarse one they are one.
+    shrunk = step / pixscale
+    cells = phases.mean(1) * shrunk[:, None, None]
+    # The same place among the steps: `models.stamp_planes.prepare` cuts both about one middle.
+    column, row = ((place - (MIDDLE - 1) / 2) / shrunk + (cells.shape[-1] - 1) / 2 for place in (x, y))
+    unlike = _odd(cells, column, row)
     peak = functional.avg_pool2d(middle, 3, 1).amax((1, 2, 3)).clamp(min=3.0)[:, None, None]
-    planes = (
-        torch.asinh(pixels / _SOFT) / 2, (pixels / peak).clamp(-1, 2), torch.asinh(odd / 2) / 2,
+    near = torch.stack([
+        *_distance(pixels, x, y, pixscale), torch.asinh(pixels / _SOFT) / 2, torch.asinh(odd / 2) / 2,
         torch.asinh(long / 2) / 2, torch.tanh(5 * odd / peak), torch.tanh(5 * long / peak),
-        _distance(MIDDLE, pixscale),
-    )  # fmt: skip
-    cells = around.shape[-1]
-    wide = torch.stack([torch.asinh(all_cells / _SOFT) / 2, torch.asinh(unlike / 2) / 2, _distance(cells, step)], 1)
-    return torch.stack(planes, 1), wide, _moments(pixels, x, y, sigma)
+        (pixels / peak).clamp(-1, 2),
+    ], 1)  # fmt: skip
+    others = torch.stack([
+        *_distance(cells, column, row, step), torch.asinh(cells / _SOFT) / 2, torch.asinh(unlike / 2) / 2,
+        torch.asinh(10 * cells / peak) / 3,
+    ], 1)  # fmt: skip
+    return near, torch.cat([others, torch.asinh(phases / _SOFT) / 2], 1), _moments(pixels, x, y, sigma)
 
 
-def _distance(size: int, pixscale: Tensor) -> Tensor:
-    axis = torch.arange(size, device=pixscale.device, dtype=torch.float32) - (size - 1) / 2
-    radius = torch.sqrt(axis[:, None] ** 2 + axis**2)
-    return (radius * pixscale[:, None, None] / _REACH).clamp(max=3.0)
+def _distance(pixels: Tensor, x: Tensor, y: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the distance from a place over 2.5 arcsec, and whether that is inside (-1) or outside (1)."""
+    axis = torch.arange(pixels.shape[-1], device=x.device, dtype=torch.float32)
+    cells = torch.sqrt((axis - x[:, None])[:, None, :] ** 2 + (axis - y[:, None])[:, :, None] ** 2)
+    arcsec, cell = cells * scale[:, None, None], scale[:, None, None]
+    return (arcsec / _REACH).clamp(max=3.0), torch.tanh((arcsec - _REACH - 0.05) / (0.5 * cell + 0.05))
 
 
 def _weights(x: Tensor, y: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -264,8 +306,13 @@ def augment(inputs: Sequence[Tensor], generator: torch.Generator) -> list[Tensor
     extra = torch.sqrt(1 - factor**2)
     views: list[Any] = []
     pose = torch.randint(8, (count,), generator=generator)
+    # Of a coarse stack four cells of all are one, and their noise is.
+    coarse = facts[:, 0] == facts[:, 1]
     for view in (middle, around):
-        seen = view * factor + extra * torch.randn(view.shape, generator=generator)
+        noise = torch.randn(view.shape, generator=generator)
+        if view is around:
+            noise[coarse] = noise[coarse][:, :, ::2, ::2].repeat_interleave(2, 2).repeat_interleave(2, 3)
+        seen = view * factor + extra * noise
         turned = torch.empty_like(seen)
         for number in range(8):
             rows = pose == number

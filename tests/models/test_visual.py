@@ -27,7 +27,7 @@ def seen(survey: str = "Pan-STARRS", count: int = 8) -> tuple[list[torch.Tensor]
 @pytest.mark.parametrize("survey", ["Pan-STARRS", "SDSS", "HST"])
 def test_every_survey_has_the_same_views_over_its_noise(survey: str) -> None:
     (middle, around, facts), index = seen(survey)
-    assert middle.shape == (8, 1, 32, 32) and around.shape == (8, 1, 64, 64) and facts.shape == (8, len(FACTS))
+    assert middle.shape == (8, 1, 32, 32) and around.shape == (8, 1, 128, 128) and facts.shape == (8, len(FACTS))
     edge = np.concatenate([around[:, 0, :4].numpy().ravel(), around[:, 0, -4:].numpy().ravel()])
     assert 0.7 < np.diff(np.quantile(edge, (0.1587, 0.8413)))[0] / 2 < 1.8
     peak = middle[:, 0, 12:20, 12:20].amax((1, 2)).numpy()
@@ -53,7 +53,7 @@ def test_what_is_missing_is_nothing_or_what_lies_opposite() -> None:
     views_, around, facts = prepare(stack, known.to_numpy(float))
     assert all(np.isfinite(one).all() for one in (views_, around, facts))
     assert not around[0].any()
-    np.testing.assert_array_equal(around[1, 0, :, :20], around[1, 0, ::-1, ::-1][:, :20])
+    np.testing.assert_array_equal(around[1, 0, :, :40], around[1, 0, ::-1, ::-1][:, :40])
 
 
 @pytest.mark.parametrize("side", [20, 40, 63, 100, 300])
@@ -61,7 +61,7 @@ def test_stacks_of_any_size_are_seen(side: int) -> None:
     stack = np.random.default_rng(0).normal(size=(3, side, side))
     known = np.tile([0.1, 1.0, 0.3, 0.6, 1, 0, 0, 0, np.nan, np.nan], (3, 1))
     shapes = [one.shape[1:] for one in prepare(stack, known)]
-    assert shapes == [(1, 32, 32), (1, 64, 64), (len(FACTS),)]
+    assert shapes == [(1, 32, 32), (1, 128, 128), (len(FACTS),)]
     assert poster_planes(stack, known).shape == (3, 1, 64, 64)
 
 
@@ -78,7 +78,7 @@ def test_a_star_is_what_it_is_when_turned_about_its_centre_and_a_pair_is_not() -
 
     def found(*inputs: torch.Tensor) -> tuple[float, float]:
         near, _, _ = views(*inputs)
-        inner = near[0, 2:4, 10:22, 10:22].abs()
+        inner = near[0, 3:5, 10:22, 10:22].abs()
         return float(inner[0].max()), float(inner[1].max())
 
     odd, long = found(*star(2.0, 0.0))
@@ -98,8 +98,9 @@ def test_turned_stacks_are_the_same_to_what_is_measured() -> None:
     torch.testing.assert_close(turned[0][inside].abs(), torch.rot90(near, 1, (2, 3)).flip(3)[inside].abs(),
                                atol=0.05, rtol=0.02)  # fmt: skip
     around_turned = torch.rot90(wide, 1, (2, 3)).flip(3)
-    torch.testing.assert_close(turned[1][:, ::2], around_turned[:, ::2])
-    torch.testing.assert_close(turned[1][:, 1], around_turned[:, 1], atol=1e-3, rtol=1e-3)  # resampled in float32
+    torch.testing.assert_close(turned[1][:, [2, 4]], around_turned[:, [2, 4]])
+    torch.testing.assert_close(turned[1][:, [0, 1, 3]], around_turned[:, [0, 1, 3]], atol=1e-3, rtol=1e-3)  # resampled
+    torch.testing.assert_close(turned[1][:, 5:].sum(1), around_turned[:, 5:].sum(1))  # the four cells change places
     torch.testing.assert_close(turned[2], measured, atol=1e-2, rtol=1e-2)
 
 
@@ -110,6 +111,17 @@ def test_bins_of_separation() -> None:
     assert len(SEPARATIONS) == BINS == 9
     sep = np.array([np.nan, 0.05, 0.1, 0.25, 0.44, 0.45, 2.0, 2.5, 1.0])
     assert bin_code(np.array([0, 1, 1, 1, 1, 1, 1, 1, 0]), sep).tolist() == [0, 1, 1, 2, 3, 4, 8, 8, 0]
+
+
+def test_a_companion_counts_where_it_is_and_one_too_far_away_does_not() -> None:
+    torch.manual_seed(0)
+    network = get_spec("visualbinary").network()
+    distance = torch.hypot(*torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij"))[None] * 0.2
+    for away, code in ((0.8, 5), (1.6, 7), (2.2, 8), (3.6, None)):
+        spots = torch.full((1, 32, 32), -9.0)
+        spots[0, round(away / 0.2), 0] = 9.0
+        bins = network._bins(spots, distance, torch.tensor([0.2]))[0]
+        assert (bins.argmax() + 1 == code and bins.max() > 7) if code else bins.max() < 0
 
 
 def test_loss_and_reading_agree_on_what_is_double() -> None:
@@ -130,7 +142,8 @@ def test_augmented_stacks_are_turned_alike_and_follow_from_the_seed() -> None:
     assert all(torch.equal(one, other) for one, other in zip(once, again, strict=True))
     assert torch.equal(once[2], inputs[2])
     # Both views show the same cells in the middle, however they were turned.
-    torch.testing.assert_close(once[1][:, :, 16:48, 16:48], once[0], atol=8.0, rtol=0.05)
+    torch.testing.assert_close(once[1][:, :, 32:96:2, 32:96:2], once[0], atol=8.0, rtol=0.05)
+    torch.testing.assert_close(once[1][:, :, ::2, ::2], once[1][:, :, 1::2, 1::2])  # of a coarse stack four are one
     quiet = (once[0].amax((1, 2, 3)) - inputs[0].amax((1, 2, 3))).abs() < 1e-3
     assert 0.5 < quiet.float().mean() < 0.95
 
