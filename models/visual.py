@@ -78,7 +78,7 @@ class VisualBinary(nn.Module):
         with torch.autocast(middle.device.type, enabled=False):
             logits = logits.float()
             pixscale, step = _scales(facts)
-            away = near[:, _DISTANCE], functional.avg_pool2d(wide[:, _DISTANCE, None], 2)[:, 0]
+            away = near[:, _DISTANCE], wide[:, _DISTANCE, ::2, ::2]
             cells = pixscale, 2 * step
             bins = [logits[:, 1:]]
             for spots, distance, cell in zip(found, away, cells, strict=True):
