@@ -20,6 +20,7 @@ from tests.benchmarks import (
     scoring,
     serving,
     simulation,
+    stamp_scoring,
     stamps,
 )
 
@@ -35,6 +36,7 @@ PROGRAMS = {
     "alerts": alerts.main,
     "active": active.main,
     "stamps": stamps.main,
+    "stamp_scoring": stamp_scoring.main,
 }
 
 if __name__ == "__main__":
