@@ -15,6 +15,10 @@ __all__ = ["BAD", "COSMIC_RAY", "SATURATED", "SPOILT", "Light", "Mask", "Plane",
 #: Bits of a mask.
 SATURATED, BAD, COSMIC_RAY = 1, 2, 4
 
+#: Least noise of a pixel, in the light of the brightest: a well holds some 10^5 electrons, and none is read to better
+#: than one; ten more for stacks. Less is no noise but rounding, or what smoothing and clipping have left of it.
+_RANGE = 1e-6
+
 Mask = NDArray[np.uint8]
 
 #: What is wrong near a source.
@@ -67,7 +71,10 @@ def _smoother(side: int, fwhm: float) -> NDArray[np.float64]:
 
 
 class Light:
-    """A plane with its sky taken away, its gaps filled, and the map of the S/N of point sources in it."""
+    """A plane with its sky taken away, its gaps filled, and the map of the S/N of point sources in it.
+
+    Where there is no noise to be seen, `is_noisy` is false and the noise is the least that there could be.
+    """
 
     def __init__(self, plane: Plane, survey: Survey) -> None:
         self.plane = plane
@@ -86,9 +93,11 @@ class Light:
         self.distance = np.hypot(rows - plane.y0, columns - plane.x0)
         outside = good & (self.distance > min(max(REACH / self.pixscale, 2 * self.fwhm), 0.36 * min(ny, nx)))
         values = image[outside if outside.sum() >= 100 else good]
-        self.level, self.noise = sky(values) if len(values) else (0.0, 0.0)
+        self.level, noise = sky(values) if len(values) else (0.0, 0.0)
         matrix = _smoother(ny, self.fwhm), _smoother(nx, self.fwhm)
         clean = np.where(good, image - self.level, 0.0)
+        self.noise = max(noise, _RANGE * float(clean.max(initial=0.0)))
+        self.is_noisy = noise == self.noise > 0
         if not good.all():
             with np.errstate(invalid="ignore", divide="ignore"):
                 around = (matrix[0] @ clean @ matrix[1].T) / (matrix[0] @ good @ matrix[1].T)

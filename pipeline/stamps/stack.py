@@ -15,13 +15,16 @@ from scipy.ndimage import spline_filter1d
 
 from catalogs.stamps import StampFlag
 from pipeline.stamps.light import BAD, COSMIC_RAY, SATURATED, SPOILT, Light, Mask, Plane, at, stars
-from pipeline.stamps.moments import Pixels, windowed
+from pipeline.stamps.moments import Pixels, Shape, windowed
 from pipeline.stamps.surveys import REACH, Survey, able
 
 __all__ = ["BAD", "COSMIC_RAY", "SATURATED", "Plane", "Stacked", "shifted", "stack", "stack_source"]
 
 #: S/N from which a filter's centroid tells; what is lower has an error of more than 0.03 FWHM.
 _TELLING = 20.0
+
+#: S/N below which nothing is at a place.
+_NOTHING = 5.0
 
 #: Share of its weight that a filter keeps where its source is saturated or has bad pixels and another's is not.
 _SPOILT = 0.01
@@ -66,8 +69,8 @@ def stack_source(planes: Sequence[Plane], survey: Survey, method: str = "weighte
     reference = lights[first]
     moves = [(reference.plane.x0 - light.plane.x0, reference.plane.y0 - light.plane.y0) for light in lights]
     x0, y0, moved = _place(lights, moves, reference)
-    sigmas = np.array([light.noise for light in lights])
     fluxes = np.array([light.flux(x0 - dx, y0 - dy) for light, (dx, dy) in zip(lights, moves, strict=True)])
+    sigmas = _sigmas(lights, fluxes)
     spoilt = [bool(light.near(x0 - dx, y0 - dy) & SPOILT) for light, (dx, dy) in zip(lights, moves, strict=True)]
     trust = np.array([min(one.fwhm for one in lights) / light.fwhm for light in lights]) ** 2
     trust *= np.where(np.array(spoilt) & (not all(spoilt)), _SPOILT, 1.0)
@@ -209,6 +212,16 @@ def _whole(mask: Mask, sx: int, sy: int) -> Mask:
     return out
 
 
+def _sigmas(lights: Sequence[Light], fluxes: Pixels) -> NDArray[np.float64]:
+    """Return the noise of each filter; one that shows none is taken to be as good as the best of the others."""
+    sigmas = np.array([light.noise for light in lights])
+    noisy = np.array([light.is_noisy for light in lights])
+    if noisy.any() and not noisy.all():
+        best = max(float((fluxes[noisy] / sigmas[noisy]).max()), 1.0)
+        sigmas[~noisy] = np.maximum(sigmas[~noisy], fluxes[~noisy] / best)
+    return sigmas
+
+
 def _place(
     lights: Sequence[Light], moves: Sequence[tuple[float, float]], reference: Light
 ) -> tuple[float, float, bool]:
@@ -241,7 +254,7 @@ def _disagreement(
     places, errors = [], []
     for light, (dx, dy) in zip(lights, moves, strict=True):
         if light.snr >= _TELLING:
-            found = windowed(light.clean, x0 - dx, y0 - dy, fwhm)
+            found = _centroid(light, x0 - dx, y0 - dy, fwhm)
             if not np.isnan(found.x):
                 places.append((found.x + dx, found.y + dy))
                 errors.append(0.6 * fwhm / light.snr)
@@ -253,6 +266,19 @@ def _disagreement(
     apart = np.hypot(*(where - others).T)
     sigma = np.sqrt(1 / weight + 1 / rest)
     return float(apart.max()), bool(((apart > 0.1 * fwhm) & (apart > 3 * sigma)).any())
+
+
+def _centroid(light: Light, x: float, y: float, fwhm: float) -> Shape:
+    """Return the centroid at a place; where nothing is there, that of the brightest point within reach of it."""
+    if at(light.smooth, x, y) < _NOTHING * light.error:
+        reach = max(REACH / light.pixscale, 2.0)
+        ny, nx = light.smooth.shape
+        away = np.hypot(np.arange(ny)[:, None] - y, np.arange(nx) - x)
+        row, column = np.unravel_index(int(np.argmax(np.where(away <= reach, light.smooth, -np.inf))), (ny, nx))
+        found = windowed(light.clean, float(column), float(row), light.fwhm)
+        if np.hypot(found.x - x, found.y - y) <= reach:  # else it is the flank of what is further away
+            return found
+    return windowed(light.clean, x, y, fwhm)
 
 
 def _facts(whole: Plane, lights: Sequence[Light], shares: Pixels, survey: Survey, method: str) -> dict[str, Any]:
@@ -290,7 +316,7 @@ def _facts(whole: Plane, lights: Sequence[Light], shares: Pixels, survey: Survey
         "wavelength_um": float(np.average(waves, weights=shares)),
         "mjd": float(np.average(mjds[dated], weights=shares[dated] + 1e-12)) if dated.any() else np.nan,
         "noise": light.noise,
-        "snr": float(snr) if light.noise > 0 else np.nan,
+        "snr": float(snr) if light.is_noisy else np.nan,
         "fwhm_arcsec": fwhm,
         "ellipticity": own.ellipticity if snr >= 5 else np.nan,
         "centroid_shift": np.nan,
