@@ -15,7 +15,7 @@ from scipy.ndimage import spline_filter1d
 
 from catalogs.stamps import StampFlag
 from pipeline.stamps.light import BAD, COSMIC_RAY, SATURATED, SPOILT, Light, Mask, Plane, at, stars
-from pipeline.stamps.moments import Pixels, Shape, windowed
+from pipeline.stamps.moments import Pixels, windowed
 from pipeline.stamps.surveys import REACH, Survey, able
 
 __all__ = ["BAD", "COSMIC_RAY", "SATURATED", "Plane", "Stacked", "shifted", "stack", "stack_source"]
@@ -83,6 +83,7 @@ def stack_source(planes: Sequence[Plane], survey: Survey, method: str = "weighte
     facts = _facts(whole, lights, shares, survey, method)
     flags = facts["flags"] | (StampFlag.OFF_CENTRE if moved else 0)
     shift, is_shifted = _disagreement(lights, moves, x0, y0)
+    is_shifted |= _is_elsewhere(lights, moves, x0, y0)
     facts |= {"centroid_shift": shift * facts["pixscale"], "flags": int(flags | is_shifted * StampFlag.SHIFTED)}
     return Stacked(image, mask, facts)
 
@@ -254,7 +255,7 @@ def _disagreement(
     places, errors = [], []
     for light, (dx, dy) in zip(lights, moves, strict=True):
         if light.snr >= _TELLING:
-            found = _centroid(light, x0 - dx, y0 - dy, fwhm)
+            found = windowed(light.clean, x0 - dx, y0 - dy, fwhm)
             if not np.isnan(found.x):
                 places.append((found.x + dx, found.y + dy))
                 errors.append(0.6 * fwhm / light.snr)
@@ -268,17 +269,12 @@ def _disagreement(
     return float(apart.max()), bool(((apart > 0.1 * fwhm) & (apart > 3 * sigma)).any())
 
 
-def _centroid(light: Light, x: float, y: float, fwhm: float) -> Shape:
-    """Return the centroid at a place; where nothing is there, that of the brightest point within reach of it."""
-    if at(light.smooth, x, y) < _NOTHING * light.error:
-        reach = max(REACH / light.pixscale, 2.0)
-        ny, nx = light.smooth.shape
-        away = np.hypot(np.arange(ny)[:, None] - y, np.arange(nx) - x)
-        row, column = np.unravel_index(int(np.argmax(np.where(away <= reach, light.smooth, -np.inf))), (ny, nx))
-        found = windowed(light.clean, float(column), float(row), light.fwhm)
-        if np.hypot(found.x - x, found.y - y) <= reach:  # else it is the flank of what is further away
-            return found
-    return windowed(light.clean, x, y, fwhm)
+def _is_elsewhere(lights: Sequence[Light], moves: Sequence[tuple[float, float]], x0: float, y0: float) -> bool:
+    """Return whether a filter has a point within reach, but nothing where another has the source: its WCS is off."""
+    there = [at(one.smooth, x0 - dx, y0 - dy) / one.error for one, (dx, dy) in zip(lights, moves, strict=True)]
+    if max(there) < _TELLING:
+        return False
+    return any(snr < _NOTHING and one.here >= _TELLING for snr, one in zip(there, lights, strict=True))
 
 
 def _facts(whole: Plane, lights: Sequence[Light], shares: Pixels, survey: Survey, method: str) -> dict[str, Any]:

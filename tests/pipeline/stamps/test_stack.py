@@ -182,6 +182,31 @@ def test_what_shows_no_noise_has_no_signal_to_noise(kind):
     STACKS.of([{"row": 0, "source_id": "a", "ra": 0, "dec": 0, **facts}])
 
 
+@pytest.mark.parametrize("cut", [-0.5, 0.0, 0.5])
+def test_a_sky_clipped_at_some_level_keeps_its_noise(cut):
+    """Images made for the eye have nothing below black: what is left of the sky is less than half of its noise."""
+    image = star(64, 31.5, 31.5, 4.5, 5000) + np.random.default_rng(11).normal(0, 3, (64, 64))
+    light = Light(Plane(np.maximum(image, 3 * cut), "i", 31.5, 31.5), PS1)
+    assert light.is_noisy and light.noise == pytest.approx(3, rel=0.25) and light.level == pytest.approx(0, abs=1)
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.5, 2.0])
+def test_few_photons_are_no_clipped_sky(rate):
+    rng = np.random.default_rng(12)
+    image = rng.poisson(rate, (64, 64)) * rng.uniform(0.95, 1.05, (64, 64))  # of a detector that is not quite even
+    light = Light(Plane(image, "i", 31.5, 31.5), PS1)
+    assert light.noise == sky(image[light.distance > 10])[1]
+
+
+@pytest.mark.parametrize(("away", "here"), [(0.0, True), (2.0, True), (3.0, False), (4.0, False), (None, False)])
+def test_a_flank_is_not_the_source(away, here):
+    image = np.random.default_rng(13).normal(0, 3, (64, 64))
+    if away is not None:
+        image += star(64, 31.5 + away / 0.25, 31.5, 4.5, 50_000)
+    light = Light(Plane(image, "i", 31.5, 31.5), PS1)
+    assert (light.here > 20) == here and (light.here < 5) != here
+
+
 def test_a_filter_without_noise_does_not_take_the_stack_for_itself():
     given = planes()
     drawn = Plane(star(64, 31.5, 31.5, 4.5, 6000), "i", 31.5, 31.5)
@@ -206,7 +231,6 @@ def test_a_filter_whose_wcs_is_arcseconds_off_is_flagged(off):
     one, other = (star(128, 63.5 + dx, 63.5, 2.4, 5000) + rng.normal(0, 2, (128, 128)) for dx in (0.0, off / 0.05))
     facts = stack_source([Plane(one, "F606W", 63.5, 63.5), Plane(other, "F814W", 63.5, 63.5)], hst).facts
     assert facts["flags"] & StampFlag.SHIFTED
-    assert facts["centroid_shift"] == pytest.approx(off, abs=0.05)
     alone = stack_source([Plane(other, "F814W", 63.5, 63.5)], hst).facts
     assert alone["flags"] & StampFlag.OFF_CENTRE and alone["x0"] == pytest.approx(63.5 + off / 0.05, abs=0.2)
 
