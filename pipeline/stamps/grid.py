@@ -185,7 +185,10 @@ def _wcs(delivered: Delivered) -> WCS | None:
     """Return a header's celestial WCS, or None if it names none."""
     for header in delivered.headers:
         cards = [header.raw[at : at + 80] for at in range(0, len(header.raw), 80)]
-        own = b"".join(card for card in dict.fromkeys(cards) if _WCS_CARD.match(card[:9]))
+        known = [card for card in dict.fromkeys(cards) if _WCS_CARD.match(card[:9])]
+        if any(card.startswith(b"CD1_1 ") for card in known):  # then PC, left over from elsewhere, is to be ignored
+            known = [card for card in known if not card.startswith(b"PC")]
+        own = b"".join(known)
         if b"CTYPE1" not in own or b"CRVAL1" not in own:
             continue
         try:

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter
 
 from catalogs.stamps import StampFlag
 from pipeline.stamps.moments import SIGMA, Pixels, gaussian, sky, windowed
@@ -14,6 +16,10 @@ __all__ = ["BAD", "COSMIC_RAY", "SATURATED", "SPOILT", "Light", "Mask", "Plane",
 
 #: Bits of a mask.
 SATURATED, BAD, COSMIC_RAY = 1, 2, 4
+
+#: Least noise of a pixel, in the light of the brightest: a well holds some 10^5 electrons, and none is read to better
+#: than one; ten more for stacks. Less is no noise but rounding, or what smoothing and clipping have left of it.
+_RANGE = 1e-6
 
 Mask = NDArray[np.uint8]
 
@@ -67,7 +73,10 @@ def _smoother(side: int, fwhm: float) -> NDArray[np.float64]:
 
 
 class Light:
-    """A plane with its sky taken away, its gaps filled, and the map of the S/N of point sources in it."""
+    """A plane with its sky taken away, its gaps filled, and the map of the S/N of point sources in it.
+
+    Where there is no noise to be seen, `is_noisy` is false and the noise is the least that there could be.
+    """
 
     def __init__(self, plane: Plane, survey: Survey) -> None:
         self.plane = plane
@@ -86,9 +95,11 @@ class Light:
         self.distance = np.hypot(rows - plane.y0, columns - plane.x0)
         outside = good & (self.distance > min(max(REACH / self.pixscale, 2 * self.fwhm), 0.36 * min(ny, nx)))
         values = image[outside if outside.sum() >= 100 else good]
-        self.level, self.noise = sky(values) if len(values) else (0.0, 0.0)
+        self.level, noise = (_clipped(values) or sky(values)) if len(values) else (0.0, 0.0)
         matrix = _smoother(ny, self.fwhm), _smoother(nx, self.fwhm)
         clean = np.where(good, image - self.level, 0.0)
+        self.noise = max(noise, _RANGE * float(clean.max(initial=0.0)))
+        self.is_noisy = noise == self.noise > 0
         if not good.all():
             with np.errstate(invalid="ignore", divide="ignore"):
                 around = (matrix[0] @ clean @ matrix[1].T) / (matrix[0] @ good @ matrix[1].T)
@@ -97,6 +108,13 @@ class Light:
         self.smooth = matrix[0] @ clean @ matrix[1].T
         within = self.distance <= max(REACH / self.pixscale, 2.0)
         self.snr = float(self.smooth[within].max(initial=0.0)) / self.error
+
+    @property
+    def here(self) -> float:
+        """S/N of the brightest point within reach of the place; the flank of what is further away is none."""
+        peak = self.smooth >= maximum_filter(self.smooth, 3, mode="constant", cval=np.inf)
+        within = self.distance <= max(REACH / self.pixscale, 2.0)
+        return float(self.smooth[peak & within].max(initial=0.0)) / self.error
 
     @property
     def error(self) -> float:
@@ -110,6 +128,26 @@ class Light:
     def near(self, x: float, y: float) -> int:
         """Return the flags of what the mask holds within a FWHM of a place."""
         return self.plane.flags & int(SPOILT) | _near(self.mask, x, y, self.fwhm, self.pixscale)
+
+
+def _clipped(values: Pixels) -> tuple[float, float] | None:
+    """Return level and noise of a sky of which all that was below some value was set to it, else None.
+
+    What is left of a normal distribution of which a share was clipped has its quantiles above that share. Photons, of
+    which most pixels have none, are told by the gap between none and one.
+    """
+    if np.mean(values == values.min()) < 0.2:
+        return None
+    ordered = np.sort(values)
+    above = ordered[np.searchsorted(ordered, ordered[0], "right") :] - ordered[0]
+    share = 1 - len(above) / len(ordered)
+    if share > 0.8 or above[len(above) // 20] > 0.2 * above[len(above) // 2]:
+        return None
+    shares = share + np.array([0.1, 0.6]) * (1 - share)
+    low, high = np.quantile(ordered, shares)
+    z_low, z_high = (NormalDist().inv_cdf(float(one)) for one in shares)
+    noise = float((high - low) / (z_high - z_low))
+    return float(low) - z_low * noise, noise
 
 
 def at(image: Pixels, x: float, y: float) -> float:

@@ -12,6 +12,8 @@ __all__ = ["STACKED", "Name", "is_stamp", "read"]
 STACKED = "stacked"
 
 _ENDING = re.compile(r"\.(fits?|fts)(\.gz|\.fz)?$", re.IGNORECASE)
+#: Endings of files that lie beside an image: Pan-STARRS, NOIRLab, Legacy Surveys, WISE, ZTF, HST.
+_BESIDE = re.compile(r".*[._-](mask|msk|mskimg|dqmask|dq|wt|wht|weight|invvar|ivar|unc|err|std)", re.IGNORECASE)
 _NUMBER = r"[+-]?\d+\.?\d*"
 _PANSTAMPS = re.compile(
     rf"(?:stack|warp)_(?P<filter>[grizyw])_ra(?P<ra>{_NUMBER})_dec(?P<dec>{_NUMBER})_.*", re.IGNORECASE
@@ -64,11 +66,15 @@ def read(path: str, pattern: str | None = None, surveys: str | None = None) -> N
     Raises
     ------
     Rejected
-        With `Reason.BAD_NAME` if the name does not read so, `Reason.UNKNOWN_SURVEY` if no survey is called so.
+        With `Reason.BAD_NAME` if the name does not read so, `Reason.UNKNOWN_SURVEY` if no survey is called so,
+        `Reason.WRONG_PRODUCT` if it is that of a mask or weight map of another file.
     UsageError
         If the pattern has no ``<source>`` or an unknown field, or lacks both ``<survey>`` and a survey's name.
     """
     bare = _ENDING.sub("", path)
+    if _BESIDE.fullmatch(bare):
+        cure = "put it into the image's file, as an extension called DQ, MASK or WHT"
+        raise Rejected(Reason.WRONG_PRODUCT, f"{bare}: by its name a mask or weight map of an image; {cure}")
     if pattern is not None:
         return _by_pattern(bare, pattern, surveys)
     stem = bare.rsplit("/", 1)[-1]

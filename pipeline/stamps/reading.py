@@ -17,6 +17,8 @@ from catalogs.folder import Folder
 from pipeline.archive import MAX_BYTES, Source
 from pipeline.errors import Reason, Rejected
 from pipeline.fits import Hdu, Header, hdus
+from pipeline.stamps import quality
+from pipeline.stamps.light import BAD, SATURATED, Mask
 
 __all__ = ["Delivered", "read"]
 
@@ -25,6 +27,11 @@ _KINDS = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 
 #: Asinh magnitudes of Pan-STARRS images: 2.5 log10 e (Waters et al. 2020, ApJS 251, 4).
 _POGSON = 2.5 * np.log10(np.e)
+
+_WEIGHTS = frozenset({"WHT", "WEIGHT"})
+
+#: EXTNAMEs of what lies beside an image and is none.
+_BESIDE = quality.NAMES | _WEIGHTS | {"ERR", "ERROR", "SIGMA", "VAR", "VARIANCE", "IVAR", "INVVAR", "CON", "CTX"}
 
 _EXPTIME = ("EXPTIME", "EXPOSURE", "TEXPTIME", "TOTEXPT", "EXP_TIME")
 _FWHM = ("FWHM", "PSF_FWHM", "PSFFWHM", "FWHM_ARC", "SEEING")
@@ -41,7 +48,9 @@ class Delivered:
     Parameters
     ----------
     image : (ny, nx) float32
-        Counts; NaN where there is no pixel.
+        Counts; NaN where there is no pixel, or one that the file's own quality plane calls bad.
+    mask : (ny, nx) uint8
+        1 saturated, 4 cosmic ray by that plane.
     headers : tuple of Header
         Of the image, and of the file.
     sha256 : str
@@ -51,6 +60,7 @@ class Delivered:
     """
 
     image: NDArray[np.float32]
+    mask: Mask
     headers: tuple[Header, ...]
     sha256: str
     size: int
@@ -142,34 +152,53 @@ def read(archive: Folder, path: str, planned: bool = False) -> Delivered:
     source = Source(archive, path, whole=True, planned=planned)
     assert source.stored is not None
     found = list(hdus(source))
-    chosen, problem = None, None
+    chosen = _chosen(found)
+    image = _linear(_values(source, found, chosen), chosen.header).astype(np.float32)
+    image[~np.isfinite(image)] = np.nan
+    mask = np.zeros(image.shape, np.uint8)
+    for hdu in found:
+        if _is_beside(hdu, chosen, _WEIGHTS):
+            image[~(_values(source, found, hdu) > 0)] = np.nan
+        elif _is_beside(hdu, chosen, quality.NAMES):
+            mask |= quality.marked(_values(source, found, hdu), (hdu.header, chosen.header, found[0].header))
+    # Where it is saturated, the star is: what is left of that pixel says more than a hole.
+    image[(mask & BAD > 0) & (mask & SATURATED == 0)] = np.nan
+    headers = tuple(dict.fromkeys((chosen.header, found[0].header)))
+    digest = sha256(source.stored).hexdigest()
+    return Delivered(image, mask & ~np.uint8(BAD), headers, digest, source.size)
+
+
+def _chosen(found: list[Hdu]) -> Hdu:
+    """Return the first image, or the first that is called SCI."""
+    chosen, problem, beside = None, None, ""
     for hdu in found:
         try:
-            if _is_image(hdu.header) and (chosen is None or hdu.header.name == "SCI" != chosen.header.name):
+            if not _is_image(hdu.header):
+                continue
+            if hdu.header.name in _BESIDE:
+                beside = beside or f" but {hdu.header.name}"
+            elif chosen is None or hdu.header.name == "SCI" != chosen.header.name:
                 chosen = hdu
         except Rejected as error:
             problem = problem or error
     if chosen is None:
-        raise problem or Rejected(Reason.WRONG_PRODUCT, "no image of two axes in it; give FITS images")
-    if chosen.header.value("ZIMAGE") is True:
-        image = _unpacked(source, found.index(chosen))
-    else:
-        image = _pixels(source, chosen)
-    weight = next((one for one in found if _is_weight(one, chosen)), None)
-    image = _linear(image, chosen.header).astype(np.float32)
-    image[~np.isfinite(image)] = np.nan
-    if weight is not None:
-        image[~(_pixels(source, weight) > 0)] = np.nan
-    headers = tuple(dict.fromkeys((chosen.header, found[0].header)))
-    return Delivered(image, headers, sha256(source.stored).hexdigest(), source.size)
+        raise problem or Rejected(Reason.WRONG_PRODUCT, f"no image of two axes in it{beside}; give FITS images")
+    return chosen
 
 
-def _is_weight(hdu: Hdu, chosen: Hdu) -> bool:
+def _is_beside(hdu: Hdu, chosen: Hdu, names: frozenset[str]) -> bool:
+    """Return whether an HDU is a plane of the image's pixels that is called so; of several chips, the same chip's."""
     try:
-        alike = all(hdu.header.value(key) == chosen.header.value(key) for key in ("NAXIS", "NAXIS1", "NAXIS2"))
-        return alike and hdu is not chosen and hdu.header.name in ("WHT", "WEIGHT") and _is_image(hdu.header)
+        version, own = (one.header.value("EXTVER") for one in (hdu, chosen))
+        named = hdu.header.name in names and (None in (version, own) or version == own)
+        return named and _is_image(hdu.header) and _axes(hdu.header) == _axes(chosen.header)
     except Rejected:
         return False
+
+
+def _values(source: Source, found: list[Hdu], hdu: Hdu) -> NDArray[Any]:
+    packed = hdu.header.value("ZIMAGE") is True
+    return _unpacked(source, found.index(hdu)) if packed else _pixels(source, hdu)
 
 
 def _axes(header: Header) -> list[int]:

@@ -23,6 +23,9 @@ __all__ = ["BAD", "COSMIC_RAY", "SATURATED", "Plane", "Stacked", "shifted", "sta
 #: S/N from which a filter's centroid tells; what is lower has an error of more than 0.06 FWHM.
 _TELLING = 10.0
 
+#: S/N below which nothing is at a place.
+_NOTHING = 5.0
+
 #: Share of its weight that a filter keeps where its source is saturated or has bad pixels and another's is not.
 _SPOILT = 0.01
 
@@ -66,8 +69,8 @@ def stack_source(planes: Sequence[Plane], survey: Survey, method: str = "weighte
     reference = lights[first]
     moves = [(reference.plane.x0 - light.plane.x0, reference.plane.y0 - light.plane.y0) for light in lights]
     x0, y0, moved = _place(lights, moves, reference)
-    sigmas = np.array([light.noise for light in lights])
     fluxes = np.array([light.flux(x0 - dx, y0 - dy) for light, (dx, dy) in zip(lights, moves, strict=True)])
+    sigmas = _sigmas(lights, fluxes)
     spoilt = [bool(light.near(x0 - dx, y0 - dy) & SPOILT) for light, (dx, dy) in zip(lights, moves, strict=True)]
     trust = np.array([min(one.fwhm for one in lights) / light.fwhm for light in lights]) ** 2
     trust *= np.where(np.array(spoilt) & (not all(spoilt)), _SPOILT, 1.0)
@@ -80,6 +83,7 @@ def stack_source(planes: Sequence[Plane], survey: Survey, method: str = "weighte
     facts = _facts(whole, lights, shares, survey, method)
     flags = facts["flags"] | (StampFlag.OFF_CENTRE if moved else 0)
     shift, is_shifted = _disagreement(lights, moves, x0, y0)
+    is_shifted |= _is_elsewhere(lights, moves, x0, y0)
     facts |= {"centroid_shift": shift * facts["pixscale"], "flags": int(flags | is_shifted * StampFlag.SHIFTED)}
     return Stacked(image, mask, facts)
 
@@ -209,6 +213,16 @@ def _whole(mask: Mask, sx: int, sy: int) -> Mask:
     return out
 
 
+def _sigmas(lights: Sequence[Light], fluxes: Pixels) -> NDArray[np.float64]:
+    """Return the noise of each filter; one that shows none is taken to be as good as the best of the others."""
+    sigmas = np.array([light.noise for light in lights])
+    noisy = np.array([light.is_noisy for light in lights])
+    if noisy.any() and not noisy.all():
+        best = max(float((fluxes[noisy] / sigmas[noisy]).max()), 1.0)
+        sigmas[~noisy] = np.maximum(sigmas[~noisy], fluxes[~noisy] / best)
+    return sigmas
+
+
 def _place(
     lights: Sequence[Light], moves: Sequence[tuple[float, float]], reference: Light
 ) -> tuple[float, float, bool]:
@@ -269,6 +283,14 @@ def _own_place(light: Light, x: float, y: float, fwhm: float) -> tuple[float, fl
     return found.x, found.y
 
 
+def _is_elsewhere(lights: Sequence[Light], moves: Sequence[tuple[float, float]], x0: float, y0: float) -> bool:
+    """Return whether a filter has a point within reach, but nothing where another has the source: its WCS is off."""
+    there = [at(one.smooth, x0 - dx, y0 - dy) / one.error for one, (dx, dy) in zip(lights, moves, strict=True)]
+    if max(there) < _TELLING:
+        return False
+    return any(snr < _NOTHING and one.here >= _TELLING for snr, one in zip(there, lights, strict=True))
+
+
 def _facts(whole: Plane, lights: Sequence[Light], shares: Pixels, survey: Survey, method: str) -> dict[str, Any]:
     """Return what a stack tells, as in the table STACKS."""
     nominal = min(float(np.average([light.fwhm for light in lights], weights=shares)), 1e3)
@@ -304,7 +326,7 @@ def _facts(whole: Plane, lights: Sequence[Light], shares: Pixels, survey: Survey
         "wavelength_um": float(np.average(waves, weights=shares)),
         "mjd": float(np.average(mjds[dated], weights=shares[dated] + 1e-12)) if dated.any() else np.nan,
         "noise": light.noise,
-        "snr": float(snr) if light.noise > 0 else np.nan,
+        "snr": float(snr) if light.is_noisy else np.nan,
         "fwhm_arcsec": fwhm,
         "ellipticity": own.ellipticity if snr >= 5 else np.nan,
         "centroid_shift": np.nan,

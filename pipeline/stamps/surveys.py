@@ -101,8 +101,10 @@ class Survey:
 
     @cached_property
     def sha256(self) -> str:
-        """Checksum of all that is said of it."""
-        return digest(asdict(self))
+        """Checksum of its figures: what was made with them is not stale because a source is named better."""
+        figures = asdict(self)
+        del figures["source"]
+        return digest(figures)
 
     def filter(self, name: str) -> Filter:
         """Return a filter by its name or alias; one that is not known is like the survey's middle one.

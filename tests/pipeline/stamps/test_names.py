@@ -57,6 +57,10 @@ def test_patterns_of_a_users_own(pattern, path):
     ("path", "pattern", "reason"),
     [
         ("picture.fits", None, Reason.BAD_NAME),
+        ("7_PS1_r.mask.fits", None, Reason.WRONG_PRODUCT),
+        ("7_DECaLS_z_dqmask.fits.fz", None, Reason.WRONG_PRODUCT),
+        ("7/rings.v3.skycell.1405.053.stk.r.unconv.wt.fits", None, Reason.WRONG_PRODUCT),
+        ("7_SDSS_r_invvar.fits", "<source>_SDSS_<filter>_*", Reason.WRONG_PRODUCT),
         ("7_UKIDSS_K.fits", None, Reason.UNKNOWN_SURVEY),
         ("SDSS_r.fits", None, Reason.BAD_NAME),
         ("SDSS/SDSS_r.fits", None, Reason.BAD_NAME),

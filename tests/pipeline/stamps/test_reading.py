@@ -74,6 +74,26 @@ def test_pixels_that_fit_are_those_delivered(tmp_path):
     assert max(abs(cut.x0 - 31.5), abs(cut.y0 - 31.5)) <= 0.5
 
 
+def test_whichever_way_a_header_turns_and_scales(tmp_path):
+    """CD, PC and CDELT, CDELT and CROTA2, arcsec, and what programs leave behind of another way: one and the same."""
+    image, cards = stars((80, 80), [(45, 30, 1e5)], 5, noise=0.2), wcs((80, 80), 0.25)
+    plain = {key: value for key, value in cards.items() if not key.startswith("CD")}
+    step = {"CDELT1": -0.25 / 3600, "CDELT2": 0.25 / 3600}
+    ways = [
+        cards, plain | step, plain | step | {"CROTA2": 0.0}, cards | step, cards | {"CDELT1": 1.0, "CDELT2": 1.0},
+        plain | {"CDELT1": 0.25 / 3600, "CDELT2": 0.25 / 3600, "PC1_1": -1.0, "PC2_2": 1.0},
+        cards | {"PC1_1": 1.0, "PC1_2": 0.0, "PC2_1": 0.0, "PC2_2": 1.0}, cards | {"CRVAL1": RA - 360},
+        plain | {"CUNIT1": "arcsec", "CUNIT2": "arcsec", "CDELT1": -0.25, "CDELT2": 0.25, "CRVAL1": RA * 3600,
+                 "CRVAL2": DEC * 3600},
+        plain | step | {"WCSAXES": 4, "CTYPE3": "FREQ", "CTYPE4": "STOKES", "PC3_3": 1.0, "PC4_4": 1.0},
+    ]  # fmt: skip
+    first = on_grid(tmp_path, write(tmp_path / "first.fits", image, cards))
+    for number, way in enumerate(ways):
+        cut = on_grid(tmp_path, write(tmp_path / f"{number}.fits", image, way))
+        assert not cut.is_resampled and (cut.image == first.image).all(), way
+        assert (cut.x0, cut.y0) == pytest.approx((first.x0, first.y0), abs=1e-5), way
+
+
 def test_what_is_beyond_the_file_is_missing(tmp_path):
     cut = on_grid(tmp_path, pair(tmp_path, 0.25, size=10.0))
     assert np.isnan(cut.image[0]).all() and (cut.mask[0] == BAD).all()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from catalogs.stamps import STACKS, StampFlag
-from pipeline.stamps.light import BAD, SATURATED, Plane
+from pipeline.stamps.light import BAD, SATURATED, Light, Plane
 from pipeline.stamps.moments import gaussian, sky, windowed
 from pipeline.stamps.stack import shifted, stack, stack_source
 from pipeline.stamps.surveys import get
@@ -167,6 +167,83 @@ def test_stamps_of_nothing_still_give_a_stack():
         STACKS.of(
             [{"row": 0, "source_id": "a", "ra": 0, "dec": 0, **stack_source([Plane(image, "i", 31, 31)], PS1).facts}]
         )
+
+
+def without_noise(kind):
+    """Return a star as it is after something took the noise away."""
+    image = star(64, 31.5, 31.5, 4.5, 50_000)
+    return {
+        "drawn": image,
+        "in integers": np.round(image),
+        "of a picture": np.clip(np.round(image / image.max() * 255), 0, 255),
+        "clipped": np.where(image > 9, image, 0.0),
+        "in single precision": (image + 1000).astype(np.float32),
+        "rounded": image + np.random.default_rng(8).normal(0, 1e-8, image.shape),
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", ["drawn", "in integers", "of a picture", "clipped", "in single precision", "rounded"])
+def test_what_shows_no_noise_has_no_signal_to_noise(kind):
+    image = without_noise(kind)
+    light = Light(Plane(image, "i", 31.5, 31.5), PS1)
+    assert not light.is_noisy and 1e-6 * np.ptp(image) == pytest.approx(light.noise, rel=1e-3)
+    facts = stack_source([Plane(image, "i", 31.5, 31.5)], PS1).facts
+    assert np.isnan(facts["snr"]) and facts["noise"] == pytest.approx(light.noise, rel=1e-3)
+    assert not facts["flags"] & StampFlag.FAINT
+    STACKS.of([{"row": 0, "source_id": "a", "ra": 0, "dec": 0, **facts}])
+
+
+@pytest.mark.parametrize("cut", [-0.5, 0.0, 0.5])
+def test_a_sky_clipped_at_some_level_keeps_its_noise(cut):
+    """Images made for the eye have nothing below black: what is left of the sky is less than half of its noise."""
+    image = star(64, 31.5, 31.5, 4.5, 5000) + np.random.default_rng(11).normal(0, 3, (64, 64))
+    light = Light(Plane(np.maximum(image, 3 * cut), "i", 31.5, 31.5), PS1)
+    assert light.is_noisy and light.noise == pytest.approx(3, rel=0.25) and light.level == pytest.approx(0, abs=1)
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.5, 2.0])
+def test_few_photons_are_no_clipped_sky(rate):
+    rng = np.random.default_rng(12)
+    image = rng.poisson(rate, (64, 64)) * rng.uniform(0.95, 1.05, (64, 64))  # of a detector that is not quite even
+    light = Light(Plane(image, "i", 31.5, 31.5), PS1)
+    assert light.noise == sky(image[light.distance > 10])[1]
+
+
+@pytest.mark.parametrize(("away", "here"), [(0.0, True), (2.0, True), (3.0, False), (4.0, False), (None, False)])
+def test_a_flank_is_not_the_source(away, here):
+    image = np.random.default_rng(13).normal(0, 3, (64, 64))
+    if away is not None:
+        image += star(64, 31.5 + away / 0.25, 31.5, 4.5, 50_000)
+    light = Light(Plane(image, "i", 31.5, 31.5), PS1)
+    assert (light.here > 20) == here and (light.here < 5) != here
+
+
+def test_a_filter_without_noise_does_not_take_the_stack_for_itself():
+    given = planes()
+    drawn = Plane(star(64, 31.5, 31.5, 4.5, 6000), "i", 31.5, 31.5)
+    mixed = stack_source([*given[:2], drawn, *given[3:]], PS1).facts
+    usual = stack_source(given, PS1).facts
+    assert 0.8 * usual["snr"] < mixed["snr"] < 1.6 * usual["snr"]
+
+
+@pytest.mark.parametrize("depth", [3e-6, 1e-4])
+def test_the_deepest_of_images_keep_their_noise(depth):
+    image = star(64, 31.5, 31.5, 4.5, 1.0)
+    noise = depth * image.max()
+    image += np.random.default_rng(9).normal(0, noise, image.shape)
+    light = Light(Plane(image, "i", 31.5, 31.5), PS1)
+    assert light.is_noisy and light.noise == pytest.approx(noise, rel=0.1)
+
+
+@pytest.mark.parametrize("off", [0.4, 1.0, 2.0])
+def test_a_filter_whose_wcs_is_arcseconds_off_is_flagged(off):
+    """In HST's pixels an arcsecond is ten FWHM: nothing is left at the place where the other filters have the star."""
+    hst, rng = get("HST"), np.random.default_rng(10)
+    one, other = (star(128, 63.5 + dx, 63.5, 2.4, 5000) + rng.normal(0, 2, (128, 128)) for dx in (0.0, off / 0.05))
+    facts = stack_source([Plane(one, "F606W", 63.5, 63.5), Plane(other, "F814W", 63.5, 63.5)], hst).facts
+    assert facts["flags"] & StampFlag.SHIFTED
+    alone = stack_source([Plane(other, "F814W", 63.5, 63.5)], hst).facts
+    assert alone["flags"] & StampFlag.OFF_CENTRE and alone["x0"] == pytest.approx(63.5 + off / 0.05, abs=0.2)
 
 
 def test_shifts_are_exact_for_smooth_images_and_level_for_flat_ones():

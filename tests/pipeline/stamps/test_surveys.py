@@ -1,5 +1,6 @@
 """Surveys of stamps: the poster's groups, diffraction limits worked out by hand, and surveys of a user's own."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,9 +23,15 @@ BY_HAND = [
     ("JWST", "F200W", 0.07696),  # 1.988/6.5 = 0.30585e-6
     ("HSCLA", "i", 0.02366),  # 0.7711/8.2 = 0.09404e-6
     ("DECaLS", "z", 0.05826),  # 0.926/4 = 0.2315e-6
-    ("GALEX", "NUV", 0.11430),  # 0.2271/0.5 = 0.4542e-6
-    ("AllWISE", "W1", 2.11883),  # 3.368/0.4 = 8.42e-6
+    ("GALEX", "FUV", 0.07746),  # 0.1539/0.5 = 0.3078e-6
+    ("GALEX", "NUV", 0.11656),  # 0.2316/0.5 = 0.4632e-6
+    ("unWISE", "W2", 2.90522),  # 4.618/0.4 = 11.545e-6
+    ("NEOWISE-R", "W1", 2.11883),  # 3.368/0.4 = 8.42e-6
+    ("AllWISE", "W1", 2.11883),
     ("AllWISE", "W4", 13.96242),  # 22.194/0.4 = 55.485e-6
+    ("Spitzer", "I1", 1.05098),  # 3.55/0.85 = 4.17647e-6
+    ("ZTF", "r", 0.13295),  # 0.634/1.2 = 0.52833e-6
+    ("SkyMapper", "v", 0.07158),  # 0.384/1.35 = 0.28444e-6
 ]
 
 
@@ -38,6 +45,16 @@ def test_all_surveys_are_there_with_sources_and_room_for_what_is_asked() -> None
 @pytest.mark.parametrize(("name", "filter", "arcsec"), BY_HAND)
 def test_rayleigh_limits_are_those_worked_out_by_hand(name: str, filter: str, arcsec: float) -> None:
     assert rayleigh(get(name), filter) == pytest.approx(arcsec, rel=2e-4)
+
+
+def test_a_limit_by_hand_stands_for_every_survey() -> None:
+    assert {name for name, _, _ in BY_HAND} == NAMES
+
+
+def test_images_blurred_by_their_own_psf_are_so_much_wider() -> None:
+    for name in ("W1", "W2", "W3", "W4"):
+        once, twice = (get(survey).filter(name).fwhm_arcsec for survey in ("unWISE", "AllWISE"))
+        assert twice == pytest.approx(2**0.5 * once, abs=0.06)
 
 
 def test_the_posters_groups_come_out() -> None:
@@ -62,7 +79,8 @@ def test_by_default_what_a_survey_delivers_decides() -> None:
 
 def test_what_is_resolved_is_the_worst_of_three() -> None:
     assert resolution(get("SDSS"), "r") == 1.32  # seeing
-    assert resolution(get("AllWISE"), "W4") == pytest.approx(13.9624, rel=1e-4)  # diffraction
+    assert resolution(get("unWISE"), "W4") == pytest.approx(13.9624, rel=1e-4)  # diffraction
+    assert resolution(get("AllWISE"), "W4") == 17.0  # the same, blurred as the Atlas is
     assert resolution(get("JWST"), "F090W") == pytest.approx(0.1)  # two cells
     assert resolution(get("ZTF"), "r") == pytest.approx(2.02)
 
@@ -74,6 +92,12 @@ def test_what_is_resolved_is_the_worst_of_three() -> None:
 )  # fmt: skip
 def test_names_are_taken_as_people_write_them(text: str, name: str) -> None:
     assert get(text).name == name
+
+
+def test_a_source_named_better_makes_nothing_stale_and_another_figure_does() -> None:
+    survey = get("SDSS")
+    assert replace(survey, source="elsewhere").sha256 == survey.sha256
+    assert replace(survey, pixscale=0.4).sha256 != survey.sha256
 
 
 def test_filters_are_found_by_alias_and_case() -> None:
