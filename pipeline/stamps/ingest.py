@@ -99,7 +99,7 @@ class IngestStamps(Stage):
     """
 
     name = plan.STAGE
-    version = 1
+    version = 2
 
     settings: StampSettings
 
@@ -208,6 +208,7 @@ class IngestStamps(Stage):
         image = delivered.image
         full = _saturated(image, (x, y), facts["saturation"], width)
         spoilt = np.where(full, SATURATED, np.where(hits(image, width), COSMIC_RAY, 0)).astype(np.uint8)
+        spoilt |= delivered.mask
         cut = grid.cut(image, spoilt, (x, y), seen.axes(x, y), survey)
         plane = Plane(cut.image, row["filter"], cut.x0, cut.y0, cut.mask, cut.pixscale, facts["fwhm_arcsec"])
         return _measured(plane, cut, seen.pixscale, survey, facts | row)
@@ -271,7 +272,7 @@ def _measured(plane: Plane, cut: grid.Cut, pixscale_file: float, survey: Survey,
     beyond = np.where(light.distance > max(REACH / cut.pixscale, 2 * light.fwhm), light.smooth, -np.inf)
     at = np.unravel_index(int(np.argmax(beyond)), beyond.shape)
     away = float(light.distance[at]) * cut.pixscale
-    return _Stamp(cut, row, light.snr, float(beyond[at]) / light.error, away)
+    return _Stamp(cut, row, light.here, float(beyond[at]) / light.error, away)
 
 
 def _missed(stamps: list[_Stamp]) -> dict[str, InputOutcome]:

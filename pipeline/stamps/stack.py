@@ -23,9 +23,6 @@ __all__ = ["BAD", "COSMIC_RAY", "SATURATED", "Plane", "Stacked", "shifted", "sta
 #: S/N from which a filter's centroid tells; what is lower has an error of more than 0.06 FWHM.
 _TELLING = 10.0
 
-#: S/N below which nothing is at a place.
-_NOTHING = 5.0
-
 #: Share of its weight that a filter keeps where its source is saturated or has bad pixels and another's is not.
 _SPOILT = 0.01
 
@@ -83,7 +80,6 @@ def stack_source(planes: Sequence[Plane], survey: Survey, method: str = "weighte
     facts = _facts(whole, lights, shares, survey, method)
     flags = facts["flags"] | (StampFlag.OFF_CENTRE if moved else 0)
     shift, is_shifted = _disagreement(lights, moves, x0, y0)
-    is_shifted |= _is_elsewhere(lights, moves, x0, y0)
     facts |= {"centroid_shift": shift * facts["pixscale"], "flags": int(flags | is_shifted * StampFlag.SHIFTED)}
     return Stacked(image, mask, facts)
 
@@ -281,14 +277,6 @@ def _own_place(light: Light, x: float, y: float, fwhm: float) -> tuple[float, fl
         row, column = np.unravel_index(int(np.argmax(within)), within.shape)
         found = windowed(light.clean, float(column), float(row), fwhm)
     return found.x, found.y
-
-
-def _is_elsewhere(lights: Sequence[Light], moves: Sequence[tuple[float, float]], x0: float, y0: float) -> bool:
-    """Return whether a filter has a point within reach, but nothing where another has the source: its WCS is off."""
-    there = [at(one.smooth, x0 - dx, y0 - dy) / one.error for one, (dx, dy) in zip(lights, moves, strict=True)]
-    if max(there) < _TELLING:
-        return False
-    return any(snr < _NOTHING and one.here >= _TELLING for snr, one in zip(there, lights, strict=True))
 
 
 def _facts(whole: Plane, lights: Sequence[Light], shares: Pixels, survey: Survey, method: str) -> dict[str, Any]:
