@@ -11,7 +11,8 @@ from catalogs.figures import COLORS, Picture, canvas, embed
 from models.evaluate import curves
 from models.judgement import calibration
 from models.visual_completeness import kept
-from models.visual_standing import VisualStanding, expected_precision, learn
+from models.visual_standing import VisualStanding, learn
+from pipeline.fusion import precise
 from pipeline.metrics import wilson
 
 __all__ = [
@@ -57,7 +58,7 @@ def card(history: list[dict[str, Any]], scored: pd.DataFrame) -> tuple[dict[str,
     told = judge(test, standing)
     pictures = {name: one.png for name, one in figures(told, test, standing).items()}
     files = kept(scored[scored["fold"] != "train"], standing)
-    return {"standing": standing.model_dump(), "judgement": {"test": told}}, curves(history) | pictures | files
+    return {"standing": standing.told(), "judgement": {"test": told}}, curves(history) | pictures | files
 
 
 def judge(rows: pd.DataFrame, standing: VisualStanding) -> dict[str, Any]:
@@ -80,7 +81,7 @@ def judge(rows: pd.DataFrame, standing: VisualStanding) -> dict[str, Any]:
         the share taken for double.
     """
     odds = standing.odds(standing.evidence(rows))
-    p = standing.p_prior(odds)
+    p, even = standing.p_prior(odds), standing.p_prior(odds, 0.5)
     double = rows["label"].to_numpy() > 0
     teaches = rows["weight"].to_numpy() > 0
     told: dict[str, Any] = {
@@ -88,9 +89,9 @@ def judge(rows: pd.DataFrame, standing: VisualStanding) -> dict[str, Any]:
         "doubles": int(double.sum()),
         "threshold": standing.threshold,
         "prior": standing.prior,
-        "classification": classification(double[teaches], standing.p_double(odds)[teaches] >= 0.5),
+        "classification": classification(double[teaches], even[teaches] >= 0.5),
         "at_threshold": classification(double[teaches], p[teaches] >= standing.threshold),
-        "calibration": calibration(double[teaches].astype(float), standing.p_double(odds)[teaches]),
+        "calibration": calibration(double[teaches].astype(float), even[teaches]),
         "expected": _expected(double[teaches], p[teaches] >= standing.threshold),
         "surveys": {},
     }
@@ -231,7 +232,7 @@ def _expected(double: Rows, taken: Rows) -> dict[str, Any]:
     rates += [(here[0], there[1]), (here[1], there[0])]
     told = {}
     for share in PREVALENCES:
-        once, low, high = (float(np.nan_to_num(expected_precision(*rate, share))) for rate in rates)
+        once, low, high = (float(precise(*rate, share)) for rate in rates)
         told[f"{share:g}"] = {
             "precision": once, "precision_interval": [low, high],
             "false_in_10000": 1e4 * (1 - share) * rates[0][1], "doubles_found_in_10000": 1e4 * share * rates[0][0],
