@@ -10,25 +10,23 @@ from catalogs import write
 from catalogs.folder import Folder
 from models.data import FOLDS, Segments
 from models.examinees import identities
-from models.fit import check_cluster, fit, make
+from models.fit import check_cluster, fit
 from models.inputs import statistics
 from models.realbogus import embedding, type_code
 from models.reference import Reference
 from models.reference import learn as learn_usual
 from models.registry import Entry, Registry
+from models.sets import Made, facts, make_sets, outline
 from models.sightings import met
 from models.spec import get_spec
 from models.splits import check, split
 from models.standing import Standing
-from pipeline import manifest
 from pipeline.errors import UsageError
 from pipeline.images import training
 from pipeline.images.setfile import Described
-from pipeline.manifest import Record
 from pipeline.settings import TrainSettings
-from pipeline.stage import Stage
 
-__all__ = ["asked", "gather", "learn_triplets", "make_sets", "outline_triplets", "read_index", "retrained", "usual"]
+__all__ = ["asked", "gather", "learn_triplets", "outline_triplets", "read_index", "retrained", "usual"]
 
 #: Seconds a triplet and an epoch on one core (measured, bfloat16).
 _TRIPLET_S = 0.004
@@ -61,20 +59,14 @@ def learn_triplets(
         As in `models.fit.fit`.
     """
     check_cluster(workers, gpu)
-    make_sets(sets, workers, overwrite)
-    examples, facts = gather(workspace, name, sets, settings)
-    made = fit(workspace, name, examples, facts, settings, workers, gpu, overwrite)
+    make_sets(_stages(sets), workers, overwrite)
+    examples, told = gather(workspace, name, sets, settings)
+    made = fit(workspace, name, examples, told, settings, workers, gpu, overwrite)
     registry = Registry(workspace)
     entry = registry.resolve(f"{name}@{made}")
     if "drift" not in entry.card:
         registry.annotate(entry, {"drift": usual(workspace, entry).model_dump(mode="json")})
     return made
-
-
-def make_sets(sets: Sequence[Described], workers: int, overwrite: bool = False) -> None:
-    """Make what is not there of sets, on the connected Ray cluster."""
-    for stage in (stage for one in sets for stage in one.stages):
-        make(stage, workers, overwrite)
 
 
 def asked(
@@ -131,15 +123,10 @@ def usual(workspace: Folder, entry: Entry) -> Reference:
 def outline_triplets(workspace: Folder, name: str, sets: Sequence[Described], settings: TrainSettings,
                      workers: int) -> str:  # fmt: skip
     """Return what `learn_triplets` would learn from and how long it may take on CPUs; nothing is written."""
-    stages = [stage for one in sets for stage in one.stages]
-    absent = [one.describe() for one in stages if None in _records(workspace, one)]
-    if absent:
-        lines = [f"to be made first: {_much(about)}, {about['store']}" for about in absent]
-        return "\n".join([*lines, f"{settings.epochs} epochs of their triplets"])
-    examples, facts = gather(workspace, name, sets, settings)
-    lines = [f"{fold}: {counts}" for fold, counts in facts["data"]["counts"].items()]
-    seconds = (examples["fold"] == "train").sum() * settings.epochs * _TRIPLET_S / workers
-    return "\n".join([*lines, f"{settings.epochs} epochs: about {seconds / 60:.0f} min on {workers} cores"])
+    return outline(
+        _stages(sets), lambda: gather(workspace, name, sets, settings), settings, workers, (_much, "their triplets"),
+        _TRIPLET_S,
+    )  # fmt: skip
 
 
 def gather(
@@ -161,11 +148,7 @@ def gather(
     if settings.start_from is not None:
         examples = _unseen(workspace, name, examples, settings)
     examples = _weighted(examples)
-    counts = {fold: _counts(examples[examples["fold"] == fold]) for fold in FOLDS}
-    records = [record for one in sets for stage in one.stages for record in _records(workspace, stage)]
-    partitions = {manifest.path(one.stage, one.key): one.identity for one in records if one is not None}
-    facts = {"partitions": partitions, "sets": [one.describe() for one in sets], "counts": counts}
-    return examples, {"data": facts}
+    return examples, facts(_stages(sets), sets, examples, _counts)
 
 
 def _unseen(workspace: Folder, name: str, examples: pd.DataFrame, settings: TrainSettings) -> pd.DataFrame:
@@ -234,9 +217,8 @@ def _much(about: Mapping[str, Any]) -> str:
     return f"{about['fields']} fields" if "fields" in about else "labelled triplets"
 
 
-def _records(workspace: Folder, stage: Stage) -> list[Record | None]:
-    keys = stage.keys()
-    return [manifest.read(workspace, stage.name, key) for key in keys]
+def _stages(sets: Sequence[Described]) -> list[Made]:
+    return [stage for one in sets for stage in one.stages]
 
 
 def _weighted(index: pd.DataFrame) -> pd.DataFrame:

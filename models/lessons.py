@@ -8,14 +8,14 @@ from typing import Any
 from catalogs import known
 from catalogs.folder import Folder
 from models.calibrate import calibrate
-from models.examples import asked, learn_triplets, make_sets, outline_triplets
+from models.examples import asked, learn_triplets, outline_triplets
 from models.labels import read_negatives
 from models.registry import Registry
+from models.sets import Made, make_sets
 from models.spec import get_spec
 from models.train import outline, train
 from models.visual_lessons import asked as asked_of_stamps
 from models.visual_lessons import learn_stamps, outline_stamps
-from models.visual_lessons import make_sets as make_stamps
 from models.visual_lessons import sets as sets_of_stamps
 from pipeline.errors import UsageError
 from pipeline.images import setfile
@@ -244,19 +244,19 @@ def make(workspace: Folder, name: str, sources: Sources, config: Path | None, wo
     UsageError
         For a model of light curves.
     """
+    stages: list[Made] = []
     if "stack" in get_spec(name).inputs:
-        stamps = sources.stamps(workspace, config)
-        make_stamps(stamps, workers, overwrite)
-        for about in (stage.describe() for stage in stamps):
-            print(f"{about['store']}: {sum(about['stacks'].values())} stacks")
-        return
-    if "triplet" not in get_spec(name).inputs:
+        stages += sources.stamps(workspace, config)
+    elif "triplet" in get_spec(name).inputs:
+        stages += [stage for one in sources.triplets(workspace, config) for stage in one.stages]
+    else:
         raise UsageError(f"--only-sets: {name} is none of triplets or stamps")
-    sets = sources.triplets(workspace, config)
-    make_sets(sets, workers, overwrite)
-    for stage in (stage for one in sets for stage in one.stages):
-        about = stage.describe()
-        print(f"{about['store']}: {about['triplets']} triplets, sha256 {about['sha256']}")
+    make_sets(stages, workers, overwrite)
+    for about in (stage.describe() for stage in stages):
+        if "stacks" in about:
+            print(f"{about['store']}: {sum(about['stacks'].values())} stacks")
+        else:
+            print(f"{about['store']}: {about['triplets']} triplets, sha256 {about['sha256']}")
 
 
 def describe(

@@ -8,17 +8,16 @@ import pandas as pd
 
 from catalogs.folder import Folder
 from models.data import FOLDS, side
-from models.fit import check_cluster, fit, make
+from models.fit import check_cluster, fit
+from models.sets import facts, make_sets, outline
 from models.spec import get_spec
 from models.visual import bin_code
-from pipeline import manifest
 from pipeline.errors import Leak, UsageError
 from pipeline.settings import StampSetSettings, TrainSettings
-from pipeline.stage import Stage
 from pipeline.stamps import training
 from pipeline.stamps.training import StampSet
 
-__all__ = ["asked", "gather", "learn_stamps", "make_sets", "outline_stamps", "prove", "read_index", "sets", "split"]
+__all__ = ["asked", "gather", "learn_stamps", "outline_stamps", "prove", "read_index", "sets", "split"]
 
 #: Seconds a stack and an epoch on one core (measured, bfloat16).
 _STACK_S = 0.004
@@ -91,26 +90,14 @@ def learn_stamps(
     """
     check_cluster(workers, gpu)
     make_sets(stages, workers, overwrite)
-    examples, facts = gather(workspace, stages, settings)
-    return fit(workspace, name, examples, facts, settings, workers, gpu, overwrite)
-
-
-def make_sets(stages: Sequence[StampSet], workers: int, overwrite: bool = False) -> None:
-    """Make what is not there of sets, on the connected Ray cluster."""
-    for stage in stages:
-        make(stage, workers, overwrite)
+    examples, told = gather(workspace, stages, settings)
+    return fit(workspace, name, examples, told, settings, workers, gpu, overwrite)
 
 
 def outline_stamps(workspace: Folder, stages: Sequence[StampSet], settings: TrainSettings, workers: int) -> str:
     """Return what `learn_stamps` would learn from and how long it may take on CPUs; nothing is written."""
-    absent = [stage.describe() for stage in stages if not _complete(workspace, stage)]
-    if absent:
-        lines = [f"to be made first: {sum(about['stacks'].values())} stacks, {about['store']}" for about in absent]
-        return "\n".join([*lines, f"{settings.epochs} epochs of them"])
-    examples, facts = gather(workspace, stages, settings)
-    lines = [f"{fold}: {counts}" for fold, counts in facts["data"]["counts"].items()]
-    seconds = (examples["fold"] == "train").sum() * settings.epochs * _STACK_S / workers
-    return "\n".join([*lines, f"{settings.epochs} epochs: about {seconds / 60:.0f} min on {workers} cores"])
+    words = (lambda about: f"{sum(about['stacks'].values())} stacks"), "them"
+    return outline(stages, lambda: gather(workspace, stages, settings), settings, workers, words, _STACK_S)
 
 
 def gather(
@@ -127,18 +114,13 @@ def gather(
     """
     index = pd.concat([read_index(workspace, stage) for stage in stages], ignore_index=True)
     examples = _weighted(split(_mixed(index), settings))
-    records = [manifest.read(workspace, stage.name, key) for stage in stages for key in _keys(stage)]
-    facts = {
-        "partitions": {manifest.path(r.stage, r.key): r.identity for r in records if r is not None},
-        "sets": [stage.describe() for stage in stages],
-        "counts": {fold: _counts(examples[examples["fold"] == fold]) for fold in FOLDS},
-    }
-    return examples, {"data": facts}
+    return examples, facts(stages, stages, examples, _counts)
 
 
 def read_index(workspace: Folder, stage: StampSet) -> pd.DataFrame:
     """Return one row a stack of a committed set: its index, and path (of its store), part and bin_code."""
-    index = pd.concat([training.read_index(workspace, key) for key in _keys(stage)], ignore_index=True)
+    keys = stage.keys()
+    index = pd.concat([training.read_index(workspace, key) for key in keys], ignore_index=True)
     return index.assign(bin_code=bin_code(index["label"].to_numpy(), index["sep_arcsec"].to_numpy(float)))
 
 
@@ -198,14 +180,6 @@ def _weighted(index: pd.DataFrame) -> pd.DataFrame:
     rows = taught.groupby("survey")["weight"].sum().reindex(index["survey"]).to_numpy()
     factor = pd.Series(rows / (2 * share), index.index).fillna(1.0)
     return index.assign(weight=index["weight"] * factor)
-
-
-def _keys(stage: Stage) -> list[Any]:
-    return list(stage.keys())
-
-
-def _complete(workspace: Folder, stage: StampSet) -> bool:
-    return all(manifest.read(workspace, stage.name, key) is not None for key in _keys(stage))
 
 
 def _counts(rows: pd.DataFrame) -> dict[str, Any]:

@@ -7,7 +7,7 @@ see a close pair says nothing about it, instead of against it.
 """
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,6 +19,7 @@ from pipeline.errors import CorruptModel
 __all__ = ["EDGES", "Calibration", "Curve", "Fusion", "fuse", "fused", "of_card", "precise", "separation"]
 
 Floats = NDArray[np.float64]
+Shares = TypeVar("Shares", float, Floats)
 
 _BEYOND = 0.1
 
@@ -169,8 +170,8 @@ class Fusion(BaseModel):
     edges: list[float] = Field(default=list(EDGES))
     threshold: float = Field(ge=0, le=1)
     prior: float = Field(gt=0, lt=1)
-    precision: float = Field(0.9, gt=0, lt=1)
-    limit: float = Field(9.2, gt=0)
+    precision: float = Field(default=0.9, gt=0, lt=1)
+    limit: float = Field(default=9.2, gt=0)
     curve: Curve | None = None
 
     @model_validator(mode="after")
@@ -181,7 +182,40 @@ class Fusion(BaseModel):
             raise ValueError(f"shares {self.shares} have to be positive and to add up to 1")
         return self
 
+    @classmethod
+    def of(cls, card: Mapping[str, Any], where: str) -> Self:
+        """Return what the card of a model says of it.
+
+        Parameters
+        ----------
+        card : mapping
+            The card.
+        where : str
+            Its place, for the error.
+
+        Raises
+        ------
+        CorruptModel
+            If it does not say it.
+        """
+        try:
+            return cls.model_validate(card["standing"])
+        except (KeyError, ValidationError) as error:
+            raise CorruptModel(f"{where}: standing: {error}; train the model again, or copy its card anew") from error
+
     def log_ratios(self, logits: ArrayLike, surveys: ArrayLike) -> Floats:
+        """Return what each stack says of each separation, `unlimited` as far as `limit` only.
+
+        Parameters
+        ----------
+        logits, surveys
+            As of `unlimited`.
+        """
+        found = self.unlimited(logits, surveys)
+        inside = np.clip(found, -self.limit, self.limit)
+        return np.asarray(inside + _BEYOND * (found - inside))
+
+    def unlimited(self, logits: ArrayLike, surveys: ArrayLike) -> Floats:
         """Return what each stack says of each separation.
 
         Parameters
@@ -203,16 +237,42 @@ class Fusion(BaseModel):
         pairs = logsumexp(values[:, 1:], axis=1)
         odds = (scale * (pairs - values[:, 0]) + offset)[:, None]
         if values.shape[1] == 2:
-            found = np.repeat(odds, len(self.shares), 1)
-        else:
-            bins = scale[:, None] * (values[:, 1:] - pairs[:, None])
-            found = odds + bins - logsumexp(bins, axis=1, keepdims=True) - np.log(self.shares)
-        inside = np.clip(found, -self.limit, self.limit)
-        return np.asarray(inside + _BEYOND * (found - inside))
+            return np.repeat(odds, len(self.shares), 1)
+        bins = scale[:, None] * (values[:, 1:] - pairs[:, None])
+        return np.asarray(odds + bins - logsumexp(bins, axis=1, keepdims=True) - np.log(self.shares))
+
+    def odds(self, log_ratios: Floats, source: ArrayLike | None = None, able: ArrayLike | None = None) -> Floats:
+        """Return natural logarithms of the odds of a double where half of all are, of stacks or of sources.
+
+        Parameters
+        ----------
+        log_ratios : (n, b) array
+            Of stacks.
+        source : (n,) array of int, optional
+            Number of the source of each stack, from 0; default: each stack is a source.
+        able : (n,) array of bool, optional
+            Which stacks count: of surveys that resolve 2.5 arcsec. Default all. Those without a ratio never do.
+
+        Returns
+        -------
+        (m,) float64
+            Of each source; NaN where no stack counts.
+        """
+        counts = np.isfinite(log_ratios).all(1) & (True if able is None else np.asarray(able, bool))
+        group = np.arange(len(log_ratios)) if source is None else np.asarray(source, np.int64)
+        size = int(group.max(initial=-1)) + 1
+        total = np.zeros((size, len(self.shares)))
+        np.add.at(total, group[counts], log_ratios[counts])
+        told = np.bincount(group[counts], minlength=size) > 0
+        return np.where(told, fused(total, self.shares), np.nan)
 
     def p_double(self, log_ratios: ArrayLike) -> Floats:
         """Return the probability at half double, of ratios (n, b) that are multiplied over the surveys."""
         return np.asarray(expit(fused(log_ratios, self.shares)))
+
+    def p_prior(self, odds: ArrayLike, prior: float | None = None) -> Floats:
+        """Return the probability of a double where a share `prior` of all are, default the card's; see `odds`."""
+        return np.asarray(expit(np.asarray(odds, float) + logit(self.prior if prior is None else prior)))
 
     def separation(self, log_ratios: ArrayLike) -> Floats:
         """Return the median separation of each, arcsec; see `separation`."""
@@ -234,27 +294,19 @@ class Fusion(BaseModel):
         return float(expit(logit(precision) - logit(prior)))
 
 
-def precise(found: float, false: float, prior: float) -> float:
-    """Return the share of doubles among what is found, of rates of doubles and others found, and a prior."""
-    return found * prior / max(found * prior + false * (1 - prior), 1e-300)
+#: As `Fusion.of`.
+of_card = Fusion.of
 
 
-def of_card(card: Mapping[str, Any], where: str) -> Fusion:
-    """Return what the card of a model says of it.
+def precise(found: Shares, false: Shares, prior: float) -> Shares:
+    """Return the share of doubles among what is taken for double; 0 where nothing is.
 
     Parameters
     ----------
-    card : mapping
-        The card.
-    where : str
-        Its place, for the error.
-
-    Raises
-    ------
-    CorruptModel
-        If it does not say it.
+    found, false : float or array
+        Share of the doubles, and of the others, that is taken for double.
+    prior : float
+        Share of doubles among all.
     """
-    try:
-        return Fusion.model_validate(card["standing"])
-    except (KeyError, ValidationError) as error:
-        raise CorruptModel(f"{where}: standing: {error}; train the model again, or copy its card anew") from error
+    right, wrong = prior * found, (1 - prior) * false
+    return right / np.maximum(right + wrong, 1e-300)

@@ -12,10 +12,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from catalogs import write
 from catalogs.folder import Entry, Folder
 from catalogs.images import IMAGE_PLAN
-from pipeline.changes import ACCEPTED, REJECTED, Change
+from pipeline.changes import ACCEPTED, REJECTED, UNKNOWN, Change, Plans
 from pipeline.errors import Reason, Refused, Rejected
 from pipeline.fits import printable
 from pipeline.images import coordinates, headers
@@ -26,12 +25,6 @@ __all__ = ["Change", "changes", "find", "fresh", "inspect", "killed", "load", "p
            "science_images", "surveys"]  # fmt: skip
 
 
-#: What a file that cannot be read is filed under.
-UNKNOWN = "unknown"
-
-#: Reasons that may be gone by the next run, though the file has not changed.
-_TRY_AGAIN = pa.array([str(Reason.UNREADABLE), str(Reason.CHANGED)])
-
 #: Extensions that are lookup tables of a WCS, whatever the survey.
 _LOOKUPS = ("D2IMARR", "WCSDVARR", "HDRLET", "WCSCORR")
 
@@ -39,23 +32,8 @@ _UNNAMED = ("", "PRIMARY", "COMPRESSED_IMAGE")
 
 Row = dict[str, Any]
 
-
-def path(survey: str) -> str:
-    """Return where the plan of a survey lies in the workspace."""
-    return f"manifest/ingest_images/{survey}.plan.parquet"
-
-
-def surveys(workspace: Folder) -> list[str]:
-    """Return the surveys that have a plan, sorted."""
-    found = (entry.path for entry in workspace.list("manifest/ingest_images", ".plan.parquet"))
-    return sorted(where.rsplit("/", 1)[1].removesuffix(".plan.parquet") for where in found)
-
-
-def load(workspace: Folder, survey: str) -> pa.Table | None:
-    """Return a plan, or None if there is none yet."""
-    if not workspace.exists(path(survey)):
-        return None
-    return write.read(workspace, path(survey), IMAGE_PLAN)
+_PLANS = Plans("ingest_images", IMAGE_PLAN, "images")
+path, surveys, load, fresh, save = _PLANS.path, _PLANS.surveys, _PLANS.load, _PLANS.fresh, _PLANS.save
 
 
 def find(archive: Folder, pattern: str) -> list[Entry]:
@@ -63,17 +41,6 @@ def find(archive: Folder, pattern: str) -> list[Entry]:
     globs = [glob.strip().removeprefix("**/") for glob in pattern.lower().split(",")]
     matches = re.compile("|".join(fnmatch.translate(glob) for glob in globs)).match
     return [entry for entry in archive.list() if matches(entry.path.lower())]
-
-
-def fresh(workspace: Folder, found: Iterable[Entry]) -> list[Entry]:
-    """Return the files that stand in no plan, have changed since, or could not be read then."""
-    known: set[tuple[str, int, float]] = set()
-    for survey in surveys(workspace):
-        plan = load(workspace, survey)
-        assert plan is not None
-        settled = plan.filter(pc.invert(pc.is_in(plan["reason"], value_set=_TRY_AGAIN)))
-        known |= set(zip(*(settled[column].to_pylist() for column in ("file", "size", "mtime")), strict=True))
-    return [entry for entry in found if (printable(entry.path), entry.size, entry.mtime) not in known]
 
 
 def inspect(archive: Folder, settings: ImageSettings, entries: Iterable[Entry]) -> list[Row]:
@@ -168,20 +135,10 @@ def changes(workspace: Folder, rows: Sequence[Row], overwrite: bool = False) -> 
     before = {} if overwrite else there
     if overwrite and any(map(_has_images, there.values())) and not any(row["verdict"] == ACCEPTED for row in rows):
         raise Refused("no file is of use now; what was ingested is kept. See --archive")
-    kept = [row for plan in before.values() for row in plan.to_pylist()]
-    again = {row["file"]: row for row in rows}
-    taken = {row["input"]: row for row in kept if row["verdict"] == ACCEPTED}
-    for old in taken.values():
-        new = again.get(old["file"])
-        if new is not None and new["sha256"] != old["sha256"]:
-            cure = "python -m jobs.ingest_images --overwrite … makes all anew"
-            raise Refused(f"{old['file']} has changed since it was ingested; {cure}")
-        old["mtime"] = new["mtime"] if new else old["mtime"]
-    fresh = [row for row in rows if row["input"] not in taken]
-    kept = [row for row in kept if row["verdict"] == ACCEPTED or row["file"] not in again]
-    _reject_duplicates([row for row in kept if row["verdict"] == ACCEPTED], fresh)
+    kept, added = _PLANS.carried(before, rows, "input")
+    _reject_duplicates([row for row in kept if row["verdict"] == ACCEPTED], added)
     by_survey: dict[str, list[Row]] = {survey: [] for survey in before}
-    for row in sorted([*kept, *fresh], key=lambda row: row["input"]):
+    for row in sorted([*kept, *added], key=lambda row: row["input"]):
         by_survey.setdefault(row["survey"], []).append(row)
     schema = IMAGE_PLAN.arrow_schema()
     return {
@@ -204,19 +161,3 @@ def _reject_duplicates(there: Sequence[Mapping[str, Any]], new: Iterable[Row]) -
         if other != row["input"]:
             message = f"the same bytes as {other}"
             row |= {"verdict": REJECTED, "reason": str(Reason.DUPLICATE), "message": message, "image_id": None}
-
-
-def save(workspace: Folder, survey: str, change: Change) -> None:
-    """Write a plan as it will be.
-
-    Raises
-    ------
-    Refused
-        If another job has changed the plan since it was read.
-    """
-    now = load(workspace, survey)
-    if now is not None and change.before is not None and now.equals(change.plan):
-        return
-    if (now is None) != (change.before is None) or (now is not None and not now.equals(change.before)):
-        raise Refused(f"{workspace.url(path(survey))}: another job is ingesting images; run again when it has ended")
-    write.write(workspace, path(survey), change.plan, IMAGE_PLAN)

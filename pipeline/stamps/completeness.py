@@ -22,16 +22,17 @@ from catalogs.stamps import COMPLETENESS, EVERY
 from catalogs.visual_binaries import DM_LIMITS
 from pipeline.bins import borrow, place
 from pipeline.errors import UsageError
+from pipeline.fusion import EDGES
 from pipeline.metrics import wilson
 from pipeline.stamps import surveys
 
-__all__ = ["DM_EDGES", "ENOUGH", "SEP_EDGES", "SNR_EDGES", "draw", "limits", "of", "read", "table", "to_bytes",
-           "write"]  # fmt: skip
+__all__ = ["DM_EDGES", "ENOUGH", "SEP_EDGES", "SNR_EDGES", "counts", "draw", "limits", "of", "panel", "read", "table",
+           "to_bytes", "write"]  # fmt: skip
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-SEP_EDGES = np.array([0.1, 0.2, 0.3, 0.45, 0.7, 1.0, 1.4, 1.9, 2.5])
+SEP_EDGES = np.array(EDGES)
 DM_EDGES = np.array([0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0])
 SNR_EDGES = np.array([5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 5000.0])
 _EDGES = (SEP_EDGES, DM_EDGES, SNR_EDGES)
@@ -69,18 +70,17 @@ def table(lessons: pd.DataFrame, threshold: float | None = None, path: str | Non
     pandas.DataFrame
         Rows of `catalogs.stamps.COMPLETENESS`.
     """
-    own = lessons[lessons["label"] == 1]
-    bins = _bins(own["sep_arcsec"], own["delta_mag"], own["snr_1"])
-    inside = (bins >= 0).all(axis=1) & own["p"].notna().to_numpy()
-    found = (own["p"].to_numpy(float) >= (own["threshold"].to_numpy(float) if threshold is None else threshold))[inside]
-    names, bins = own["survey"].to_numpy(object)[inside], bins[inside]
+    own = lessons[(lessons["label"] == 1) & lessons["p"].notna()]
+    own = own[(_bins(own["sep_arcsec"], own["delta_mag"], own["snr_1"]) >= 0).all(axis=1)]
+    found = own["p"].to_numpy(float) >= (own["threshold"].to_numpy(float) if threshold is None else threshold)
+    names = own["survey"].to_numpy(object)
     groups = {name: surveys.group(name, path=path) for name in sorted(set(names))}
     parts = []
     for group in sorted(set(groups.values())):
         members = [name for name in groups if groups[name] == group]
         for name, which in [(EVERY, members), *((member, [member]) for member in members)]:
             rows = np.isin(names, which)
-            parts.append(_counted(bins[rows], found[rows]).assign(group=group, survey=name))
+            parts.append(_shares(*counts(own[rows], found[rows])).assign(group=group, survey=name))
     rows = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COMPLETENESS.names)
     return rows[COMPLETENESS.names].sort_values(list(COMPLETENESS.sort), ignore_index=True)
 
@@ -91,13 +91,31 @@ def _bins(sep: ArrayLike, dm: ArrayLike, snr: ArrayLike) -> Ints:
     return np.stack([place(one, edges) for one, edges in zip((sep, dm, brightest), _EDGES, strict=True)], axis=1)
 
 
-def _counted(bins: Ints, found: NDArray[np.bool_]) -> pd.DataFrame:
-    counts = []
-    for rows in (bins, bins[found]):
-        count = np.zeros(_SHAPE, np.int64)
-        np.add.at(count, tuple(rows.T), 1)
-        counts.append(count)
-    borrowed, summed = borrow(counts, _REACH, ENOUGH)
+def counts(pairs: pd.DataFrame, found: NDArray[np.bool_]) -> tuple[Ints, Ints]:
+    """Return how many pairs lie in each bin, and how many of these are found; those off the bins do not count.
+
+    Parameters
+    ----------
+    pairs : pandas.DataFrame
+        sep_arcsec, delta_mag, snr_1.
+    found : (n,) array of bool
+        Which are found.
+
+    Returns
+    -------
+    there, seen : (8, 6, 7) int64
+        By separation, difference of magnitudes and S/N.
+    """
+    bins = _bins(pairs["sep_arcsec"], pairs["delta_mag"], pairs["snr_1"])
+    inside = (bins >= 0).all(axis=1)
+    there, seen = np.zeros(_SHAPE, np.int64), np.zeros(_SHAPE, np.int64)
+    np.add.at(there, tuple(bins[inside].T), 1)
+    np.add.at(seen, tuple(bins[inside & found].T), 1)
+    return there, seen
+
+
+def _shares(there: Ints, seen: Ints) -> pd.DataFrame:
+    borrowed, summed = borrow([there, seen], _REACH, ENOUGH)
     pairs, kept = (count.ravel() for count in summed)
     lower, upper = np.array([_interval(*one) for one in zip(kept.tolist(), pairs.tolist(), strict=True)]).T
     places = [axis.ravel() for axis in np.indices(_SHAPE)]
@@ -108,7 +126,7 @@ def _counted(bins: Ints, found: NDArray[np.bool_]) -> pd.DataFrame:
         for end in ("low", "high")
     }
     return pd.DataFrame(columns).assign(
-        own=counts[0].ravel(), borrowed=borrowed.ravel(), pairs=pairs, found=kept,
+        own=there.ravel(), borrowed=borrowed.ravel(), pairs=pairs, found=kept,
         completeness=np.where(enough, kept / np.maximum(pairs, 1), np.nan),
         lower=np.where(enough, lower, np.nan), upper=np.where(enough, upper, np.nan),
     )  # fmt: skip
@@ -253,7 +271,7 @@ def draw(table: pd.DataFrame, snr: tuple[float, float] = (20.0, 500.0)) -> Pictu
     rows = max(-(-len(panels) // across), 1)
     figure, axes = canvas(rows, across, width=13.0 * across / _ACROSS, height=2.9 * rows, sharex=True, sharey=True)
     for axis, (title, shares) in zip(axes.flat, panels, strict=False):
-        _panel(axis, shares)
+        panel(axis, shares)
         axis.set_title(title)
     for axis in list(axes.flat)[len(panels) :]:
         axis.set_visible(False)
@@ -281,7 +299,16 @@ def _panels(table: pd.DataFrame, snr: tuple[float, float]) -> Iterator[tuple[str
             yield (f"group {group}" if name == EVERY else f"{name}"), np.array(shares)
 
 
-def _panel(axis: Axes, shares: Floats) -> None:
+def panel(axis: Axes, shares: Floats) -> None:
+    """Draw shares (separation, difference of magnitudes) of the bins as per cents, NaN as a dash.
+
+    Parameters
+    ----------
+    axis : matplotlib.axes.Axes
+        Where.
+    shares : (8, 6) array
+        Of pairs in each bin that are found.
+    """
     axis.pcolormesh(SEP_EDGES, DM_EDGES, np.ma.masked_invalid(shares.T), cmap="Blues", vmin=0, vmax=1, linewidth=0)
     for (i, j), share in np.ndenumerate(shares):
         where = np.sqrt(SEP_EDGES[i] * SEP_EDGES[i + 1]), (DM_EDGES[j] + DM_EDGES[j + 1]) / 2

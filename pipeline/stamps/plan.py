@@ -10,32 +10,27 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from catalogs import write
 from catalogs.folder import Entry, Folder
 from catalogs.stamp_plan import STAMP_PLAN
-from pipeline.changes import ACCEPTED, REJECTED, Change
+from pipeline.changes import ACCEPTED, REJECTED, UNKNOWN, Change, Plans
 from pipeline.errors import Missing, Reason, Refused, Rejected
 from pipeline.fits import printable
 from pipeline.settings import StampSettings
-from pipeline.stamps import grid, names, reading
+from pipeline.stamps import grid, layout, names, reading
 from pipeline.stamps.surveys import Survey, get, recognised
 
 __all__ = ["ACCEPTED", "SOURCES", "STAGE", "UNKNOWN", "Change", "capacity", "changes", "find", "fresh", "inspect",
            "killed", "load", "path", "save", "surveys"]  # fmt: skip
 
 #: Name of the stage whose plan this is.
-STAGE = "ingest_stamps"
-
-
-#: What a file that names no survey is filed under.
-UNKNOWN = "unknown"
+STAGE = layout.INGEST
 
 #: Sources of a partition; fewer where they have many filters.
 SOURCES = 512
 
-_TRY_AGAIN = pa.array([str(Reason.UNREADABLE), str(Reason.CHANGED)])
+_PLANS = Plans(STAGE, STAMP_PLAN, "stamps")
+path, surveys, fresh, save = _PLANS.path, _PLANS.surveys, _PLANS.fresh, _PLANS.save
 
 Row = dict[str, Any]
 
@@ -43,17 +38,6 @@ Row = dict[str, Any]
 def capacity(survey: Survey) -> int:
     """Return how many stamps a partition of a survey holds at most, 50 MB or 100 of them."""
     return 3072 if survey.side <= 64 else 1536
-
-
-def path(slug: str) -> str:
-    """Return where the plan of a survey lies in the workspace."""
-    return f"manifest/{STAGE}/{slug}.plan.parquet"
-
-
-def surveys(workspace: Folder) -> list[str]:
-    """Return the slugs of the surveys that have a plan, sorted; what names none is filed under ``unknown``."""
-    found = (entry.path for entry in workspace.list(f"manifest/{STAGE}", ".plan.parquet"))
-    return sorted(where.rsplit("/", 1)[1].removesuffix(".plan.parquet") for where in found)
 
 
 def load(workspace: Folder, slug: str) -> pa.Table:
@@ -64,24 +48,14 @@ def load(workspace: Folder, slug: str) -> pa.Table:
     Missing
         If there is none.
     """
-    if not workspace.exists(path(slug)):
+    if (found := _PLANS.load(workspace, slug)) is None:
         raise Missing(f"{workspace.url(path(slug))}: no plan; run ingest_stamps")
-    return write.read(workspace, path(slug), STAMP_PLAN)
+    return found
 
 
 def find(archive: Folder) -> list[Entry]:
     """Return the files below an archive that end as FITS files do."""
     return [entry for entry in archive.list() if names.is_stamp(entry.path)]
-
-
-def fresh(workspace: Folder, found: Iterable[Entry]) -> list[Entry]:
-    """Return the files that stand in no plan, have changed since, or could not be read then."""
-    known: set[tuple[str, int, float]] = set()
-    for slug in surveys(workspace):
-        plan = load(workspace, slug)
-        settled = plan.filter(pc.invert(pc.is_in(plan["reason"], value_set=_TRY_AGAIN)))
-        known |= set(zip(*(settled[column].to_pylist() for column in ("file", "size", "mtime")), strict=True))
-    return [entry for entry in found if (printable(entry.path), entry.size, entry.mtime) not in known]
 
 
 def inspect(archive: Folder, settings: StampSettings, entries: Iterable[Entry]) -> list[Row]:
@@ -171,17 +145,7 @@ def changes(
     if overwrite and there and not any(row["verdict"] == ACCEPTED for row in rows):
         raise Refused("no file is of use now; what was ingested is kept. See --archive")
     before = {} if overwrite else there
-    old = [row for plan in before.values() for row in plan.to_pylist()]
-    again = {row["file"]: row for row in rows}
-    for row in old:
-        new = again.get(row["file"]) if row["verdict"] == ACCEPTED else None
-        if new is not None and new["sha256"] != row["sha256"]:
-            cure = "python -m jobs.ingest_stamps --overwrite … makes all anew"
-            raise Refused(f"{row['file']} has changed since it was ingested; {cure}")
-        row["mtime"] = row["mtime"] if new is None else new["mtime"]
-    kept = [row for row in old if row["verdict"] == ACCEPTED or row["file"] not in again]
-    taken = {row["file"] for row in kept}
-    added = [row for row in rows if row["file"] not in taken]
+    kept, added = _PLANS.carried(before, rows, "file")
     _reject_duplicates(kept, added)
     _check_whole(kept, added)
     _locate(kept, added)
@@ -262,19 +226,3 @@ def _partition(rows: Sequence[Row], most: int) -> None:
         for row in files[source]:
             row["part"] = part
         sources, count = sources + 1, count + len(files[source])
-
-
-def save(workspace: Folder, slug: str, change: Change) -> None:
-    """Write a plan as it will be.
-
-    Raises
-    ------
-    Refused
-        If another job has changed the plan since it was read.
-    """
-    now = load(workspace, slug) if workspace.exists(path(slug)) else None
-    if now is not None and change.before is not None and now.equals(change.plan):
-        return
-    if (now is None) != (change.before is None) or (now is not None and not now.equals(change.before)):
-        raise Refused(f"{workspace.url(path(slug))}: another job is ingesting stamps; run again when it has ended")
-    write.write(workspace, path(slug), change.plan, STAMP_PLAN)

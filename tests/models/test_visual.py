@@ -9,10 +9,12 @@ from models.runtime import Predictor
 from models.spec import get_spec
 from models.stamp_planes import COLUMNS, FACTS, poster_planes, prepare
 from models.visual import BINS, SEPARATIONS, augment, bin_code, loss, read, read_poster, views
-from models.visual_judgement import at_false, classification, grid, judge, report
-from models.visual_standing import VisualStanding, expected_precision, learn
+from models.visual_judgement import classification, judge, report
+from models.visual_rates import at_false, grid
+from models.visual_standing import VisualStanding, learn
 from pipeline.errors import CorruptModel, UsageError
 from pipeline.fusion import Calibration
+from pipeline.fusion import precise as expected_precision
 from tests.models.toy_stamps import drawn
 
 
