@@ -35,7 +35,8 @@ UNKNOWN = "unknown"
 #: Sources of a partition; fewer where they have many filters.
 SOURCES = 512
 
-_TRY_AGAIN = pa.array([str(Reason.UNREADABLE), str(Reason.CHANGED)])
+#: Reasons that may be gone by the next run though the file has not changed; the last two by --pattern and --surveys.
+_TRY_AGAIN = pa.array([str(one) for one in (Reason.UNREADABLE, Reason.CHANGED, Reason.BAD_NAME, Reason.UNKNOWN_SURVEY)])
 
 Row = dict[str, Any]
 
@@ -235,13 +236,17 @@ def _locate(kept: Iterable[Row], added: Iterable[Row]) -> None:
 
 
 def _place(rows: Sequence[Mapping[str, Any]]) -> tuple[float | None, float | None]:
-    placed = [row for row in rows if row["told_ra"] is not None and np.isfinite(row["told_ra"])]
+    # By name: places are medians of offsets from the first one, and workers answer in any order.
+    placed = sorted(
+        (row for row in rows if row["told_ra"] is not None and np.isfinite(row["told_ra"])),
+        key=lambda row: str(row["file"]),
+    )
     if not placed:
         return None, None
     best = min(row["rank"] for row in placed)
     by_survey: dict[str, list[tuple[float, float]]] = defaultdict(list)
     ra0 = placed[0]["told_ra"]
-    for row in sorted(placed, key=lambda row: str(row["file"])):
+    for row in placed:
         if row["rank"] == best:
             by_survey[row["survey"]].append(((row["told_ra"] - ra0 + 180) % 360 - 180, row["told_dec"]))
     middles = np.median([np.median(pairs, axis=0) for pairs in by_survey.values()], axis=0)

@@ -19,8 +19,8 @@ def write(folder: Path, sources: Sequence[int], bad: bool = True, surveys: Seque
     """Write the stamps of sources, by number, and files that are no use; return the folder."""
     for number in sources:
         ra = RA + 0.01 * number
-        for place, survey in enumerate(name for name in SURVEYS if name in surveys):
-            if list(SURVEYS).index(survey) < number % len(SURVEYS):
+        for place, survey in enumerate(SURVEYS):
+            if survey not in surveys or place < number % len(SURVEYS):
                 continue
             filters, side = SURVEYS[survey]
             for k, name in enumerate(filters):
