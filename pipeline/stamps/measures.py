@@ -21,9 +21,9 @@ from pipeline.manifest import Object
 from pipeline.partition import Key
 from pipeline.report import Report
 from pipeline.run import run
-from pipeline.settings import MeasureSettings
+from pipeline.settings import MeasureSettings, digest
 from pipeline.stage import InputOutcome, Product, Stage, State
-from pipeline.stamps import ingest, plan
+from pipeline.stamps import ingest, plan, status
 from pipeline.stamps.chance import chance, read_counts, surface_density
 from pipeline.stamps.gaia import Gaia
 from pipeline.stamps.measure import Measure, measure
@@ -109,8 +109,9 @@ class MeasureStamps(Stage):
         return sorted(Key("measures", home, int(part)) for home, part in pairs.itertuples(index=False))
 
     def upstream(self, key: Key) -> dict[str, str]:
-        """Return all partitions of stamps that show these sources, and the lists of stars."""
-        found = dict(self.lists)
+        """Return all partitions of stamps that show these sources, which they are, and the lists of stars."""
+        # A survey that is added may become the first to have a source, which then belongs to another partition.
+        found = self.lists | {"sources": digest(self.inputs(key))}
         for slug, part in self._of(key)[["slug", "part"]].drop_duplicates().itertuples(index=False):
             found |= self.require(plan.STAGE, Key("stamps", slug, int(part)))
         return found
@@ -247,7 +248,7 @@ def measure_stamps(
     settings : MeasureSettings
         How many components, and lists of stars.
     overwrite : bool
-        Replace what was made with other settings or inputs.
+        Replace what was made with other settings or inputs, or is damaged; the rest is as it would be made again.
 
     Yields
     ------
@@ -258,13 +259,12 @@ def measure_stamps(
     ------
     Missing
         If there is no stamp.
+    Mismatch, Stale
+        If something was made with other settings or inputs, naming all of it.
     """
     workspace.sweep()
-    if overwrite:
-        for key in manifest.committed(workspace, STAGE):
-            manifest.discard(workspace, STAGE, key)
-        workspace.remove_tree("measures")
     stage = MeasureStamps(workspace, settings)
     if not stage.keys():
         raise Missing(f"{workspace}: no stamps; run ingest_stamps first")
+    status.renew(stage, overwrite)
     yield run(stage, client)

@@ -29,7 +29,8 @@ STAGE = layout.INGEST
 #: Sources of a partition; fewer where they have many filters.
 SOURCES = 512
 
-_PLANS = Plans(STAGE, STAMP_PLAN, "stamps")
+#: The last two reasons may be gone by another --pattern or --surveys.
+_PLANS = Plans(STAGE, STAMP_PLAN, "stamps", (Reason.UNREADABLE, Reason.CHANGED, Reason.BAD_NAME, Reason.UNKNOWN_SURVEY))
 path, surveys, fresh, save = _PLANS.path, _PLANS.surveys, _PLANS.fresh, _PLANS.save
 
 Row = dict[str, Any]
@@ -199,13 +200,17 @@ def _locate(kept: Iterable[Row], added: Iterable[Row]) -> None:
 
 
 def _place(rows: Sequence[Mapping[str, Any]]) -> tuple[float | None, float | None]:
-    placed = [row for row in rows if row["told_ra"] is not None and np.isfinite(row["told_ra"])]
+    # By name: places are medians of offsets from the first one, and workers answer in any order.
+    placed = sorted(
+        (row for row in rows if row["told_ra"] is not None and np.isfinite(row["told_ra"])),
+        key=lambda row: str(row["file"]),
+    )
     if not placed:
         return None, None
     best = min(row["rank"] for row in placed)
     by_survey: dict[str, list[tuple[float, float]]] = defaultdict(list)
     ra0 = placed[0]["told_ra"]
-    for row in sorted(placed, key=lambda row: str(row["file"])):
+    for row in placed:
         if row["rank"] == best:
             by_survey[row["survey"]].append(((row["told_ra"] - ra0 + 180) % 360 - 180, row["told_dec"]))
     middles = np.median([np.median(pairs, axis=0) for pairs in by_survey.values()], axis=0)

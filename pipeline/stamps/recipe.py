@@ -73,8 +73,9 @@ def ingest_stamps(
     changes = plan_stamps(client, workspace, archive, settings, overwrite)
     if overwrite:
         _discard(workspace)
-    for slug, change in changes.items():
-        plan.save(workspace, slug, change)
+    # What names a survey now must leave those that name none before it joins the others, or a kill leaves it in both.
+    for slug in sorted(changes, key=lambda slug: slug != plan.UNKNOWN):
+        plan.save(workspace, slug, changes[slug])
     for slug, change in changes.items():
         if slug == plan.UNKNOWN:
             report = Report(plan.STAGE, slug)

@@ -11,11 +11,12 @@ from catalogs.folder import Folder
 from catalogs.visual_binaries import VISUAL_SCORES
 from pipeline import manifest
 from pipeline.commits import Log, each
+from pipeline.errors import Corrupt, Refused, SkysiftError, Stale
 from pipeline.partition import Key
-from pipeline.stage import State, outcome_path
+from pipeline.stage import Stage, State, outcome_path
 from pipeline.stamps import layout, plan, stacks
 
-__all__ = ["STAGES", "outcomes", "status"]
+__all__ = ["STAGES", "outcomes", "renew", "status"]
 
 #: Steps whose inputs have outcomes: of files, of sources, and of sources and surveys.
 STAGES = (plan.STAGE, stacks.STAGE, layout.MEASURE, layout.SCORE)
@@ -38,7 +39,9 @@ def status(workspace: Folder) -> pd.DataFrame:
         stamp was ever ingested.
     """
     log = Log(workspace)
-    lines = [_line(log, slug, stage) for slug in plan.surveys(workspace) for stage in (plan.STAGE, stacks.STAGE)]
+    pairs = [(slug, stage) for slug in plan.surveys(workspace) for stage in (plan.STAGE, stacks.STAGE)]
+    # What names no survey is stacked with nothing.
+    lines = [_line(log, *pair) for pair in pairs if pair != (plan.UNKNOWN, stacks.STAGE)]
     # A source is measured with the first survey that has it: which one that is tells nothing.
     lines += [_counted("all", layout.MEASURE, None, log, "")] if log.commits(layout.MEASURE, "") else []
     found = sorted({key.rpartition("/")[0] for key in manifest.committed(workspace, layout.SCORE)})
@@ -101,3 +104,53 @@ def _refused(workspace: Folder, slug: str) -> pd.DataFrame:
     table = plan.load(workspace, slug).to_pandas()
     refused = table[table["verdict"] != plan.ACCEPTED].rename(columns={"file": "input"})
     return refused.assign(state=str(State.REJECTED))[schema.OUTCOMES.names]
+
+
+def renew(stage: Stage, overwrite: bool, product: str = "") -> list[str]:
+    """Undo the partitions that a stage would not make so now, or refuse to go on with them.
+
+    Parameters
+    ----------
+    stage : Stage
+        Whose partitions.
+    overwrite : bool
+        Undo them, and those that are damaged, so that they are made anew; what else there is stays.
+    product : str
+        Folder of their keys; all of the stage if left out.
+
+    Returns
+    -------
+    list of str
+        Keys of what was undone, sorted.
+
+    Raises
+    ------
+    Mismatch, Stale
+        If there are any, naming all, unless they are to be overwritten.
+    """
+    wanted = {str(key): key for key in stage.keys()}  # noqa: SIM118
+    committed = sorted(manifest.committed(stage.workspace, stage.name, product))
+    found = zip(
+        committed, each(lambda text: _differs(stage, text, wanted.get(text), overwrite), committed), strict=True
+    )
+    old = {text: error for text, error in found if error is not None}
+    if old and not overwrite:
+        first, *others = old
+        raise type(old[first])(f"{old[first]}" + (f"; likewise {', '.join(others)}" if others else ""))
+    for text in old:
+        manifest.discard(stage.workspace, stage.name, text)
+    return list(old)
+
+
+def _differs(stage: Stage, text: str, key: Key | None, whole: bool) -> SkysiftError | None:
+    """Return what a partition has against it; whether its bytes are all there is looked at if asked for."""
+    if key is None:
+        what = "nothing belongs to it any more: its inputs are gone, or part of another partition"
+        return Stale(f"{text}: stale, {what}; run {stage.name} again with --overwrite")
+    try:
+        stage.settled(key)
+        record = manifest.read(stage.workspace, stage.name, key) if whole else None
+        manifest.verify(stage.workspace, [] if record is None else record.objects)
+    except (Refused, Corrupt) as error:
+        return error
+    return None
