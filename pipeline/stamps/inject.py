@@ -14,8 +14,8 @@ from scipy.ndimage import shift
 
 from pipeline.stamps.pairs import CLOSE, fit
 from pipeline.stamps.picture import Picture, Stamp, picture
-from pipeline.stamps.psf import Psf, nominal
-from pipeline.stamps.stars import example, isolated, psf_among
+from pipeline.stamps.psf import Psf
+from pipeline.stamps.stars import example, expected, isolated, psf_among
 
 __all__ = ["Donor", "companions", "cutout", "donor", "doubled", "inject", "round_stars"]
 
@@ -166,10 +166,10 @@ def round_stars(stamp: Stamp, snr: float = 30.0) -> tuple[list[Donor], Psf]:
     snr : float
         Least signal to noise. Nearer to the edges than a companion may be to a star none is taken.
     """
-    before = nominal(stamp.fwhm / stamp.pixscale, stamp.measured)
+    before = expected(stamp)
     places = isolated(stamp, snr, apart=max(3.0, 3.5 / stamp.fwhm))
     told = [(place, one) for place in places if (one := example(stamp, place[0], place[1], before)) is not None]
-    psf = psf_among([one for _, one in told], nominal(1.0, stamp.measured))
+    psf = psf_among([one for _, one in told], before.relative(stamp.fwhm / stamp.pixscale))
     margin = CLOSE / stamp.pixscale + before.fwhm
     size = np.array(stamp.image.shape[::-1])
     found = []
