@@ -14,7 +14,7 @@ from scipy.ndimage import shift
 
 from pipeline.stamps.pairs import CLOSE, fit
 from pipeline.stamps.picture import Picture, Stamp, picture
-from pipeline.stamps.psf import Psf
+from pipeline.stamps.psf import Psf, of_shapes
 from pipeline.stamps.stars import example, expected, isolated, psf_among
 
 __all__ = ["Donor", "companions", "cutout", "donor", "doubled", "inject", "round_stars"]
@@ -46,7 +46,7 @@ class Donor:
     flux : float
         Counts.
     snr : float
-        Signal to noise.
+        Signal to noise; that of its own light counts where the image's gain is known.
     """
 
     pixels: Array
@@ -128,7 +128,9 @@ def donor(stamp: Stamp, x: float, y: float, psf: Psf) -> Donor | None:
     fade = np.clip((half - ring) / (_FADED * half), 0, 1)
     pixels = np.nan_to_num(pixels - level) * fade
     share = one.modelled(fitted.places[0], fitted.thetas[0], np.ones(1))
-    return Donor(pixels, x, y, x - column, y - row, flux * one.unit, flux * float(np.sqrt((share**2).sum())))
+    variance = 1 + np.nan_to_num(one.gain) * flux * np.maximum(share, 0)
+    snr = flux * float(np.sqrt((share**2 / variance).sum()))
+    return Donor(pixels, x, y, x - column, y - row, flux * one.unit, snr)
 
 
 def inject(stamp: Stamp, star: Donor, x: float, y: float, flux: float) -> Stamp:
@@ -169,7 +171,10 @@ def round_stars(stamp: Stamp, snr: float = 30.0) -> tuple[list[Donor], Psf]:
     before = expected(stamp)
     places = isolated(stamp, snr, apart=max(3.0, 3.5 / stamp.fwhm))
     told = [(place, one) for place in places if (one := example(stamp, place[0], place[1], before)) is not None]
-    psf = psf_among([one for _, one in told], before.relative(stamp.fwhm / stamp.pixscale))
+    usual = before.relative(stamp.fwhm / stamp.pixscale)
+    psf = psf_among([one for _, one in told], usual)
+    if not psf.n_stars and told:  # too few for its rest, but they are alike
+        psf = of_shapes(np.array([one.theta for _, one in told]), np.array([one.covariance for _, one in told]), usual)
     margin = CLOSE / stamp.pixscale + before.fwhm
     size = np.array(stamp.image.shape[::-1])
     found = []

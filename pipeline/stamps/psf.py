@@ -44,7 +44,7 @@ _ERROR, _ERROR_MEASURED = 0.02, 0.01
 #: Of optics: share of the pupil's diameter that is covered, colours over the wavelength, least blur, px; standard
 #: deviations of ln FWHM, e1 and e2, ln β.
 _COVERED, _COLOURS, _LEAST_BLUR = 0.3, (0.92, 1.0, 1.08), 0.1
-_OPTICS = (0.15, 0.06, 0.06, 0.15)
+_OPTICS = (0.25, 0.06, 0.06, 0.15)
 
 #: FWHM of a slit as wide as a pixel, by its second moment, px; of an Airy disc, λ/D.
 _PIXEL, _AIRY = 0.68, 1.03
@@ -139,22 +139,27 @@ def of_optics(fwhm: float, disc: float) -> Psf:
     step = max(fwhm, _AIRY * disc) / (4 * REST_STEPS)
     drawn = _airy(disc, max(blur, _LEAST_BLUR), step)
 
-    def at(width: float) -> Array:
-        nodes = np.arange(REST_SIDE) - REST_SIDE // 2
-        places = nodes * width / REST_STEPS / step + drawn.shape[0] // 2
-        return np.asarray(map_coordinates(drawn, np.meshgrid(places, places, indexing="ij"), order=3))
-
-    def lacking(shape: Array) -> Array:
+    def on_nodes(shape: Array) -> tuple[Array, Array]:
+        """Return what it has, and what a Moffat has, where the map of the rest has its nodes."""
         side = (np.arange(REST_SIDE) - REST_SIDE // 2) * np.exp(shape[0]) / REST_STEPS
-        px, py = (axis.ravel() for axis in np.meshgrid(side, side))
+        px, py = np.meshgrid(side, side)
         out = np.empty((7, px.size))
-        render(np.array([shape[0], 0.0, 0.0, shape[1]]), 0.0, 0.0, px, py, NO_REST, out)
-        return (at(float(np.exp(shape[0]))) - out[0].reshape(REST_SIDE, -1)) * np.exp(2 * shape[0])
+        render(np.array([shape[0], 0.0, 0.0, shape[1]]), 0.0, 0.0, px.ravel(), py.ravel(), NO_REST, out)
+        middle = drawn.shape[0] // 2
+        return map_coordinates(drawn, [py / step + middle, px / step + middle], order=3), out[0].reshape(px.shape)
+
+    # What is lacking is drawn by straight lines between nodes: in the core its shape has to be a Moffat's.
+    core = np.s_[REST_SIDE // 2 - REST_STEPS : REST_SIDE // 2 + REST_STEPS + 1]
+
+    def unlike(shape: Array) -> Array:
+        own, moffat = (one[core, core].ravel() for one in on_nodes(shape))
+        return own / own.max() - moffat * (own @ moffat) / (moffat @ moffat) / own.max()
 
     start = np.array([np.log(max(fwhm, _AIRY * disc)), np.log(_BETA)])
-    found = least_squares(lambda shape: lacking(shape).ravel(), start, bounds=(start - 0.7, start + 0.7)).x
+    found = least_squares(unlike, start, bounds=(start - 0.7, start + 0.7)).x
+    own, moffat = on_nodes(found)
     theta = np.array([found[0], 0.0, 0.0, found[1]])
-    return Psf(theta, np.diag(np.square(_OPTICS)), _sloped(lacking(found)))
+    return Psf(theta, np.diag(np.square(_OPTICS)), _sloped((own - moffat) * np.exp(2 * found[0])))
 
 
 def _airy(disc: float, blur: float, step: float) -> Array:

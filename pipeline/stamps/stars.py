@@ -31,7 +31,7 @@ _APART, _AWAY = 3.0, 3.0
 _FEW, _BRIGHT, _LEAST = 6, 0.1, 0.01
 
 #: FWHM over λ/D below which optics, not the air, make a star's width.
-_SHARP = 2.0
+_SHARP = 3.0
 
 #: χ² a pixel of a star, where the PSF's shares are wrong by so much, that is too much for a star.
 _WRONG, _UNLIKE = 0.1, 5.0

@@ -89,7 +89,8 @@ def _frame(path: Path, survey: surveys.Survey) -> Frame:
     level, noise = scatter(image[mask == 0])
     if flagged:  # users have stacks of several exposures, in which such pixels are those of the others
         image = np.where(spoilt, median_filter(np.where(spoilt, level, image), 5), image).astype(np.float32)
-    stamp = Stamp(image, mask, noise, survey.name, name, sight.pixscale, -999.0, -999.0, fwhm=fwhm)
+    gain = 1.0 if str(delivered.card("BUNIT")).startswith("ELECTRON") else delivered.number("GAIN", low=0)
+    stamp = Stamp(image, mask, noise, survey.name, name, sight.pixscale, -999.0, -999.0, fwhm=fwhm, gain=gain)
     stars = [one for one in round_stars(stamp, SNR[0])[0] if one.snr <= SNR[1]]
     return Frame(f"{survey.name} {name} {path.name.split('.')[0]}", stamp, sight, saturation, stars)
 
