@@ -12,7 +12,7 @@ from pipeline.stamps.pairs import CLOSE, SURE, Comparison, Fit, compare, fit
 from pipeline.stamps.picture import Picture, Stamp, picture
 from pipeline.stamps.psf import Psf
 from pipeline.stamps.search import ring, scores
-from pipeline.stamps.stars import expected, psf_of
+from pipeline.stamps.stars import psf_of
 
 __all__ = ["LIMITS", "Measure", "measure"]
 
@@ -77,7 +77,7 @@ def measure(
         if not stamp.able:
             continue
         told = (psfs or {}).get((stamp.survey, stamp.filter))
-        before = told.scaled(stamp.fwhm / stamp.pixscale) if told and told.n_stars else expected(stamp)
+        before = stamp.psf if told is None else told.scaled(stamp.fwhm / stamp.pixscale)
         one = picture(stamp, psf_of(stamp, before))
         if one is not None:
             used.append(stamp)

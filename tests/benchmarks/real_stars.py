@@ -37,8 +37,9 @@ from pipeline.stamps.hits import hits
 from pipeline.stamps.inject import Donor, companions, doubled, round_stars
 from pipeline.stamps.measure import measure
 from pipeline.stamps.picture import Stamp, scatter
+from pipeline.stamps.psf import nominal
 from pipeline.stamps.recipe import ingest_stamps
-from pipeline.stamps.stars import Example, example, expected, psf_among
+from pipeline.stamps.stars import Example, example, psf_among
 from pipeline.stamps.training import StampSet
 from tests.benchmarks.figures import figure, heading
 from tests.benchmarks.sets import kept
@@ -123,7 +124,7 @@ def _header(cut: grid.Cut, saturation: float) -> fits.Header:
     return fits.Header(list((cards | ({"SATURATE": saturation} if np.isfinite(saturation) else {})).items()))
 
 
-def _ingested(archive: Path, slug: str) -> tuple[list[Stamp | None], pd.DataFrame, NDArray[np.float32]]:
+def _ingested(archive: Path, slug: str) -> tuple[dict[int, Stamp], pd.DataFrame, NDArray[np.float32]]:
     """Return stamps by number of the trial, and the index of stacks with these, as the pipeline makes them."""
     with tempfile.TemporaryDirectory(prefix="skysift-benchmark-") as folder:
         workspace, indices, images = Folder(folder), [], []
@@ -159,7 +160,7 @@ def _stamps(workspace: Folder, key: Key) -> dict[int, Stamp]:
 def _fit(trials: pd.DataFrame, stamps: dict[int, Stamp]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return the gain of χ² of two stars over one, and what counts as two, of each trial; NaN where nothing fits."""
     told: dict[int, Example | None] = {
-        row.star: example(one, one.x0, one.y0, expected(one))
+        row.star: example(one, one.x0, one.y0, one.psf)
         for row in trials[trials["donor"] < 0].itertuples() if (one := stamps.get(row.Index)) is not None
     }  # fmt: skip
     gain, double = np.full(len(trials), np.nan), np.zeros(len(trials), bool)
@@ -168,7 +169,7 @@ def _fit(trials: pd.DataFrame, stamps: dict[int, Stamp]) -> tuple[NDArray[np.flo
             continue
         stamp = stamps[row.Index]
         others = [one for k, one in told.items() if one is not None and k not in (row.star, row.donor)]
-        psf = psf_among(others, expected(stamp).relative(stamp.fwhm / stamp.pixscale))
+        psf = psf_among(others, nominal(1.0))
         source = measure([stamp], most=2, psfs={(stamp.survey, stamp.filter): psf}).source
         gain[row.Index] = np.minimum(source["delta_chi2"], source["delta_chi2_extended"])
         double[row.Index] = source["n_components"] > 1
