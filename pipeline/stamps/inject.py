@@ -12,18 +12,20 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.ndimage import shift
 
-from pipeline.stamps.measure import measure
-from pipeline.stamps.pairs import fit
+from pipeline.stamps.pairs import CLOSE, fit
 from pipeline.stamps.picture import Picture, Stamp, picture
-from pipeline.stamps.psf import Psf, nominal
-from pipeline.stamps.stars import example, isolated, psf_among
+from pipeline.stamps.psf import Psf, of_shapes
+from pipeline.stamps.stars import example, expected, isolated, psf_among
 
-__all__ = ["Donor", "cutout", "donor", "inject", "round_stars", "trials"]
+__all__ = ["Donor", "companions", "cutout", "donor", "doubled", "inject", "round_stars"]
 
 Array = NDArray[np.float64]
 
 #: FWHM around a donor whose pixels are taken, and share of them that is faded out.
 _REACH, _FADED = 4.0, 0.25
+
+#: Share of a donor's pixels that may be bad.
+_SPOILT = 0.2
 
 #: By how much, in ln FWHM and in ellipticity, a star may differ from the others and still be one round star.
 _WIDE, _FLAT = 0.12, 0.1
@@ -44,7 +46,7 @@ class Donor:
     flux : float
         Counts.
     snr : float
-        Signal to noise.
+        Signal to noise; that of its own light counts where the image's gain is known.
     """
 
     pixels: Array
@@ -92,7 +94,9 @@ def _fitted(stamp: Stamp, x: float, y: float, psf: Psf) -> tuple[Picture, Any] |
 
 
 def donor(stamp: Stamp, x: float, y: float, psf: Psf) -> Donor | None:
-    """Return a star's pixels, or None where they are not all there.
+    """Return a star's pixels, or None where those within a FWHM, or many of the others, are not there.
+
+    The few others that are bad are taken from the opposite side of the star.
 
     Parameters
     ----------
@@ -111,16 +115,22 @@ def donor(stamp: Stamp, x: float, y: float, psf: Psf) -> Donor | None:
     half = int(np.ceil(_REACH * psf.fwhm))
     column, row = round(x), round(y)
     box = np.s_[max(row - half, 0) : row + half + 1, max(column - half, 0) : column + half + 1]
-    pixels = np.asarray(stamp.image[box], float)
-    if pixels.shape != (2 * half + 1,) * 2 or not np.isfinite(pixels).all() or stamp.mask[box].any():
+    pixels = np.where(stamp.mask[box], np.nan, stamp.image[box])
+    if pixels.shape != (2 * half + 1,) * 2:
         return None
-    flux = float(fitted.fluxes[0][0])
     ring = np.hypot(*np.indices(pixels.shape) - half)
-    edge = ring > half - 1
+    bad = ~np.isfinite(pixels)
+    if bad[ring <= psf.fwhm].any() or bad.mean() > _SPOILT:
+        return None
+    level = np.nanmedian(pixels[ring > half - 1])
+    pixels = np.where(bad, pixels[::-1, ::-1], pixels)
+    flux = float(fitted.fluxes[0][0])
     fade = np.clip((half - ring) / (_FADED * half), 0, 1)
-    pixels = (pixels - np.median(pixels[edge])) * fade
+    pixels = np.nan_to_num(pixels - level) * fade
     share = one.modelled(fitted.places[0], fitted.thetas[0], np.ones(1))
-    return Donor(pixels, x, y, x - column, y - row, flux * one.unit, flux * float(np.sqrt((share**2).sum())))
+    variance = 1 + np.nan_to_num(one.gain) * flux * np.maximum(share, 0)
+    snr = flux * float(np.sqrt((share**2 / variance).sum()))
+    return Donor(pixels, x, y, x - column, y - row, flux * one.unit, snr)
 
 
 def inject(stamp: Stamp, star: Donor, x: float, y: float, flux: float) -> Stamp:
@@ -156,14 +166,21 @@ def round_stars(stamp: Stamp, snr: float = 30.0) -> tuple[list[Donor], Psf]:
     stamp : Stamp
         The image, of a field; the place of its source counts as no star's.
     snr : float
-        Least signal to noise.
+        Least signal to noise. Nearer to the edges than a companion may be to a star none is taken.
     """
-    before = nominal(stamp.fwhm / stamp.pixscale, stamp.measured)
+    before = expected(stamp)
     places = isolated(stamp, snr, apart=max(3.0, 3.5 / stamp.fwhm))
     told = [(place, one) for place in places if (one := example(stamp, place[0], place[1], before)) is not None]
-    psf = psf_among([one for _, one in told], nominal(1.0, stamp.measured))
+    usual = before.relative(stamp.fwhm / stamp.pixscale)
+    psf = psf_among([one for _, one in told], usual)
+    if not psf.n_stars and told:  # too few for its rest, but they are alike
+        psf = of_shapes(np.array([one.theta for _, one in told]), np.array([one.covariance for _, one in told]), usual)
+    margin = CLOSE / stamp.pixscale + before.fwhm
+    size = np.array(stamp.image.shape[::-1])
     found = []
     for place, one in told:
+        if (place < margin).any() or (place > size - 1 - margin).any():
+            continue
         away, sigma = np.abs(one.theta - psf.theta), np.sqrt(np.diag(one.covariance))
         if away[0] < _WIDE + 3 * sigma[0] and np.hypot(*away[1:3]) < _FLAT + 3 * np.hypot(*sigma[1:3]):
             star = donor(stamp, place[0], place[1], psf.scaled(stamp.fwhm / stamp.pixscale))
@@ -172,59 +189,61 @@ def round_stars(stamp: Stamp, snr: float = 30.0) -> tuple[list[Donor], Psf]:
     return found, psf
 
 
-def trials(
-    stamp: Stamp, stars: Sequence[Donor], count: int, seed: int = 0, side: int = 64,
-    separations: tuple[float, float] = (0.2, 2.5), delta_mags: tuple[float, float] = (0.0, 4.0), psf: Psf | None = None,
+def companions(
+    stars: Sequence[Donor], count: int, seed: int = 0, separations: tuple[float, float] = (0.2, 2.5),
+    delta_mags: tuple[float, float] = (0.0, 4.0),
 ) -> pd.DataFrame:  # fmt: skip
-    """Measure real stars with and without companions that are other stars' pixels.
+    """Draw companions to put in.
 
     Parameters
     ----------
-    stamp : Stamp
-        An image of a field.
     stars : sequence of Donor
-        Its isolated round stars.
+        Isolated round stars of one image; none is drawn of a single one.
     count : int
-        Companions to put in, in turn to each star.
+        Companions, in turn to each star.
     seed : int
         Of what is drawn.
-    side : int
-        Of the stamps, px.
     separations, delta_mags : (float, float)
         Arcsec and magnitudes; drawn evenly between.
-    psf : Psf, optional
-        Of the image's stars, as `round_stars` returns it.
 
     Returns
     -------
     DataFrame
-        A row a trial: star, donor (-1: untouched), sep_arcsec, pa_deg, delta_mag, snr_1 (true), and what was measured:
-        n_components, delta_chi2, delta_chi2_extended, fit_sep_arcsec, fit_sep_arcsec_err, fit_pa_deg, fit_delta_mag,
-        fit_delta_mag_err. First come all stars untouched.
+        A row a companion: star and donor (numbers among the stars; one that is brighter than the companion gives its
+        pixels, so that their noise does not grow, or where there is none the brightest other), sep_arcsec, pa_deg
+        (east of north), delta_mag.
     """
     rng = np.random.default_rng(seed)
-    rows = [
-        _trial(cutout(stamp, star.x, star.y, side), psf, star=k, donor=-1, snr_1=star.snr)
-        for k, star in enumerate(stars)
-    ]
-    for n in range(count if len(stars) > 1 else 0):
-        k = n % len(stars)
-        other = int(rng.choice([j for j in range(len(stars)) if j != k]))
-        sep, pa = rng.uniform(*separations), rng.uniform(0, 360)
-        dm = rng.uniform(*delta_mags)
-        star = stars[k]
-        x = star.x - sep * np.sin(np.radians(pa)) / stamp.pixscale
-        y = star.y + sep * np.cos(np.radians(pa)) / stamp.pixscale
-        double = inject(stamp, stars[other], x, y, star.flux * 10 ** (-0.4 * dm))
-        told = {"star": k, "donor": other, "sep_arcsec": sep, "pa_deg": pa, "delta_mag": dm, "snr_1": star.snr}
-        rows.append(_trial(cutout(double, star.x, star.y, side), psf, **told))
-    return pd.DataFrame(rows)
+    rows = []
+    for k in (n % len(stars) for n in range(count if len(stars) > 1 else 0)):
+        sep, pa, dm = rng.uniform(*separations), rng.uniform(0, 360), rng.uniform(*delta_mags)
+        others = [j for j in range(len(stars)) if j != k]
+        bright = [j for j in others if stars[j].flux >= _flux(stars[k], dm)]
+        donor = int(rng.choice(bright)) if bright else max(others, key=lambda j: stars[j].flux)
+        rows.append((k, donor, sep, pa, dm))
+    return pd.DataFrame(rows, columns=["star", "donor", "sep_arcsec", "pa_deg", "delta_mag"])
 
 
-def _trial(stamp: Stamp, psf: Psf | None, **told: Any) -> dict[str, Any]:
-    """Return the row of one stamp."""
-    psfs = None if psf is None else {(stamp.survey, stamp.filter): psf}
-    found = measure([stamp], most=2, psfs=psfs).source
-    names = ("sep_arcsec", "sep_arcsec_err", "pa_deg", "delta_mag", "delta_mag_err")
-    kept = {name: found[name] for name in ("n_components", "delta_chi2", "delta_chi2_extended")}
-    return told | kept | {f"fit_{name}": found[name] for name in names}
+def doubled(
+    stamp: Stamp, star: Donor, other: Donor, sep_arcsec: float, pa_deg: float, delta_mag: float, axes: Array
+) -> Stamp:
+    """Return an image in which a star has a companion made of another star's pixels.
+
+    Parameters
+    ----------
+    stamp : Stamp
+        The image.
+    star, other : Donor
+        Which gets the companion, and whose pixels it is.
+    sep_arcsec, pa_deg, delta_mag : float
+        Where, east of north, and how much fainter.
+    axes : (2, 2) float64
+        From steps in px to (west, north) in arcsec, as of `grid.Sight`.
+    """
+    angle = np.radians(pa_deg)
+    dx, dy = np.linalg.solve(axes, sep_arcsec * np.array([-np.sin(angle), np.cos(angle)]))
+    return inject(stamp, other, star.x + dx, star.y + dy, _flux(star, delta_mag))
+
+
+def _flux(star: Donor, delta_mag: float) -> float:
+    return float(star.flux * 10 ** (-0.4 * delta_mag))

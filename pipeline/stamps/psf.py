@@ -2,19 +2,24 @@
 
 A PSF is an elliptical Moffat whose four numbers are known so and so well, and a map of what it lacks. Other stars of
 the stamp tell most; then stars of other stamps of the survey and filter; else the FWHM of the header or the survey.
+Above the air the optics tell more than that: a pupil and a wavelength.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.fft import fft2, fftfreq, fftshift, ifft2, ifftshift
 from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.optimize import least_squares
+from scipy.special import j1
 
-from pipeline.stamps.moffat import REST_STEPS, render
+from pipeline.stamps.moffat import NO_REST, REST_STEPS, render
 
-__all__ = ["Psf", "REST_SIDE", "interpolated", "nominal", "of_image", "of_shapes", "rest_map"]
+__all__ = ["Psf", "REST_SIDE", "interpolated", "nominal", "of_image", "of_optics", "of_shapes", "rest_map"]
 
 Array = NDArray[np.float64]
 
@@ -35,6 +40,14 @@ _SMOOTH = 0.7
 
 #: Relative error of a pixel's share: of a Moffat, of one with a measured rest.
 _ERROR, _ERROR_MEASURED = 0.02, 0.01
+
+#: Of optics: share of the pupil's diameter that is covered, colours over the wavelength, least blur, px; standard
+#: deviations of ln FWHM, e1 and e2, ln β.
+_COVERED, _COLOURS, _LEAST_BLUR = 0.3, (0.92, 1.0, 1.08), 0.1
+_OPTICS = (0.25, 0.06, 0.06, 0.15)
+
+#: FWHM of a slit as wide as a pixel, by its second moment, px; of an Airy disc, λ/D.
+_PIXEL, _AIRY = 0.68, 1.03
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +92,10 @@ class Psf:
         """Return it for another stamp: `theta` says how its FWHM compares with the `fwhm` (px) that is told there."""
         return replace(self, theta=self.theta + np.array([np.log(max(fwhm, 0.6)), 0.0, 0.0, 0.0]))
 
+    def relative(self, fwhm: float) -> "Psf":
+        """Return what `scaled` makes this of."""
+        return replace(self, theta=self.theta - np.array([np.log(max(fwhm, 0.6)), 0.0, 0.0, 0.0]))
+
     def stamp(self, half: int, dx: float = 0.0, dy: float = 0.0) -> Array:
         """Return the PSF on 2·half + 1 pixels a side, dx, dy from the middle one; of sum one if it reached for ever."""
         side = np.arange(-half, half + 1.0)
@@ -100,6 +117,71 @@ def nominal(fwhm: float, measured: bool = False) -> Psf:
     """
     spread = np.array([_HEADER if measured else _NOMINAL, _FLAT, _FLAT, _WINGS])
     return Psf(np.array([np.log(max(fwhm, 0.6)), 0.0, 0.0, np.log(_BETA)]), np.diag(spread**2))
+
+
+@lru_cache(maxsize=64)
+def of_optics(fwhm: float, disc: float) -> Psf:
+    """Return the PSF of a telescope above the air.
+
+    Parameters
+    ----------
+    fwhm : float
+        Of stars in the images, px: what is wider than optics and pixels is taken for jitter and charge that diffuses.
+    disc : float
+        Wavelength over the telescope's diameter, px.
+
+    Notes
+    -----
+    The pattern of a round pupil, the middle of which is covered (Born & Wolf 1999, 8.5.2), of three colours; averaged
+    over its blur and pixels. The Moffat is the one that fits best, the map of the rest what it lacks.
+    """
+    blur = np.sqrt(max(fwhm**2 - (_AIRY * disc) ** 2 - _PIXEL**2, 0)) / 2.355
+    step = max(fwhm, _AIRY * disc) / (4 * REST_STEPS)
+    drawn = _airy(disc, max(blur, _LEAST_BLUR), step)
+
+    def on_nodes(shape: Array) -> tuple[Array, Array]:
+        """Return what it has, and what a Moffat has, where the map of the rest has its nodes."""
+        side = (np.arange(REST_SIDE) - REST_SIDE // 2) * np.exp(shape[0]) / REST_STEPS
+        px, py = np.meshgrid(side, side)
+        out = np.empty((7, px.size))
+        render(np.array([shape[0], 0.0, 0.0, shape[1]]), 0.0, 0.0, px.ravel(), py.ravel(), NO_REST, out)
+        middle = drawn.shape[0] // 2
+        return map_coordinates(drawn, [py / step + middle, px / step + middle], order=3), out[0].reshape(px.shape)
+
+    # What is lacking is drawn by straight lines between nodes: in the core its shape has to be a Moffat's.
+    core = np.s_[REST_SIDE // 2 - REST_STEPS : REST_SIDE // 2 + REST_STEPS + 1]
+
+    def unlike(shape: Array) -> Array:
+        own, moffat = (one[core, core].ravel() for one in on_nodes(shape))
+        return own / own.max() - moffat * (own @ moffat) / (moffat @ moffat) / own.max()
+
+    start = np.array([np.log(max(fwhm, _AIRY * disc)), np.log(_BETA)])
+    found = least_squares(unlike, start, bounds=(start - 0.7, start + 0.7)).x
+    own, moffat = on_nodes(found)
+    theta = np.array([found[0], 0.0, 0.0, found[1]])
+    return Psf(theta, np.diag(np.square(_OPTICS)), _sloped((own - moffat) * np.exp(2 * found[0])))
+
+
+def _airy(disc: float, blur: float, step: float) -> Array:
+    """Return the pattern of a pupil on a grid of steps (px), blurred by a Gaussian and over pixels, flux one a px²."""
+    half = int(1.5 * _REACH * 4 * REST_STEPS)
+    axis = np.arange(-half, half) * step
+    radius = np.hypot(axis[:, None], axis)
+    total = np.zeros(radius.shape)
+    for colour in _COLOURS:
+        v = np.maximum(np.pi * radius / (disc * colour), 1e-6)
+        field = 2 * j1(v) / v - _COVERED**2 * 2 * j1(_COVERED * v) / (_COVERED * v)
+        total += field**2 * np.pi / (4 * (1 - _COVERED**2) * (disc * colour) ** 2)
+    k = fftfreq(2 * half, step)
+    over = np.exp(-2 * (np.pi * blur * k) ** 2) * np.sinc(k)
+    wide = ifft2(fft2(ifftshift(total / len(_COLOURS))) * np.outer(over, over)).real
+    return np.asarray(fftshift(wide))
+
+
+def _sloped(table: Array) -> Array:
+    """Return a map with its derivatives by x and y, (3, m, m)."""
+    down, across = np.gradient(table, 1 / REST_STEPS)
+    return np.stack([table, across, down])
 
 
 def of_shapes(shapes: Array, covariances: Array, before: Psf) -> Psf:
@@ -199,8 +281,7 @@ def rest_map(residuals: Sequence[tuple[Array, Array, Array]], fwhm: float) -> Ar
     shape = (REST_SIDE, REST_SIDE)
     full = gaussian_filter(weight.reshape(shape), _SMOOTH)
     smooth = gaussian_filter((table * weight).reshape(shape), _SMOOTH) / np.maximum(full, 1e-3)
-    down, across = np.gradient(smooth, 1 / REST_STEPS)
-    return np.stack([smooth, across, down])
+    return _sloped(smooth)
 
 
 def interpolated(rest: Array, x: Array, y: Array) -> Array:

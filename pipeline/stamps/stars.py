@@ -7,11 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, maximum_filter
 
+from pipeline.errors import UsageError
 from pipeline.stamps.pairs import fit
 from pipeline.stamps.picture import Stamp, picture, scatter
-from pipeline.stamps.psf import Psf, interpolated, of_shapes, rest_map
+from pipeline.stamps.psf import Psf, interpolated, of_optics, of_shapes, rest_map
+from pipeline.stamps.surveys import get
 
-__all__ = ["Example", "example", "isolated", "psf_among", "psf_of"]
+__all__ = ["Example", "example", "expected", "isolated", "psf_among", "psf_of"]
 
 Array = NDArray[np.float64]
 
@@ -27,6 +29,24 @@ _APART, _AWAY = 3.0, 3.0
 #: Examples without which no PSF is made of them; noise of an example, over what the PSF has in its middle (about one),
 #: that is too much to see what a Moffat lacks; least relative error of a PSF.
 _FEW, _BRIGHT, _LEAST = 6, 0.1, 0.01
+
+#: FWHM over λ/D below which optics, not the air, make a star's width.
+_SHARP = 3.0
+
+#: χ² a pixel of a star, where the PSF's shares are wrong by so much, that is too much for a star.
+_WRONG, _UNLIKE = 0.1, 5.0
+
+
+def expected(stamp: Stamp) -> Psf:
+    """Return what is expected of a stamp's PSF before any star was looked at: by its optics, or by its FWHM alone."""
+    try:
+        survey = get(stamp.survey)
+    except UsageError:  # one that a user added
+        return stamp.psf
+    disc = np.degrees(1e-6 * survey.filter(stamp.filter).wavelength_um / survey.aperture_m) * 3600
+    if not stamp.fwhm < _SHARP * disc:
+        return stamp.psf
+    return of_optics(round(stamp.fwhm / stamp.pixscale, 2), round(disc / stamp.pixscale, 3))
 
 
 def isolated(stamp: Stamp, snr: float = _SNR, apart: float = _APART) -> Array:
@@ -65,12 +85,19 @@ def isolated(stamp: Stamp, snr: float = _SNR, apart: float = _APART) -> Array:
         others = (distance < apart * fwhm) & (value > 0.1 * value[k]) & (distance > 0)
         inside = edge <= x[k] < image.shape[1] - edge and edge <= y[k] < image.shape[0] - edge
         away = np.hypot(x[k] - stamp.x0, y[k] - stamp.y0) * stamp.pixscale > _AWAY + 1.5 * stamp.fwhm
-        if inside and away and not others.any():
-            reach = int(np.ceil(1.5 * fwhm))
-            box = np.s_[max(0, y[k] - reach) : y[k] + reach + 1, max(0, x[k] - reach) : x[k] + reach + 1]
-            if good[box].all():
-                kept.append((float(x[k]), float(y[k])))
+        if inside and away and not others.any() and _whole(good, int(x[k]), int(y[k]), fwhm):
+            kept.append((float(x[k]), float(y[k])))
     return np.array(kept).reshape(-1, 2)
+
+
+def _whole(good: NDArray[np.bool_], x: int, y: int, fwhm: float) -> bool:
+    """Return whether the pixels within a FWHM of a place, and most of those around, are good."""
+    reach = int(np.ceil(1.5 * fwhm))
+    low, left = max(0, y - reach), max(0, x - reach)
+    box = good[low : y + reach + 1, left : x + reach + 1]
+    rows, columns = np.indices(box.shape)
+    core = np.hypot(rows + low - y, columns + left - x) <= fwhm
+    return bool(box[core].all() and box.mean() > 0.8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,9 +146,11 @@ def example(stamp: Stamp, x: float, y: float, before: Psf) -> Example | None:
     one = one.weighed(one.modelled(found.places[0], found.thetas[0], found.fluxes[0]), 0.0, one.psf.error)
     found = fit([one], found.places, np.empty((0, 2)), found.thetas)
     place, theta, flux = found.places[0][0], found.thetas[0], found.fluxes[0]
-    if flux[0] <= 0 or np.hypot(*(place - (x, y))) > before.fwhm or found.chi2 > 5 * one.px.size:
-        return None
     model = one.modelled(found.places[0], theta, flux)
+    # A bright star's PSF is never what was expected: that alone makes it none.
+    unlike = np.mean((one.value - found.skies[0] - model) ** 2 / (1 + (_WRONG * model) ** 2))
+    if flux[0] <= 0 or np.hypot(*(place - (x, y))) > before.fwhm or not unlike < _UNLIKE:
+        return None
     fwhm = float(np.exp(theta[0]))
     unit = fwhm**2 / flux[0]
     told = theta - np.array([np.log(stamp.fwhm / stamp.pixscale), 0, 0, 0])
@@ -148,7 +177,7 @@ def psf_among(examples: Sequence[Example], before: Psf) -> Psf:
     examples : sequence of Example
         Stars, some of which may be pairs: the narrower ones count.
     before : Psf
-        What is expected of a stamp whose FWHM is one pixel.
+        What is expected of a stamp whose FWHM is one pixel; its rest is that which the examples were fitted with.
     """
     if len(examples) < _FEW:
         return before
@@ -162,11 +191,11 @@ def psf_among(examples: Sequence[Example], before: Psf) -> Psf:
     ]  # fmt: skip
     if len(good) < _FEW:
         return psf
-    rest = rest_map([(one.x, one.y, one.lacking) for one in good], 1.0)
+    rest = rest_map([(one.x, one.y, one.lacking) for one in good], 1.0)  # beside what was expected
     errors = []
     for one in good:
         core = one.share > 0.3 * one.share.max()
         left = one.lacking[core] - interpolated(rest, one.x[core], one.y[core])
         errors.append(np.mean(left**2 - one.noise**2) / np.mean(one.share[core] ** 2))
     error = float(np.sqrt(np.clip(np.median(errors), _LEAST**2, 0.1**2)))
-    return replace(psf, rest=rest, error=error)
+    return replace(psf, rest=psf.rest + rest, error=error)

@@ -16,6 +16,7 @@ from tests.benchmarks import (
     drift,
     ephemerides,
     light_curves,
+    real_stars,
     realbogus,
     scoring,
     serving,
@@ -37,19 +38,22 @@ PROGRAMS = {
     "active": active.main,
     "stamps": stamps.main,
     "stamp_scoring": stamp_scoring.main,
+    "real_stars": real_stars.main,
 }
 
 if __name__ == "__main__":
     parser = ArgumentParser(prog="python -m tests.benchmarks")
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(PROGRAMS))
     parser.add_argument(
-        "--fields", type=int, help="simulated fields of every condition, stacks of every survey; default: few"
+        "--fields",
+        type=int,
+        help="simulated fields of every condition, stacks of every survey, companions a star; default: few",
     )
     options = parser.parse_args()
     if unknown := [name for name in options.names if name not in PROGRAMS]:
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(PROGRAMS)}")
     for name in options.names or PROGRAMS:
-        if name in ("differencing", "realbogus", "stamps") and options.fields:
+        if name in ("differencing", "realbogus", "stamps", "real_stars") and options.fields:
             PROGRAMS[name](options.fields)
         else:
             PROGRAMS[name]()

@@ -84,7 +84,7 @@ def _stacks(workspace: Folder, rows: pd.DataFrame) -> NDArray[np.float32]:
 
 
 def _fitted(workspace: Folder, rows: pd.DataFrame) -> NDArray[np.float64]:
-    """Return the gain of χ² of two stars over one for each stack of a survey."""
+    """Return the gain of χ² of two stars over one for each stack of a survey; NaN where nothing can be fitted."""
     found = []
     for _, some in rows.groupby(["path", "part"], sort=False):
         for image, row in zip(_stacks(workspace, some), some.itertuples(), strict=True):
@@ -96,7 +96,7 @@ def _fitted(workspace: Folder, rows: pd.DataFrame) -> NDArray[np.float64]:
                 zeropoint=np.nan,
             )  # fmt: skip
             told = measure([stamp], most=2).source
-            found.append(min(told["delta_chi2"], told["delta_chi2_extended"]))
+            found.append(np.minimum(told["delta_chi2"], told["delta_chi2_extended"]))
     return np.array(found)
 
 
@@ -168,7 +168,7 @@ def _classical(workspace: Folder, index: pd.DataFrame) -> None:
         with timed() as spent:
             gain = _fitted(workspace, some)
         unfitted = int(np.isnan(gain).sum())
-        gain = np.nan_to_num(gain)  # what cannot be fitted is not called double
+        gain = np.nan_to_num(gain, nan=-1e9)  # what cannot be fitted is not called double, before anything that is
         area = metrics(some["label"], gain)["roc_auc"]
         for share in FALSE:
             at = at_false(some, gain, share)
