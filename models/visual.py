@@ -14,7 +14,18 @@ from torch.nn import functional
 from models.resnet import layer
 from models.stamp_planes import FACTS, MIDDLE, USUAL_FWHM, USUAL_SCALE
 
-__all__ = ["BINS", "SEPARATIONS", "VisualBinary", "augment", "bin_code", "loss", "read", "read_poster", "views"]
+__all__ = [
+    "BINS",
+    "SEPARATIONS",
+    "Sight",
+    "VisualBinary",
+    "augment",
+    "bin_code",
+    "loss",
+    "read",
+    "read_poster",
+    "views",
+]
 
 #: Edges of the bins of separation, arcsec.
 SEPARATIONS = (0.1, 0.2, 0.3, 0.45, 0.7, 1.0, 1.4, 1.9, 2.5)
@@ -38,7 +49,39 @@ def bin_code(label: NDArray[np.integer], sep_arcsec: NDArray[np.floating]) -> ND
 
 
 class VisualBinary(nn.Module):
-    """The production network: of the residual family of `models.resnet`, with a view of the middle and one of all.
+    """The production network: one `Sight` for coarse stacks, of the ground, and one for fine ones, of space.
+
+    The two see stars so differently that what is learnt of the ones spoils what is learnt of the others.
+
+    Parameters
+    ----------
+    width : int
+        Channels of the first layers, of the middle.
+    coarse, fine : int
+        The same of all: the middle of a coarse stack holds all that counts.
+    """
+
+    def __init__(self, width: int = 16, coarse: int = 16, fine: int = 32) -> None:
+        super().__init__()
+        self.coarse, self.fine = Sight(width, coarse), Sight(width, fine)
+
+    def forward(self, middle: Tensor, around: Tensor, facts: Tensor) -> Tensor:
+        """Return logits (N, 9), single and each bin of separation, of `models.stamp_planes.prepare`'s arrays."""
+        fine = facts[:, 1] > facts[:, 0]
+        if torch.jit.is_tracing():  # what is traced cannot branch
+            return torch.where(fine[:, None], self.fine(middle, around, facts), self.coarse(middle, around, facts))
+        logits = torch.zeros(len(middle), BINS, device=middle.device)
+        for sight, rows in ((self.fine, fine), (self.coarse, ~fine)):
+            if rows.any():
+                logits = logits.index_put((rows,), sight(middle[rows], around[rows], facts[rows]))
+            elif self.training:
+                # Workers that train together wait for a gradient of every weight.
+                logits = logits + 0 * sum(weight.sum() for weight in sight.parameters())
+        return logits
+
+
+class Sight(nn.Module):
+    """Of the residual family of `models.resnet`, with a view of the middle and one of all.
 
     What a close pair changes is small beside its light: so the middle is also shown less what it looks like turned by
     180 degrees about its own centre (nothing is left of a star, whatever its PSF, as long as that is symmetric; of two
@@ -53,7 +96,7 @@ class VisualBinary(nn.Module):
         Channels of the first layers: of the middle, of all.
     """
 
-    def __init__(self, width: int = 24, wide: int = 24) -> None:
+    def __init__(self, width: int, wide: int) -> None:
         super().__init__()
         self.middle = nn.Sequential(_stem(_NEAR, width, 3, 1), layer(width, width, 1, 1))
         self.close = nn.Sequential(

@@ -122,8 +122,23 @@ def test_a_companion_counts_where_it_is_and_one_too_far_away_does_not() -> None:
     for away, code in ((0.8, 5), (1.6, 7), (2.2, 8), (3.6, None)):
         spots = torch.full((1, 32, 32), -9.0)
         spots[0, round(away / 0.2), 0] = 9.0
-        bins = network._bins(spots, distance, torch.tensor([0.2]))[0]
+        bins = network.fine._bins(spots, distance, torch.tensor([0.2]))[0]
         assert (bins.argmax() + 1 == code and bins.max() > 7) if code else bins.max() < 0
+
+
+def test_coarse_and_fine_stacks_are_seen_by_a_network_each() -> None:
+    torch.manual_seed(0)
+    network = get_spec("visualbinary").network().eval()
+    (coarse, _), (fine, _) = seen("SDSS", 3), seen("HST", 2)
+    both = [torch.cat([one, other]) for one, other in zip(coarse, fine, strict=True)]
+    with torch.inference_mode():
+        found = network(*both)
+        torch.testing.assert_close(found[:3], network.coarse(*coarse), atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(found[3:], network.fine(*fine), atol=1e-4, rtol=1e-4)
+    network.train()
+    network(*coarse).sum().backward()
+    assert all(weight.grad is not None for weight in network.parameters())
+    assert not any(weight.grad.any() for weight in network.fine.parameters())
 
 
 def test_loss_and_reading_agree_on_what_is_double() -> None:
