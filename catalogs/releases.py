@@ -144,7 +144,7 @@ def _release(folder: Folder, key: str) -> Release:
         return Release(int(snapshot["number"]), str(snapshot["release"]), str(snapshot["path"]), finished)
     except (ValueError, KeyError, TypeError) as error:
         raise QueryError(
-            f"{folder.url(name)}: not the manifest of a snapshot ({error!r}); delete it and run score_sectors"
+            f"{folder.url(name)}: not the manifest of a snapshot ({error!r}); delete it and make the catalogue anew"
         ) from error
 
 

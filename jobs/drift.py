@@ -16,6 +16,7 @@ from catalogs.folder import Folder
 from jobs import options
 from models.alarm import judge, picture
 from models.registry import Registry
+from pipeline.errors import Missing
 from pipeline.settings import DriftSettings
 
 
@@ -39,8 +40,7 @@ def main(
     first = None if since is None else float(Time(since).mjd)
     verdict = judge(workspace, entry, by, first, settings)
     if verdict.log.empty:
-        click.echo(f"{entry.id} has scored nothing yet that is logged in {workspace}; run score_candidates or serve")
-        return
+        raise Missing(f"{workspace}: {entry.id} has scored nothing yet that is logged; run score_candidates or serve")
     options.show(verdict.parts.round(4), "nothing in the log was scored")
     out = out or workspace.child("reports")
     out.write("drift.csv", pd.concat([verdict.parts, verdict.batches]).to_csv(index=False).encode())

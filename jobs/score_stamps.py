@@ -41,6 +41,9 @@ def main(
     if dry_run:
         click.echo(visual_catalogue.estimate(workspace, model, settings, workers or os.cpu_count() or 1, partial))
         return
+    visual_catalogue.planned(
+        workspace, model, settings, allow_missing=partial
+    )  # what is wrong is told before Ray starts
     with options.ray_session(workers, ray_address, workspace) as pool:
         options.finish(visual_catalogue.score_stamps(workspace, model, settings, pool, overwrite, partial))
 

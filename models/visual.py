@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from models.resnet import layer
 from models.stamp_planes import FACTS, MIDDLE, USUAL_FWHM, USUAL_SCALE
+from pipeline.fusion import EDGES
 
 __all__ = [
     "BINS",
@@ -28,7 +29,7 @@ __all__ = [
 ]
 
 #: Edges of the bins of separation, arcsec.
-SEPARATIONS = (0.1, 0.2, 0.3, 0.45, 0.7, 1.0, 1.4, 1.9, 2.5)
+SEPARATIONS = EDGES
 
 #: What the network tells apart: a single star, and a bin of separation each.
 BINS = len(SEPARATIONS)

@@ -10,15 +10,15 @@ from models import visual_completeness
 from models.registry import Entry, Registry
 from models.spec import get_spec
 from models.stamp_scores import ScoreStamps
-from pipeline import manifest, visual
+from pipeline import visual
 from pipeline.doubles import expected
 from pipeline.errors import Missing, ModelNotFound
-from pipeline.fusion import of_card
+from pipeline.fusion import Fusion
 from pipeline.lightcurves.estimate import Estimate
 from pipeline.partition import Key
 from pipeline.report import Report
 from pipeline.settings import VisualScoreSettings
-from pipeline.stamps import gallery, layout, plan
+from pipeline.stamps import gallery, layout, plan, status
 
 __all__ = ["catalogue", "estimate", "planned", "score_stamps"]
 
@@ -56,7 +56,7 @@ def planned(
     entry = Registry(workspace).resolve(model)
     if "stack" not in (inputs := get_spec(entry.name).inputs):
         raise ModelNotFound(f"{entry.id} scores no stamps but {', '.join(inputs)}; say --model visualbinary")
-    of_card(entry.card, entry.folder.url("card.json"))
+    Fusion.of(entry.card, entry.folder.url("card.json"))
     stage = ScoreStamps(workspace, entry, settings, device)
     missing = _missing(workspace, stage)
     if missing and not allow_missing:
@@ -92,7 +92,7 @@ def score_stamps(
     pool : tuple
         Number of actors, GPUs each.
     overwrite : bool
-        Score again what this model has scored.
+        Score again what is stale or damaged.
     allow_missing : bool
         As of `planned`.
 
@@ -109,9 +109,7 @@ def score_stamps(
     workspace.sweep()
     stage = planned(workspace, model, settings, "cuda" if pool[1] else "cpu", allow_missing)
     stage.prepare()
-    if overwrite:
-        for key in manifest.committed(workspace, stage.name, layout.score_folder(stage.entry.id)):
-            manifest.discard(workspace, stage.name, key)
+    status.renew(stage, overwrite, layout.score_folder(stage.entry.id))
     report = actors.run(stage, *pool)
     report.label = f"{stage.entry.id}, stacks"
     if not report.failures:
@@ -121,7 +119,7 @@ def score_stamps(
 
 def catalogue(workspace: Folder, entry: Entry, settings: VisualScoreSettings) -> list[str]:
     """Put the catalogue of a model together, publish it if the model is in production, and say so."""
-    fusion = of_card(entry.card, entry.folder.url("card.json"))
+    fusion = Fusion.of(entry.card, entry.folder.url("card.json"))
     said = review.labels(workspace, VISUAL_BINARIES.name)
     model = visual.Model(entry.id, entry.sha256, fusion)
     visual_completeness.adopt(workspace, entry)

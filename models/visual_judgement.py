@@ -17,7 +17,7 @@ from pipeline.doubles import PREVALENCES
 from pipeline.fusion import precise
 from pipeline.metrics import wilson
 
-__all__ = ["FALSE", "at_false", "card", "classification", "judge", "report"]
+__all__ = ["card", "classification", "judge", "report"]
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.bool_]

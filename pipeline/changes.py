@@ -121,16 +121,20 @@ class Plans:
         Raises
         ------
         Refused
-            If a file has changed since it was ingested.
+            If files have changed since they were ingested; the message names them.
         """
         old = [row for plan in before.values() for row in plan.to_pylist()]
-        again = {row["file"]: row for row in rows}
+        again, changed = {row["file"]: row for row in rows}, []
         for row in old:
             new = again.get(row["file"]) if row["verdict"] == ACCEPTED else None
             if new is not None and new["sha256"] != row["sha256"]:
-                cure = f"python -m jobs.{self.stage} --overwrite … makes all anew"
-                raise Refused(f"{row['file']} has changed since it was ingested; {cure}")
+                changed.append(row["file"])
             row["mtime"] = row["mtime"] if new is None else new["mtime"]
+        if changed:
+            names = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
+            cure = f"python -m jobs.{self.stage} --overwrite … makes all anew"
+            what = "has changed since it was" if len(changed) == 1 else "have changed since they were"
+            raise Refused(f"{names} {what} ingested; {cure}")
         kept = [row for row in old if row["verdict"] == ACCEPTED or row["file"] not in again]
         taken = {row[key] for row in kept}
         return kept, [row for row in rows if row[key] not in taken]

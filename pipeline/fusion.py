@@ -16,7 +16,7 @@ from scipy.special import expit, logit, logsumexp
 
 from pipeline.errors import CorruptModel
 
-__all__ = ["EDGES", "Calibration", "Curve", "Fusion", "fuse", "fused", "of_card", "precise", "separation"]
+__all__ = ["EDGES", "Calibration", "Curve", "Fusion", "fuse", "fused", "precise", "separation"]
 
 Floats = NDArray[np.float64]
 Shares = TypeVar("Shares", float, Floats)
@@ -292,10 +292,6 @@ class Fusion(BaseModel):
         elif (prior, precision) == (self.prior, self.precision):
             return float(expit(logit(self.threshold) - logit(prior)))
         return float(expit(logit(precision) - logit(prior)))
-
-
-#: As `Fusion.of`.
-of_card = Fusion.of
 
 
 def precise(found: Shares, false: Shares, prior: float) -> Shares:

@@ -83,7 +83,8 @@ class Light:
         self.pixscale = survey.pixscale if plane.pixscale is None else plane.pixscale
         told = plane.fwhm_arcsec
         nominal = survey.filter(plane.filter).fwhm_arcsec
-        self.told = told if np.isfinite(told) and 0.3 * nominal < told < 4 * nominal else np.nan
+        # Some headers give it in pixels, which are a quarter of an arcsec or so.
+        self.told = told if np.isfinite(told) and 0.3 * nominal < told < 2.5 * nominal else np.nan
         # To a hundredth of a pixel, so that filters alike share their matrices; sharper than 1.5 px nothing is.
         self.fwhm = max(round((nominal if np.isnan(self.told) else self.told) / self.pixscale, 2), 1.5)
         image = np.asarray(plane.image, np.float64)

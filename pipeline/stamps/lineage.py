@@ -10,9 +10,10 @@ from catalogs.stamps import STACKS, STAMPS
 from catalogs.visual_binaries import VISUAL_BINARIES, VISUAL_BINARY_FILTERS
 from pipeline import lineage, manifest, visual
 from pipeline.commits import Log
+from pipeline.errors import Missing
 from pipeline.manifest import Record
 from pipeline.partition import Key
-from pipeline.stamps import layout
+from pipeline.stamps import layout, plan
 
 __all__ = ["explain"]
 
@@ -35,9 +36,15 @@ def explain(workspace: Folder, source_id: str) -> dict[str, Any] | None:
         ``row`` of the catalogue and ``filters``, its rows by filter; ``snapshot`` they stand in; ``surveys``: of each
         its stack's row of the index, how it was scored, stacked and ingested, and its files with address; ``measures``:
         how it was measured; ``model``. None if there is no such source.
+
+    Raises
+    ------
+    Missing
+        If it has stamps, but is not scored yet.
     """
     rows = _rows(workspace, VISUAL_BINARIES.name, source_id)
     if not rows:
+        _check_scored(workspace, source_id)
         return None
     row, log = rows[0], Log(workspace)
     snapshot = manifest.read(workspace, *str(row["manifest_key"]).split("/", 1))
@@ -55,6 +62,15 @@ def explain(workspace: Folder, source_id: str) -> dict[str, Any] | None:
         "measures": _measures(log, source_id),
         "model": lineage.model(workspace, row["model_id"], row["model_sha256"]),
     }
+
+
+def _check_scored(workspace: Folder, source_id: str) -> None:
+    """Check that a source without a row has no stamps either; a number may be meant as a star's."""
+    tables = ((slug, plan.load(workspace, slug)) for slug in plan.surveys(workspace))
+    seen = [slug for slug, table in tables if table is not None and source_id in table["source_id"].to_pylist()]
+    if seen and not source_id.isdigit():
+        what = f"{source_id} has stamps of {', '.join(seen)}, but is in no catalogue yet"
+        raise Missing(f"{workspace}: {what}; run measure_stamps and score_stamps, see jobs.status")
 
 
 def _rows(workspace: Folder, name: str, source_id: str) -> list[Row]:

@@ -68,7 +68,7 @@ class MeasureStamps(Stage):
     """
 
     name = STAGE
-    version = 1
+    version = 2
 
     settings: MeasureSettings
 

@@ -153,7 +153,8 @@ def read(archive: Folder, path: str, planned: bool = False) -> Delivered:
     assert source.stored is not None
     found = list(hdus(source))
     chosen = _chosen(found)
-    image = _linear(_values(source, found, chosen), chosen.header).astype(np.float32)
+    with np.errstate(over="ignore"):  # what float32 does not hold is no number of photons
+        image = _linear(_values(source, found, chosen), chosen.header).astype(np.float32)
     image[~np.isfinite(image)] = np.nan
     mask = np.zeros(image.shape, np.uint8)
     for hdu in found:

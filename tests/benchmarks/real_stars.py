@@ -26,7 +26,7 @@ from catalogs.folder import Folder
 from models.registry import Entry, Registry
 from models.runtime import Predictor
 from models.spec import get_spec
-from models.visual_judgement import at_false
+from models.visual_rates import at_false
 from models.visual_standing import VisualStanding
 from pipeline import manifest, stores
 from pipeline.metrics import wilson

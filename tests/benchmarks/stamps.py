@@ -19,8 +19,9 @@ from models.evaluate import metrics
 from models.registry import Entry, Registry
 from models.runtime import Predictor
 from models.spec import get_spec
-from models.visual_judgement import FALSE, at_false, judge, report
+from models.visual_judgement import judge, report
 from models.visual_lessons import read_index
+from models.visual_rates import FALSE, at_false
 from models.visual_standing import VisualStanding
 from pipeline import stores
 from pipeline.errors import ModelNotFound

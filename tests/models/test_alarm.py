@@ -37,8 +37,8 @@ def test_the_job_is_silent_then_raises_the_alarm(workspace: Folder, entry: Entry
         return done.exit_code, done.output
 
     assert run() == (
-        0,
-        f"{entry.id} has scored nothing yet that is logged in {workspace}; run score_candidates or serve\n",
+        3,
+        f"error: {workspace}: {entry.id} has scored nothing yet that is logged; run score_candidates or serve\n",
     )
     for number in range(2):
         batch = candidates(SURVEYS, 20, seed=10 + number, each=12).assign(mjd_mid=60000.0)

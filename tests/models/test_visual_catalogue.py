@@ -12,7 +12,7 @@ from models.visual import read
 from models.visual_catalogue import catalogue, planned
 from models.visual_standing import VisualStanding
 from pipeline import manifest
-from pipeline.fusion import fuse, of_card
+from pipeline.fusion import Fusion, fuse
 from pipeline.settings import VisualScoreSettings
 from pipeline.stamps import layout
 from tests.models import toy_visual
@@ -184,7 +184,7 @@ def test_the_card_means_the_same_to_who_judges_and_to_the_catalogue():
                          "shares": shares.tolist(), "threshold": 0.8, "prior": 0.09}}  # fmt: skip
     logits, surveys = rng.normal(0, 1, (40, 9)), np.array(["HST", "SDSS"] * 20)
     judged = VisualStanding.of(card, "card.json")
-    own = of_card(card, "card.json")
+    own = Fusion.of(card, "card.json")
     evidence = judged.evidence({"survey": surveys} | read(logits))
     np.testing.assert_allclose(own.log_ratios(logits, surveys), evidence, rtol=1e-9, atol=1e-9)
     two = np.repeat(np.arange(20), 2)

@@ -3,7 +3,7 @@ import pytest
 from scipy.special import expit, logit
 
 from pipeline.errors import CorruptModel
-from pipeline.fusion import Curve, Fusion, fuse, fused, of_card, separation
+from pipeline.fusion import Curve, Fusion, fuse, fused, separation
 
 EDGES = [0.1, 0.2, 0.3, 0.45, 0.7, 1.0, 1.4, 1.9, 2.5]
 EVEN = np.full(8, 1 / 8)
@@ -99,5 +99,5 @@ def test_no_false_one_among_nine_is_not_none_at_all():
 )
 def test_a_card_that_does_not_say_it_is_named(card, says):
     with pytest.raises(CorruptModel, match=says) as error:
-        of_card(card, "models/x/card.json")
+        Fusion.of(card, "models/x/card.json")
     assert "models/x/card.json" in str(error.value)
