@@ -129,13 +129,14 @@ def forecast(
         rows = [row for row in change.plan.to_pylist() if row["verdict"] == plan.ACCEPTED]
         left = [row for row in rows if str(Key("stamps", slug, row["part"])) not in done]
         sources = {row["source_id"] for row in left}
-        what = (
-            f"{len(left)} stamps of {len(sources)} sources to ingest, {len({row['part'] for row in left})} partitions"
-        )
+        parts = len({row["part"] for row in left})
+        what = f"stamps to ingest: {len(left)}, sources: {len(sources)}, partitions: {parts}" if left else "nothing new"
         lines.append(f"{slug}: {what}; {len(rows) - len(left)} there already, {change.refused} rejected")
         if slug != plan.UNKNOWN:
             size += (len(left) + len(sources)) * get(slug, settings.surveys).side ** 2 * _BYTES
         count += len(left)
     free = "" if workspace.free is None else f" of {workspace.free / 1e9:.1f} GB free"
-    lines.append(f"writes about {size / 1e9:.2f} GB{free}; about {count * _SECONDS / workers / 60:.1f} min")
+    minutes = count * _SECONDS / workers / 60
+    time = f"about {minutes:.0f} min" if minutes >= 1 else "under a minute"
+    lines.append(f"writes about {size / 1e6:,.0f} MB{free}; {time}")
     return "\n".join(lines)
