@@ -27,7 +27,7 @@ def test_stamps_are_ingested_and_their_state_is_shown(archive, tmp_path):
     space = ("--workspace", tmp_path / "ws")
     dry = run("--archive", archive, *space, "--dry-run")
     assert dry.exit_code == 0, dry.output
-    assert "sdss: 4 stamps of 2 sources to ingest, 1 partitions; 0 there already, 1 rejected" in dry.output
+    assert "sdss: stamps to ingest: 4, sources: 2, partitions: 1; 0 there already, 1 rejected" in dry.output
     assert not (tmp_path / "ws").exists()
     done = run("--archive", archive, *space)
     assert done.exit_code == 0, done.output
@@ -38,7 +38,7 @@ def test_stamps_are_ingested_and_their_state_is_shown(archive, tmp_path):
     listed = run(*space, "--outcomes", "ingest_stamps", main=status.main)
     assert "c_SDSS_r.fits" in listed.output and "not_fits" in listed.output
     again = run("--archive", archive, *space, "--dry-run")
-    assert "sdss: 0 stamps of 0 sources to ingest, 0 partitions; 4 there already, 1 rejected" in again.output
+    assert "sdss: nothing new; 4 there already, 1 rejected" in again.output
 
 
 def test_two_workers_make_the_same_bytes(archive, tmp_path):
