@@ -16,6 +16,7 @@ from tests.benchmarks import (
     drift,
     ephemerides,
     light_curves,
+    poster,
     real_stars,
     realbogus,
     scoring,
@@ -38,6 +39,7 @@ PROGRAMS = {
     "active": active.main,
     "stamps": stamps.main,
     "stamp_scoring": stamp_scoring.main,
+    "poster": poster.main,
     "real_stars": real_stars.main,
 }
 
@@ -53,7 +55,7 @@ if __name__ == "__main__":
     if unknown := [name for name in options.names if name not in PROGRAMS]:
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(PROGRAMS)}")
     for name in options.names or PROGRAMS:
-        if name in ("differencing", "realbogus", "stamps", "real_stars") and options.fields:
+        if name in ("differencing", "poster", "realbogus", "stamps", "real_stars") and options.fields:
             PROGRAMS[name](options.fields)
         else:
             PROGRAMS[name]()

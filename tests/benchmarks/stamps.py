@@ -45,7 +45,7 @@ ASKED = {"Pan-STARRS": 0.65, "SDSS": 0.50, "DECaLS": 0.58, "HSCLA": 0.65, "HST":
 _EASY = 0.90
 
 
-def _made(workspace: Folder, stacks: int) -> StampSet:
+def made(workspace: Folder, stacks: int) -> StampSet:
     """Make the stacks, as far as they are not there."""
     stage = StampSet(workspace, StampSetSettings(stacks=stacks, seed=None, description=str(DESCRIPTION)))
     complete(stage)
@@ -64,7 +64,7 @@ def _models(workspace: Folder) -> list[Entry]:
     return found
 
 
-def _scored(workspace: Folder, entry: Entry, index: pd.DataFrame) -> pd.DataFrame:
+def scored(workspace: Folder, entry: Entry, index: pd.DataFrame) -> pd.DataFrame:
     """Return the index with what a model says of each stack; print how fast it was."""
     spec = get_spec(entry.name)
     predictor = Predictor(spec, Registry(workspace).load_weights(entry))
@@ -129,13 +129,13 @@ def main(stacks: int = FEW) -> None:
     heading("double or single")
     _stacking()
     with kept() as workspace:
-        stage = _made(workspace, stacks)
+        stage = made(workspace, stacks)
         index = read_index(workspace, stage)
         print(f"{len(index)} stacks of {DESCRIPTION.name} ({stage.describe()['description'][:12]}), "
               f"{int(index['label'].sum())} of doubles")  # fmt: skip
         for number, entry in enumerate(_models(workspace)):
             standing = VisualStanding.of(entry.card, entry.folder.url("card.json"))
-            rows = _scored(workspace, entry, index)
+            rows = scored(workspace, entry, index)
             told = judge(rows, standing)
             print(report(told))
             _print(entry.id, told, number == 0 and entry.name == "visualbinary")
