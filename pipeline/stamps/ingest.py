@@ -272,7 +272,7 @@ def _measured(plane: Plane, cut: grid.Cut, pixscale_file: float, survey: Survey,
     beyond = np.where(light.distance > max(REACH / cut.pixscale, 2 * light.fwhm), light.smooth, -np.inf)
     at = np.unravel_index(int(np.argmax(beyond)), beyond.shape)
     away = float(light.distance[at]) * cut.pixscale
-    return _Stamp(cut, row, light.here, float(beyond[at]) / light.error, away)
+    return _Stamp(cut, row, light.snr, float(beyond[at]) / light.error, away)
 
 
 def _missed(stamps: list[_Stamp]) -> dict[str, InputOutcome]:

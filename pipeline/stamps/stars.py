@@ -147,8 +147,9 @@ def example(stamp: Stamp, x: float, y: float, before: Psf) -> Example | None:
     found = fit([one], found.places, np.empty((0, 2)), found.thetas)
     place, theta, flux = found.places[0][0], found.thetas[0], found.fluxes[0]
     model = one.modelled(found.places[0], theta, flux)
-    # A bright star's PSF is never what was expected: that alone makes it none.
-    unlike = np.mean((one.value - found.skies[0] - model) ** 2 / (1 + (_WRONG * model) ** 2))
+    unlike = found.chi2 / one.px.size
+    if before.rest.any():  # what optics make of a star is never quite what was expected, be it ever so bright
+        unlike = np.mean((one.value - found.skies[0] - model) ** 2 / (1 + (_WRONG * model) ** 2))
     if flux[0] <= 0 or np.hypot(*(place - (x, y))) > before.fwhm or not unlike < _UNLIKE:
         return None
     fwhm = float(np.exp(theta[0]))
