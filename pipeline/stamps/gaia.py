@@ -86,6 +86,8 @@ class Gaia:
         if absent := [own for own in ("source_id", "ra", "dec") if found[own] is None]:
             raise UsageError(f"{name}: no column {', '.join(absent)}; Gaia's own names and VizieR's are known")
         columns = {own: table[one] for own, one in found.items() if one is not None}
+        if pd.api.types.is_float_dtype(columns["source_id"]):
+            raise UsageError(f"{name}: source_id is a float, its last digits are lost; give integers or text")
         ids = columns.pop("source_id").astype(str).str.extract(r"(\d+)\s*$")[0]
         numbers = {own: pd.to_numeric(one, errors="coerce") for own, one in columns.items()}
         self.stars = pd.DataFrame({"source_id": ids, **numbers}).dropna(subset=["source_id", "ra", "dec"])
@@ -121,6 +123,8 @@ class Gaia:
         dec_2: float = np.nan,
         error: float = 0.0,
         mjd: float = np.nan,
+        sep_arcsec: float = np.nan,
+        pa_deg: float = np.nan,
     ) -> dict[str, object]:
         """Return the catalogue's Gaia columns of a source.
 
@@ -134,6 +138,8 @@ class Gaia:
             Of the companion's place, arcsec.
         mjd : float
             Epoch of both.
+        sep_arcsec, pa_deg : float
+            Of the companion from the brighter star, which need not be where the source was looked for.
 
         Returns
         -------
@@ -148,15 +154,12 @@ class Gaia:
         if np.isfinite(ra_2) and np.isfinite(dec_2):
             away = (ra_2 - ra + 180) % 360 - 180
             offset = np.array([away * np.cos(np.radians(dec_2)), dec_2 - dec]) * 3600
-        first = _nearest(around, np.zeros(2), _SOURCE)
-        second = None
-        if offset is not None:
-            second = _nearest(around, offset, _SIGMAS * float(np.hypot(error, _FLOOR)))
-            if first is not None and second is not None and first["source_id"] == second["source_id"]:
-                nearer = np.hypot(first["east"], first["north"]) <= np.hypot(
-                    *(offset - [first["east"], first["north"]])
-                )
-                first, second = (first, None) if nearer else (None, second)
+        if offset is None:
+            first, second = _nearest(around, np.zeros(2), _SOURCE), None
+        else:
+            pa = np.radians(pa_deg)
+            brighter = offset - sep_arcsec * np.array([np.sin(pa), np.cos(pa)])
+            first, second = _pair(around, np.nan_to_num(brighter), offset, _SIGMAS * float(np.hypot(error, _FLOOR)))
         if first is not None:
             told["gaia_id_1"] = int(first["source_id"])
             told |= {name: float(first[name]) for name in ("ruwe", "ipd_frac_multi_peak", "phot_g_mean_mag")}
@@ -178,6 +181,19 @@ def _nearest(stars: pd.DataFrame, offset: NDArray[np.float64], radius: float) ->
         return None
     apart = np.hypot(stars["east"] - offset[0], stars["north"] - offset[1])
     return stars.loc[apart.idxmin()] if apart.min() <= radius else None
+
+
+def _pair(
+    stars: pd.DataFrame, place: NDArray[np.float64], second: NDArray[np.float64], radius: float
+) -> tuple[pd.Series | None, pd.Series | None]:
+    """Return the stars nearest to the places of both; one star that is nearest to both is that of the nearer place."""
+    one, other = _nearest(stars, place, _SOURCE), _nearest(stars, second, radius)
+    if one is None or other is None or one["source_id"] != other["source_id"]:
+        return one, other
+    rest, star = stars[stars["source_id"] != one["source_id"]], one[["east", "north"]].to_numpy(float)
+    if np.hypot(*(star - place)) <= np.hypot(*(star - second)):
+        return one, _nearest(rest, second, radius)
+    return _nearest(rest, place, _SOURCE), other
 
 
 def _differences(first: pd.Series, second: pd.Series) -> dict[str, float]:

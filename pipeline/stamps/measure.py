@@ -23,6 +23,9 @@ LIMITS = {"dm_limit_0p3": 0.3, "dm_limit_0p5": 0.5, "dm_limit_1p0": 1.0, "dm_lim
 
 _SIGMA = 5.0
 
+#: Share of the directions in which there must be pixels for such a limit to be told.
+_SEEN = 0.5
+
 #: Magnitudes of one e-fold of flux.
 _MAG = 2.5 / np.log(10)
 
@@ -44,7 +47,8 @@ class Measure:
         not significant), delta_chi2, delta_chi2_extended (over an extended source), sep_arcsec,
         sep_arcsec_err, pa_deg, pa_deg_err (east of north, from the brighter to the fainter), pa_ambiguous, delta_mag,
         delta_mag_err (mean of the bands), ra_2, dec_2: NaN unless two stars fit significantly better than one, and
-        better than one that is extended; and `LIMITS`, negative where not even an equal star would have been seen.
+        better than one that is extended; and `LIMITS`, negative where not even an equal star would have been seen, NaN
+        where there are no pixels.
     rows : list of dict
         A row an image: survey, filter, mjd, fwhm_arcsec, snr_1, flux_2 and mag_2 of the fainter star, delta_chi2,
         sep_arcsec and pa_deg by a fit to it alone that begins at the common one, delta_mag (fainter minus brighter star
@@ -191,8 +195,9 @@ def _limits(found: Comparison, last: Fit) -> dict[str, float]:
                 one, last.places[i], last.thetas[i], x - offsets[:, 0] / one.scale, y + offsets[:, 1] / one.scale
             )
             information += (last.fluxes[i][brightest[i]] / error) ** 2
-        ratio = _SIGMA / np.sqrt(np.maximum(information, 1e-30))
-        limits[name] = float(np.median(-2.5 * np.log10(ratio)))
+        seen = information > 0
+        if seen.mean() > _SEEN:
+            limits[name] = float(np.median(2.5 * np.log10(np.sqrt(information[seen]) / _SIGMA)))
     return limits
 
 

@@ -23,14 +23,14 @@ from pipeline.report import Report
 from pipeline.run import run
 from pipeline.settings import MeasureSettings, digest
 from pipeline.stage import InputOutcome, Product, Stage, State
-from pipeline.stamps import ingest, plan, status
+from pipeline.stamps import ingest, odds, plan, status
 from pipeline.stamps.chance import chance, read_counts, surface_density
 from pipeline.stamps.gaia import Gaia
 from pipeline.stamps.measure import Measure, measure
 from pipeline.stamps.picture import Stamp
 from pipeline.stamps.psf import Psf, nominal
 from pipeline.stamps.stars import Example, example, isolated, psf_among
-from pipeline.stamps.surveys import able, get
+from pipeline.stamps.surveys import REACH, able, get
 
 __all__ = ["STAGE", "MeasureStamps", "measure_stamps", "psfs_of", "sources_path", "stamps_path"]
 
@@ -109,11 +109,14 @@ class MeasureStamps(Stage):
         return sorted(Key("measures", home, int(part)) for home, part in pairs.itertuples(index=False))
 
     def upstream(self, key: Key) -> dict[str, str]:
-        """Return all partitions of stamps that show these sources, which they are, and the lists of stars."""
+        """Return the partitions of stamps that show these sources, which they are, what is known of their surveys, and
+        the lists of stars."""
         # A survey that is added may become the first to have a source, which then belongs to another partition.
         found = self.lists | {"sources": digest(self.inputs(key))}
+        found["odds"] = odds.identity()
         for slug, part in self._of(key)[["slug", "part"]].drop_duplicates().itertuples(index=False):
             found |= self.require(plan.STAGE, Key("stamps", slug, int(part)))
+            found[f"survey/{slug}"] = get(slug, self.settings.surveys).sha256
         return found
 
     def inputs(self, key: Key) -> list[str]:
@@ -123,13 +126,13 @@ class MeasureStamps(Stage):
     def probe(self, key: Key, name: str) -> None:
         """Measure one source, writing nothing."""
         rows = self._of(key)
-        stamps = self._stamps(rows[rows["source_id"] == name])
-        measure([stamp for _, stamp in stamps], most=self.settings.most)
+        stamps = [stamp for _, stamp in self._stamps(rows[rows["source_id"] == name])]
+        measure(stamps, most=self.settings.most, psfs=psfs_of(stamps))
 
     def run(self, key: Key, skip: dict[str, InputOutcome]) -> Product:
         """Measure the sources of a partition; one that fails spoils no other."""
         rows = self._of(key)
-        made = self._stamps(rows)
+        made = self._stamps(rows[~rows["source_id"].isin(list(skip))])
         psfs = psfs_of([stamp for _, stamp in made])
         by_source: dict[str, list[Stamp]] = {name: [] for name in self.inputs(key)}
         places: dict[str, tuple[float, float]] = {}
@@ -181,17 +184,19 @@ class MeasureStamps(Stage):
         told = row["fwhm_arcsec"]
         fwhm = told if np.isfinite(told) and told > 0 else survey.filter(row["filter"]).fwhm_arcsec
         return Stamp(image, mask, row["noise"], row["survey"], row["filter"], row["pixscale"], row["x0"], row["y0"],
-                     row["mjd"], float(fwhm), bool(np.isfinite(told)), able=able(survey),
-                     zeropoint=row["zeropoint"])  # fmt: skip
+                     row["mjd"], float(fwhm), bool(np.isfinite(told)), zeropoint=row["zeropoint"],
+                     able=able(survey) and max(fwhm, 2 * row["pixscale"]) <= REACH)  # fmt: skip
 
 
 def psfs_of(stamps: list[Stamp]) -> dict[tuple[str, str], Psf]:
-    """Return the PSF that stars tell for each survey and filter: other stars of the stamps, else the sources."""
+    """Return the PSF that stars tell for each survey and filter, where there are enough: others of the stamps, else the
+    sources."""
     groups: dict[tuple[str, str], list[Stamp]] = {}
     for stamp in stamps:
         if stamp.able:
             groups.setdefault((stamp.survey, stamp.filter), []).append(stamp)
-    return {name: psf_among(_examples(group), nominal(1.0)) for name, group in groups.items()}
+    found = {name: psf_among(_examples(group), nominal(1.0)) for name, group in groups.items()}
+    return {name: psf for name, psf in found.items() if psf.n_stars}
 
 
 def _examples(stamps: list[Stamp]) -> list[Example]:
@@ -199,7 +204,12 @@ def _examples(stamps: list[Stamp]) -> list[Example]:
     for stamp in stamps[:_LOOKED]:
         places = [*map(tuple, isolated(stamp)[:2]), (stamp.x0, stamp.y0)]
         for x, y in places:
-            one = example(stamp, x, y, stamp.psf)
+            try:
+                one = example(stamp, x, y, stamp.psf)
+            except FATAL:
+                raise
+            except Exception:  # noqa: BLE001 — what is wrong with it is told when its own source is measured
+                continue
             if one is not None and one.noise < _NOISE:
                 found.append(one)
         if len(found) >= _EXAMPLES:
@@ -223,7 +233,10 @@ class _Lists:
             dates = [row["mjd"] for row in found.rows if np.isfinite(row["mjd"])]
             mjd = float(np.median(dates)) if dates else np.nan
             error = source["sep_arcsec_err"]
-            matched = self.gaia.match(ra, dec, source["ra_2"], source["dec_2"], 0 if np.isnan(error) else error, mjd)
+            matched = self.gaia.match(
+                ra, dec, source["ra_2"], source["dec_2"], 0 if np.isnan(error) else error, mjd,
+                source["sep_arcsec"], source["pa_deg"],
+            )  # fmt: skip
             bright = matched.pop(_BRIGHT)
             told |= matched
         if self.counts is not None and np.isfinite(source["sep_arcsec"]):

@@ -1,6 +1,7 @@
 """What the fits alone make of a source: a probability, calibrated on simulated sources."""
 
 import json
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,12 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
 
-__all__ = ["FEATURES", "features", "learnt", "p_fit"]
+__all__ = ["FEATURES", "features", "identity", "learnt", "p_fit"]
 
 Array = NDArray[np.float64]
 
 #: What the odds follow from, in the order of `features`.
-FEATURES = ("constant", "gain", "gain over an extended source", "signal to noise", "separation")
+FEATURES = ("constant", "gain", "gain over an extended source", "gain by signal to noise", "separation")
 
 #: Coefficients of the logarithm of the odds, were half of all sources double.
 _OWN = Path(__file__).with_name("odds.json")
@@ -35,10 +36,13 @@ def features(delta_chi2: Array, delta_extended: Array, snr: Array, width: Array)
     gain, extended = (np.nan_to_num(np.asarray(one, float)) for one in (delta_chi2, delta_extended))
     scale = np.log(np.clip(np.nan_to_num(np.asarray(snr, float), nan=10.0), 1, 1e4) / 50)
     apart = np.clip(np.nan_to_num(np.asarray(width, float), nan=0.3), 0.05, 10)
-    return np.stack(
-        [np.ones_like(gain), np.log(1 + np.maximum(gain, 0) / 10), np.arcsinh(extended / 10), scale, np.log(apart)],
-        axis=-1,
-    )
+    gained = np.log(1 + np.maximum(gain, 0) / 10)
+    return np.stack([np.ones_like(gain), gained, np.arcsinh(extended / 10), scale * gained, np.log(apart)], axis=-1)
+
+
+def identity() -> str:
+    """Return the checksum of the coefficients."""
+    return sha256(_OWN.read_bytes()).hexdigest()
 
 
 def p_fit(delta_chi2: Array, delta_extended: Array, snr: Array, width: Array) -> Array:

@@ -274,10 +274,11 @@ def _second(pictures: Sequence[Picture], one: Fit) -> tuple[list[Picture], Fit]:
     best = int(np.argmin([value.chi2 for value in values]))
     tried.append(_split(slim, one, close[best], 10))
     tried = [_again(slim, min(tried, key=lambda fit: fit.chi2)), *tried]
-    within = [one for one in tried if np.hypot(*one.offsets[0]) <= CLOSE]
     lead = tried[0]
-    if within and lead not in within and within[0].chi2 - lead.chi2 < SURE:
-        lead = min(within, key=lambda fit: fit.chi2)
+    within = [one for one in tried if np.hypot(*one.offsets[0]) <= CLOSE]
+    inner = min(within, key=lambda fit: fit.chi2, default=lead)
+    if np.hypot(*lead.offsets[0]) > CLOSE and inner.chi2 - lead.chi2 < SURE:
+        lead = inner
     return slim, lead
 
 

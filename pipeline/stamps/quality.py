@@ -34,9 +34,13 @@ class _Bits:
     bad: int | tuple[int, ...]
 
 
-# ACS Data Handbook, table 3.4, and WFC3 Data Handbook, table 3.3, which agree in what matters. The dark of a stable hot
-# or warm pixel (16, 64) is subtracted; an unstable one (32) is of no use, as are charge traps (1024).
+# ACS Data Handbook, table 3.4, and WFC3 Data Handbook, table 3.3, which agree of CCDs in what matters. The dark of a
+# stable hot or warm pixel (16, 64) is subtracted; an unstable one (32) is of no use, as are charge traps (1024).
 _HST = _Bits(saturated=256 | 2048, cosmic_ray=4096 | 8192, bad=1 | 2 | 4 | 8 | 32 | 128 | 512 | 1024)
+
+# The same table of WFC3's infrared detector: light in the first read (2048) is that of bright stars, and hits that were
+# cut out of the ramps (8192) are gone, as is what the first read lacked (8).
+_HST_IR = _Bits(saturated=256, cosmic_ray=4096, bad=1 | 2 | 4 | 32 | 128 | 512)
 
 # jwst-pipeline.readthedocs.io, Data Quality Flags: DO_NOT_USE, SATURATED. Jumps (4) have been cut out of their ramps.
 _JWST = _Bits(saturated=2, cosmic_ray=0, bad=1)
@@ -92,6 +96,8 @@ def _meaning(headers: Sequence[Header]) -> _Bits | None:
     if saturated | bad:
         return _Bits(saturated, 0, bad)
     telescope, instrument = (str(_card(headers, key) or "").strip().upper() for key in ("TELESCOP", "INSTRUME"))
+    if telescope == "HST" and str(_card(headers, "DETECTOR") or "").strip().upper() == "IR":
+        return _HST_IR
     if telescope == "HST":
         return _HST if instrument in ("ACS", "WFC3") else None
     if telescope == "JWST":

@@ -90,3 +90,17 @@ def test_gaia_follows_proper_motions_and_knows_vizier(tmp_path) -> None:  # type
     assert gaia.match(10.0, 0.0, mjd=mjd_2000)["gaia_id_1"] is None
     with pytest.raises(UsageError, match="source_id"):
         Gaia(pd.DataFrame({"ra": [1.0], "dec": [1.0]}))
+
+
+def test_the_brighter_star_need_not_be_where_the_source_was_looked_for() -> None:
+    # Two stars 1" apart; the place is that of their light, 0.55" from the brighter one.
+    table = pd.DataFrame({"source_id": ["11", "22"], "ra": [100.0, 100.0], "dec": [0.0, 1 / 3600]})
+    stars = Gaia(table)
+    place = 0.55 / 3600
+    matched = stars.match(100.0, place, 100.0, 1 / 3600, 0.02, sep_arcsec=1.0, pa_deg=0.0)
+    assert (matched["gaia_id_1"], matched["gaia_id_2"]) == (11, 22)
+    # One star that is nearest to both places is that of the nearer one.
+    alone = Gaia(table.iloc[1:]).match(100.0, place, 100.0, 1 / 3600, 0.4, sep_arcsec=0.8, pa_deg=0.0)
+    assert (alone["gaia_id_1"], alone["gaia_id_2"]) == (None, 22)
+    with pytest.raises(UsageError, match="source_id is a float"):
+        Gaia(table.assign(source_id=[4.657e18, np.nan]))
