@@ -154,7 +154,7 @@ VISUAL_BINARY_FILTERS = Table(
                "able"),
         Column("files", pa.list_(TEXT), "", "meta.ref", "Files below the archive that the stamp was read from"),
         Column("stack_method", TEXT, "", "meta.code", "How the filters of the survey became one image",
-               pattern="|".join(METHODS)),
+               nullable=True, pattern="|".join(METHODS)),
         Column("flags", INT, "", "meta.code.qual", f"Bits of the stamp: {words(StampFlag)}", (0, None)),
         *PROVENANCE,
     ),

@@ -123,7 +123,7 @@ class Predictor:
                 some = self.spec.look(*some)
             for buffer, array in zip(self._buffers, some, strict=True):
                 buffer[:count] = array
-                buffer[count:] = 0
+                buffer[count:] = array[:1]  # of the same kind: what is of no use must not take another way
             found[first : first + count] = self._run(self._buffers)[:count]
         return found
 

@@ -40,7 +40,7 @@ def card(history: list[dict[str, Any]], scored: pd.DataFrame) -> tuple[dict[str,
     test = scored[scored["fold"] == "test"]
     told = judge(test, standing)
     pictures = {name: one.png for name, one in figures(told, test, standing).items()}
-    files = kept(scored[scored["fold"] != "train"], standing)
+    files = kept(test, standing)
     return {"standing": standing.told(), "judgement": {"test": told}}, curves(history) | pictures | files
 
 
@@ -58,24 +58,23 @@ def judge(rows: pd.DataFrame, standing: VisualStanding) -> dict[str, Any]:
     Returns
     -------
     dict
-        n, doubles; classification where half of all are double, and at the threshold; calibration, of stacks that
-        teach; expected: at each prevalence the precision and the false ones of 10,000 sources; surveys: of each the
+        n, doubles; classification where half of all are double, and at the threshold; calibration; expected: at each
+        prevalence the precision and the false ones of 10,000 sources; surveys: of each the
         completeness within `FRAME` at each share of `FALSE` (see `at_false`), and of each kind of what is not double
         the share taken for double.
     """
     odds = standing.odds(standing.evidence(rows))
     p, even = standing.p_prior(odds), standing.p_prior(odds, 0.5)
     double = rows["label"].to_numpy() > 0
-    teaches = rows["weight"].to_numpy() > 0
     told: dict[str, Any] = {
         "n": len(rows),
         "doubles": int(double.sum()),
         "threshold": standing.threshold,
         "prior": standing.prior,
-        "classification": classification(double[teaches], even[teaches] >= 0.5),
-        "at_threshold": classification(double[teaches], p[teaches] >= standing.threshold),
-        "calibration": calibration(double[teaches].astype(float), even[teaches]),
-        "expected": _expected(double[teaches], p[teaches] >= standing.threshold),
+        "classification": classification(double, even >= 0.5),
+        "at_threshold": classification(double, p >= standing.threshold),
+        "calibration": calibration(double.astype(float), even),
+        "expected": _expected(double, p >= standing.threshold),
         "surveys": {},
     }
     for name in sorted(rows["survey"].unique()):

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logit
 
 from models.standing import platt
 from models.visual import BINS
 from pipeline.errors import UsageError
-from pipeline.fusion import Calibration, Curve, Fusion, precise
+from pipeline.fusion import Calibration, Curve, Fusion
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +23,7 @@ __all__ = ["VisualStanding", "learn"]
 Floats = NDArray[np.float64]
 
 _ENOUGH = 300  # rows of each label from which on a survey is calibrated by itself
+_SOME = 50  # pairs from which on it is known what a survey can see
 _LEAST_SHARE = 1e-3
 
 
@@ -29,7 +31,7 @@ class VisualStanding(Fusion):
     """What a training learns of how its model's logits become what a catalogue says."""
 
     def evidence(self, scored: "Mapping[str, Any] | pd.DataFrame") -> Floats:
-        """Return what each stack says for each separation, as it is judged: without a limit.
+        """Return what each stack says for each separation.
 
         Parameters
         ----------
@@ -39,12 +41,12 @@ class VisualStanding(Fusion):
         Returns
         -------
         (n, 8) float64
-            As of `unlimited`; NaN where the logit is.
+            As of `log_ratios`; NaN where the logit is.
         """
         if "l1" in scored:
-            return self.unlimited(np.stack([np.asarray(scored[f"l{k}"]) for k in range(BINS)], 1), scored["survey"])
+            return self.log_ratios(np.stack([np.asarray(scored[f"l{k}"]) for k in range(BINS)], 1), scored["survey"])
         double = np.asarray(scored["logit"], float)
-        return self.unlimited(np.stack([np.zeros(len(double)), double], 1), scored["survey"])
+        return self.log_ratios(np.stack([np.zeros(len(double)), double], 1), scored["survey"])
 
     def told(self) -> dict[str, Any]:
         """Return what a card says of it: all that is learnt."""
@@ -57,45 +59,57 @@ def learn(held_out: "pd.DataFrame", prior: float = 0.09, precision: float = 0.9)
     Parameters
     ----------
     held_out : pandas.DataFrame
-        survey, label, weight, bin_code, logit and, of a network with bins, l0, l1, …
+        survey, label, weight (0: a pair that nobody can see), bin_code, logit and, of a network with bins, l0, l1, …
     prior : float
         Share of doubles that the threshold is for.
     precision : float
-        Share of doubles that is expected above the threshold, at that prior; where it cannot be reached, the threshold
-        is where it is highest.
+        Share of doubles that is expected above the threshold, at that prior; see `pipeline.fusion.Fusion.chosen`.
 
     Raises
     ------
     UsageError
         If doubles or others are missing.
     """
-    rows = held_out[held_out["weight"] > 0]
-    label, raw = rows["label"].to_numpy() > 0, rows["logit"].to_numpy(float)
+    visible = held_out[held_out["weight"] > 0]
+    label = visible["label"].to_numpy() > 0
     if label.all() or not label.any():
-        raise UsageError(f"{len(rows)} held-out stacks, {int(label.sum())} of doubles: nothing can be calibrated")
-    surveys = {}
-    for name, some in rows.groupby("survey"):
-        double = some["label"].to_numpy() > 0
-        if min(double.sum(), (~double).sum()) >= _ENOUGH:
-            surveys[str(name)] = _calibration(double, some["logit"].to_numpy(float))
-    count = np.bincount(rows["bin_code"].to_numpy()[label], minlength=BINS)[1:BINS] if "bin_code" in rows else 1.0
-    shares = np.maximum(np.broadcast_to(count, BINS - 1) / np.sum(np.broadcast_to(count, BINS - 1)), _LEAST_SHARE)
-    standing = VisualStanding(every=_calibration(label, raw), surveys=surveys, shares=list(shares / shares.sum()),
-                              curve=None, threshold=0.5, prior=prior, precision=precision)  # fmt: skip
-    odds = standing.odds(standing.evidence(rows))
-    chosen = _threshold(label, odds, prior, precision)
-    curve = Curve.of(label, standing.p_prior(odds, 0.5))
-    return standing.model_copy(update={"threshold": float(standing.p_prior(chosen)), "curve": curve})
+        raise UsageError(f"{len(visible)} held-out stacks, {int(label.sum())} of doubles: nothing can be calibrated")
+    every = _calibration(label, visible["logit"].to_numpy(float))
+    bins = "bin_code" in held_out
+    surveys = {str(name): _of_survey(some, every, bins) for name, some in held_out.groupby("survey")}
+    shares = _shares(_counts(held_out)) if bins else np.full(BINS - 1, 1 / (BINS - 1))
+    known = {name: one for name, one in surveys.items() if one is not None}
+    standing = VisualStanding(every=every, surveys=known, shares=list(shares), curve=None, threshold=0.5, prior=prior,
+                              precision=precision)  # fmt: skip
+    odds, double = standing.odds(standing.evidence(held_out)), held_out["label"].to_numpy() > 0
+    standing = standing.model_copy(update={"curve": Curve.of(double, standing.p_prior(odds, 0.5))})
+    threshold = standing.p_prior(logit(standing.chosen(prior, precision)))
+    return standing.model_copy(update={"threshold": float(threshold)})
 
 
-def _threshold(label: NDArray[np.bool_], odds: Floats, prior: float, precision: float) -> float:
-    """Return the lowest odds above which precision is reached, else those where it is highest; one false is added."""
-    order = np.argsort(-odds, kind="stable")
-    found = np.cumsum(label[order]) / label.sum()
-    false = (np.cumsum(~label[order]) + 1) / (~label).sum()
-    reached = precise(found, false, prior)
-    enough = np.flatnonzero(reached >= precision)
-    return float(odds[order][enough[-1] if len(enough) else int(np.argmax(reached))])
+def _of_survey(rows: "pd.DataFrame", every: Calibration, bins: bool) -> Calibration | None:
+    """Return what logits of a survey mean, None if there are too few stacks of it to say."""
+    visible = rows[rows["weight"] > 0]
+    label = visible["label"].to_numpy() > 0
+    own = every
+    if min(label.sum(), (~label).sum()) >= _ENOUGH:
+        own = _calibration(label, visible["logit"].to_numpy(float))
+    if not bins or label.sum() < _SOME:
+        return None if own is every else own
+    there, all_ = _counts(visible), _counts(rows)
+    # Of a bin without a pair nothing is known: as one half.
+    seen = (there + 0.5 * (all_ == 0)) / np.maximum(all_, 1)
+    return own.model_copy(update={"taught": list(_shares(there)), "seen": list(seen)})
+
+
+def _counts(rows: "pd.DataFrame") -> Floats:
+    double = rows["label"].to_numpy() > 0
+    return np.bincount(rows["bin_code"].to_numpy()[double], minlength=BINS)[1:BINS].astype(float)
+
+
+def _shares(count: Floats) -> Floats:
+    shares = np.maximum(count / count.sum(), _LEAST_SHARE)
+    return np.asarray(shares / shares.sum())
 
 
 def _calibration(label: NDArray[np.bool_], logits: Floats) -> Calibration:

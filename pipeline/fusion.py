@@ -7,7 +7,7 @@ see a close pair says nothing about it, instead of against it.
 """
 
 from collections.abc import Mapping
-from typing import Any, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -130,12 +130,24 @@ class Curve(BaseModel):
 
 
 class Calibration(BaseModel):
-    """Natural logarithm of the odds of a double, where half of all are: scale · logit + offset."""
+    """What the logits of stacks of a survey mean.
+
+    Parameters
+    ----------
+    scale, offset : float
+        Natural logarithm of the odds of a double that can be seen, where half of all are: scale · logit + offset.
+    taught : list of float, optional
+        Shares of the bins of separation among these; those of all doubles if left out.
+    seen : list of float, optional
+        Share of all doubles of each bin that can be seen; all if left out.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     scale: float = Field(gt=0)
     offset: float
+    taught: list[Annotated[float, Field(gt=0, le=1)]] | None = None
+    seen: list[Annotated[float, Field(ge=0, le=1)]] | None = None
 
 
 class Fusion(BaseModel):
@@ -148,7 +160,7 @@ class Fusion(BaseModel):
     surveys : dict
         Survey → its own.
     shares : list of float
-        Of the bins of separation among doubles, in training as in the sky.
+        Of the bins of separation among all doubles, seen or not.
     edges : list of float
         Of the bins, arcsec, increasing.
     threshold : float
@@ -156,8 +168,8 @@ class Fusion(BaseModel):
     prior, precision : float
         What that is for.
     limit : float
-        Logarithm of the factor up to which a survey may change the odds of a bin, one way or the other: beyond it
-        nothing was measured, and a tenth counts.
+        Logarithm of the factor up to which a stack may change the odds, one way or the other: beyond it nothing was
+        measured, and a tenth counts.
     curve : Curve, optional
         What thresholds cost.
     """
@@ -180,6 +192,9 @@ class Fusion(BaseModel):
             raise ValueError(f"edges {self.edges} are not those of {len(self.shares)} bins, one after the other")
         if min(self.shares) <= 0 or abs(sum(self.shares) - 1) > 1e-6:
             raise ValueError(f"shares {self.shares} have to be positive and to add up to 1")
+        for one in (self.every, *self.surveys.values()):
+            if {len(bins) for bins in (one.taught, one.seen) if bins is not None} - {len(self.shares)}:
+                raise ValueError(f"taught and seen have to be of {len(self.shares)} bins, as shares are")
         return self
 
     @classmethod
@@ -204,19 +219,9 @@ class Fusion(BaseModel):
             raise CorruptModel(f"{where}: standing: {error}; train the model again, or copy its card anew") from error
 
     def log_ratios(self, logits: ArrayLike, surveys: ArrayLike) -> Floats:
-        """Return what each stack says of each separation, `unlimited` as far as `limit` only.
-
-        Parameters
-        ----------
-        logits, surveys
-            As of `unlimited`.
-        """
-        found = self.unlimited(logits, surveys)
-        inside = np.clip(found, -self.limit, self.limit)
-        return np.asarray(inside + _BEYOND * (found - inside))
-
-    def unlimited(self, logits: ArrayLike, surveys: ArrayLike) -> Floats:
         """Return what each stack says of each separation.
+
+        A pair that a survey cannot see looks like one star to it: of those it says nothing.
 
         Parameters
         ----------
@@ -236,10 +241,17 @@ class Fusion(BaseModel):
         scale, offset = (np.array([getattr(one, name) for one in known], float) for name in ("scale", "offset"))
         pairs = logsumexp(values[:, 1:], axis=1)
         odds = (scale * (pairs - values[:, 0]) + offset)[:, None]
-        if values.shape[1] == 2:
-            return np.repeat(odds, len(self.shares), 1)
-        bins = scale[:, None] * (values[:, 1:] - pairs[:, None])
-        return np.asarray(odds + bins - logsumexp(bins, axis=1, keepdims=True) - np.log(self.shares))
+        found = np.repeat(odds, len(self.shares), 1)
+        if values.shape[1] > 2:
+            bins = scale[:, None] * (values[:, 1:] - pairs[:, None])
+            taught = np.array([one.taught or self.shares for one in known]).reshape(found.shape)
+            found = odds + bins - logsumexp(bins, axis=1, keepdims=True) - np.log(taught)
+        seen = np.array([one.seen or [1.0] * len(self.shares) for one in known]).reshape(found.shape)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = np.logaddexp(np.log(seen) + found, np.log1p(-seen))
+        total = fused(found, self.shares)
+        beyond = total - np.clip(total, -self.limit, self.limit)
+        return np.asarray(found - (1 - _BEYOND) * beyond[:, None])
 
     def odds(self, log_ratios: Floats, source: ArrayLike | None = None, able: ArrayLike | None = None) -> Floats:
         """Return natural logarithms of the odds of a double where half of all are, of stacks or of sources.
@@ -281,9 +293,9 @@ class Fusion(BaseModel):
     def chosen(self, prior: float, precision: float) -> float:
         """Return the lowest p_double from which on so large a share is double, where a share `prior` of all is.
 
-        By the curve; without one, or where none of it is so precise, the card's own threshold, if it is for the same.
-        Else that at which each single source is double with a probability of `precision`: it costs completeness, and
-        promises more than is asked.
+        By the curve; without one the card's own threshold, if it is for the same. Else, or where none of the curve is
+        so precise, that at which each single source is double with a probability of `precision`: it costs completeness,
+        and promises more than is asked.
         """
         if self.curve is not None:
             for p in self.curve.p:

@@ -146,9 +146,9 @@ def measured(workspace: Folder, part: int, sources: list[str]) -> None:
     _Given(workspace, layout.MEASURE, key, {}, tables).execute(key)
 
 
-def save(workspace: Folder, alias: str | None = "production", **standing: object) -> str:
+def save(workspace: Folder, alias: str | None = "production", seed: int = 0, **standing: object) -> str:
     """Register a network with fresh weights; return its id."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     registry = Registry(workspace)
     made = registry.save("visualbinary", get_spec("visualbinary").network().state_dict(),
                          {"standing": STANDING | standing}, {})  # fmt: skip

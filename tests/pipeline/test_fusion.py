@@ -50,8 +50,10 @@ def test_calibration_of_a_survey_and_limit():
     raw = np.log(2 + 6 * np.exp(4))
     np.testing.assert_allclose(fused(ratios, EVEN), [raw, 0.5 * raw - 1, 0.5 * raw - 1])
     assert ratios[0, 7] - ratios[0, 0] == pytest.approx(4) and ratios[1, 7] - ratios[1, 0] == pytest.approx(2)
-    low, high = (fusion(limit=1.5).log_ratios(logits * factor, [""] * 3)[0, 7] for factor in (1, 2))
+    limited = [fusion(limit=1.5).log_ratios(logits * factor, [""] * 3)[0] for factor in (1, 2)]
+    low, high = fused(limited, EVEN)
     assert 1.5 < low < high < 2.5
+    assert limited[0][7] - limited[0][0] == pytest.approx(4)  # of which bin, it says as before
     assert np.isnan(fusion().log_ratios(np.full((1, 9), np.nan), [""])).all()
 
 
@@ -101,3 +103,15 @@ def test_a_card_that_does_not_say_it_is_named(card, says):
     with pytest.raises(CorruptModel, match=says) as error:
         Fusion.of(card, "models/x/card.json")
     assert "models/x/card.json" in str(error.value)
+
+
+def test_of_pairs_that_a_survey_cannot_see_it_says_nothing():
+    blind = {"scale": 1, "offset": 0, "taught": [1e-3, *[0.999 / 7] * 7], "seen": [0.0, *[1.0] * 7]}
+    one = fusion(surveys={"ZTF": blind})
+    close = np.array([[0.0, 8, 0, 0, 0, 0, 0, 0, 0]])
+    denied = np.array([[6.0, -9, 0, 0, 0, 0, 0, 0, 0]])
+    ratios = one.log_ratios(np.concatenate([close, denied]), ["HST", "ZTF"])
+    assert ratios[1, 0] == pytest.approx(0) and (ratios[1, 1:] < -3).all()
+    assert one.odds(ratios, [0, 0])[0] == pytest.approx(one.odds(ratios[:1])[0], abs=0.1)
+    with pytest.raises(CorruptModel, match="8 bins"):
+        Fusion.of({"standing": REST | {"surveys": {"ZTF": blind | {"seen": [1.0]}}}}, "here")
