@@ -1,5 +1,6 @@
 """Sources and exposures of simulated stamps, drawn by chance as a description says."""
 
+from dataclasses import replace
 from typing import Any
 from zlib import crc32
 
@@ -198,6 +199,12 @@ def expose(description: Description, survey: str, sky: Sky, rng: np.random.Gener
     for place, (number, one) in enumerate(zip(chosen, snr, strict=True)):
         away = "misregistered" in sky.troubles and place == odd
         exposures[names[number]] = _exposure(survey, names[number], told, common, sky, float(one), away, rng)
+    # What is near the source is told for the time of its deepest exposure: the star is where it is then.
+    then = max(exposures.values(), key=lambda one: one.snr).moved
+    exposures = {
+        filter_: replace(one, moved=(one.moved[0] - then[0], one.moved[1] - then[1]))
+        for filter_, one in exposures.items()
+    }
     east, north = _at(value(told["offset"], rng), rng)
     return Scene(survey, name, sky, (east, north), exposures)
 

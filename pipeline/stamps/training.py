@@ -62,7 +62,7 @@ class StampSet(Stage):
     """
 
     name = "stamp_set"
-    version = 2
+    version = 3
 
     settings: StampSetSettings
 

@@ -130,6 +130,21 @@ def test_nothing_but_companions_is_within_reach(description):
         assert near.sum() == 1 if not scene.sky.label else near.sum() in (2, 3)
 
 
+def test_a_star_that_moves_has_its_neighbours_where_they_are_told_to_be(description):
+    moving = 0
+    for survey in ("HST", "SDSS"):
+        on = stamps.grid(survey)
+        for scene in stamps.draw(description, survey, 3, 150):
+            seen = max(scene.exposures.values(), key=lambda one: one.snr)
+            moving += any(any(one.moved) for one in scene.exposures.values())
+            x, y = stamps._places(on, scene, seen)
+            own = 1 + scene.sky.label
+            away = np.hypot(x[own:] - x[0], y[own:] - y[0]) * on.pixscale
+            third = scene.sky.label and len(away) and np.hypot(scene.sky.east[2], scene.sky.north[2]) < 2.6
+            assert (away[int(bool(third)) :] > 2.59).all()
+    assert moving > 10
+
+
 def test_what_nobody_can_see_weighs_nothing():
     limits = {"fwhm": 0.12, "sigmas": 0.7}
     assert not visible(0.1 / 1.3, 1.0, 500, limits)
