@@ -152,6 +152,7 @@ def of_optics(fwhm: float, disc: float) -> Psf:
     core = np.s_[REST_SIDE // 2 - REST_STEPS : REST_SIDE // 2 + REST_STEPS + 1]
 
     def unlike(shape: Array) -> Array:
+        """Return what the Moffat that fits best lacks in the core, over its peak."""
         own, moffat = (one[core, core].ravel() for one in on_nodes(shape))
         return own / own.max() - moffat * (own @ moffat) / (moffat @ moffat) / own.max()
 
