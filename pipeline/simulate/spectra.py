@@ -12,7 +12,7 @@ from scipy import fft
 
 from pipeline.simulate.profiles import Floats, Profile
 
-__all__ = ["Grid", "Spectrum", "extended", "image", "points", "power", "radial"]
+__all__ = ["Grid", "Spectrum", "image", "points", "power", "radial"]
 
 #: (over × cells, over × cells // 2 + 1) complex64, as `scipy.fft.rfft2` orders it; 1 at frequency 0 for unit flux.
 Spectrum = NDArray[np.complex64]
@@ -92,7 +92,7 @@ def radial(grid: Grid, profile: Profile, matrix: Floats) -> NDArray[np.float32]:
 
 
 def points(grid: Grid, x: Floats, y: Floats, flux: Floats) -> Spectrum:
-    """Return the spectrum of points.
+    """Return the spectrum of points; those outside of what is drawn would come in again on the other side: not they.
 
     Parameters
     ----------
@@ -105,17 +105,13 @@ def points(grid: Grid, x: Floats, y: Floats, flux: Floats) -> Spectrum:
     """
     kx, ky = _frequencies(grid)
     offset = grid.margin // 2
+    away = np.maximum(*(np.abs(np.asarray(at) - (grid.side - 1) / 2) for at in (x, y)))
+    flux = np.where(away <= grid.cells / 2, flux, 0.0)
     turn = -2j * np.pi * grid.pixscale
     # A sample of a finer grid stands for the middle of a pixel wherever a pixel's middle is.
     rows = np.exp(turn * ky * (np.asarray(y) + offset)).astype(np.complex64)
     columns = np.exp(turn * kx * (np.asarray(x) + offset)[:, None]).astype(np.complex64)
     return (rows * np.asarray(flux, np.float32)) @ columns
-
-
-def extended(grid: Grid, profile: Profile, matrix: Floats, place: tuple[float, float], flux: float) -> Spectrum:
-    """Return the spectrum of an extended source; `place` as in `points`, the rest as in `radial`."""
-    x, y = place
-    return radial(grid, profile, matrix) * points(grid, np.array([x]), np.array([y]), np.array([flux]))
 
 
 def power(grid: Grid, spectrum: Spectrum) -> float:

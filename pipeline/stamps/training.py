@@ -62,7 +62,7 @@ class StampSet(Stage):
     """
 
     name = "stamp_set"
-    version = 3
+    version = 4
 
     settings: StampSetSettings
 

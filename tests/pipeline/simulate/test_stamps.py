@@ -52,6 +52,15 @@ def test_points_lie_where_they_are_put(over):
     assert drawn.sum() == pytest.approx(1, abs=0.01)
 
 
+def test_points_outside_do_not_come_in_on_the_other_side():
+    on = Grid(128, 0.05, 2, 16)
+    spread = air(on, Air(0.1, 3.0, (0.0, 0.0), 0.0, (0.0,) * 4))
+    far = np.array([63.5, 63.5 + 5.1 / 0.05]), np.array([63.5, 63.5])
+    found = image(on, spread * points(on, *far, np.array([1000.0, 1000.0])))
+    alone = image(on, spread * points(on, *(one[:1] for one in far), np.array([1000.0])))
+    np.testing.assert_allclose(found, alone, atol=1e-3)
+
+
 def test_profile_is_moffats():
     on = Grid(64, 0.1, 2)
     beta, fwhm = 3.0, 1.0
