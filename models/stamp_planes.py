@@ -81,7 +81,7 @@ def poster_planes(stack: NDArray[np.floating], known: NDArray[np.floating]) -> F
     Returns
     -------
     (n, 1, 64, 64) float32
-        Square root of the pixels, the faintest one 0, the brightest one 1.
+        Square root of the pixels, the faintest hundredth 0, the brightest one 1.
     """
     _, whole, _ = prepare(stack, known)
     shape = (len(whole), 1, AROUND, WHOLE // AROUND, AROUND, WHOLE // AROUND)

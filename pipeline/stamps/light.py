@@ -6,7 +6,6 @@ from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter
 
 from catalogs.stamps import StampFlag
 from pipeline.stamps.moments import SIGMA, Pixels, gaussian, sky, windowed
@@ -109,13 +108,6 @@ class Light:
         self.smooth = matrix[0] @ clean @ matrix[1].T
         within = self.distance <= max(REACH / self.pixscale, 2.0)
         self.snr = float(self.smooth[within].max(initial=0.0)) / self.error
-
-    @property
-    def here(self) -> float:
-        """S/N of the brightest point within reach of the place; the flank of what is further away is none."""
-        peak = self.smooth >= maximum_filter(self.smooth, 3, mode="constant", cval=np.inf)
-        within = self.distance <= max(REACH / self.pixscale, 2.0)
-        return float(self.smooth[peak & within].max(initial=0.0)) / self.error
 
     @property
     def error(self) -> float:

@@ -90,22 +90,23 @@ def scored(workspace: Folder, precision: str) -> tuple[float, float]:
     torch.manual_seed(len(precision) + ord(precision[0]))
     entry = registry.resolve(f"calnet@{registry.save('calnet', get_spec('calnet').network().state_dict(), {}, {})}")
     stage = Score(workspace, entry, ["s0001"], ScoreSettings.model_validate({"precision": precision}), "cpu")
-    return warm(stage)
+    return warm(stage, PARTITIONS * SEGMENTS)
 
 
-def warm(stage: Stage) -> tuple[float, float]:
+def warm(stage: Stage, rows: int) -> tuple[float, float]:
     """Return rows per second of a stage on Ray once warm (the first tenth of its partitions dropped), and seconds to
     the first partition."""
     with ray_session(WORKERS):
         started = time.time()
         report = run(stage, WORKERS)
-    assert report.exit_status == 0, str(report)
+    assert report.exit_status == 0 and report.rows == rows, str(report)
     keys = stage.keys()
     records = [manifest.read(stage.workspace, stage.name, key) for key in keys]
+    assert None not in records
     done = sorted((datetime.fromisoformat(one.provenance["finished"]).timestamp(), one.rows) for one in records if one)
     dropped = len(done) // 10
-    rows = sum(count for _, count in done[dropped:])
-    return rows / (done[-1][0] - done[dropped - 1][0]), done[0][0] - started
+    counted = sum(count for _, count in done[dropped:])
+    return counted / (done[-1][0] - done[dropped - 1][0]), done[0][0] - started
 
 
 def together(measure: Callable[..., float], *args: Any) -> float:

@@ -17,7 +17,7 @@ from pipeline import manifest
 
 TREE = Path(__file__).resolve().parents[2]
 
-__all__ = ["Chaos", "content", "dask_workers", "job"]
+__all__ = ["Chaos", "compare", "content", "dask_workers", "job"]
 
 
 def job(name: str, *options: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
@@ -103,3 +103,14 @@ def dask_workers(driver: subprocess.Popen[str]) -> list[int]:
         return [child.pid for child in children if "spawn_main" in " ".join(child.cmdline())]
     except psutil.NoSuchProcess:
         return []
+
+
+def compare(run: Callable[[dict[str, int]], dict[str, bytes]], drivers: int, workers: int) -> None:
+    """Compare what a run leaves behind undisturbed, and while so many of its processes are killed."""
+    calm, rounds = run({"driver": 0, "worker": 0}), 0
+    left = {"driver": drivers, "worker": workers}
+    while any(left.values()):
+        stormy, rounds = run(left), rounds + 1
+        assert stormy.keys() == calm.keys()
+        assert [path for path in calm if calm[path] != stormy[path]] == []
+    print(f"{drivers} drivers and {workers} workers killed in {rounds} rounds, {len(calm)} files each the same")

@@ -13,7 +13,7 @@ from pipeline.partition import parse_sectors
 from pipeline.settings import IngestSettings, PreprocessSettings
 from pipeline.simulate.spoc import write_archive
 from pipeline.simulate.stars import simulated_tic_id
-from tests.chaos.killing import Chaos, content, job
+from tests.chaos.killing import Chaos, compare, content, job
 
 
 @pytest.mark.slow
@@ -56,13 +56,7 @@ def test_catalogues_survive_kills(tmp_path, dask_client, sectors, stars, drivers
             clear(workspace)
             return found
 
-        calm, rounds = run({"driver": 0, "worker": 0}), 0
-        left = {"driver": drivers, "worker": workers}
-        while any(left.values()):
-            stormy, rounds = run(left), rounds + 1
-            assert stormy.keys() == calm.keys()
-            assert [path for path in calm if calm[path] != stormy[path]] == []
-    print(f"{drivers} drivers and {workers} workers killed in {rounds} rounds, {len(calm)} files each the same")
+        compare(run, drivers, workers)
 
 
 def prepare(folder, workspace, client, sectors, stars):

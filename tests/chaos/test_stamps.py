@@ -11,7 +11,7 @@ from catalogs.folder import Folder
 from cluster.head import ray_head
 from models.visual_catalogue import catalogue, planned
 from pipeline.settings import VisualScoreSettings
-from tests.chaos.killing import Chaos, content, dask_workers, job
+from tests.chaos.killing import Chaos, compare, content, dask_workers, job
 from tests.chaos.test_scoring import worker_pids
 from tests.models import toy_visual
 from tests.pipeline.stamps import toy_archive
@@ -138,13 +138,7 @@ def test_scores_and_catalogue_survive_kills(tmp_path, partitions, drivers, worke
             _forget(workspace)
             return found
 
-        calm, rounds = run({"driver": 0, "worker": 0}), 0
-        left = {"driver": drivers, "worker": workers}
-        while any(left.values()):
-            stormy, rounds = run(left), rounds + 1
-            assert stormy.keys() == calm.keys()
-            assert [path for path in calm if calm[path] != stormy[path]] == []
-    print(f"{drivers} drivers and {workers} workers killed in {rounds} rounds, {len(calm)} files each the same")
+        compare(run, drivers, workers)
 
 
 def _forget(workspace):

@@ -209,15 +209,6 @@ def test_few_photons_are_no_clipped_sky(rate):
     assert light.noise == sky(image[light.distance > 10])[1]
 
 
-@pytest.mark.parametrize(("away", "here"), [(0.0, True), (2.0, True), (3.0, False), (4.0, False), (None, False)])
-def test_a_flank_is_not_the_source(away, here):
-    image = np.random.default_rng(13).normal(0, 3, (64, 64))
-    if away is not None:
-        image += star(64, 31.5 + away / 0.25, 31.5, 4.5, 50_000)
-    light = Light(Plane(image, "i", 31.5, 31.5), PS1)
-    assert (light.here > 20) == here and (light.here < 5) != here
-
-
 def test_a_filter_without_noise_does_not_take_the_stack_for_itself():
     given = planes()
     drawn = Plane(star(64, 31.5, 31.5, 4.5, 6000), "i", 31.5, 31.5)
