@@ -231,14 +231,16 @@ def _place(
         ordered = np.partition(maps, (-2, -1), axis=0)
         summed += ordered[-2] - ordered[-1]
     summed /= np.sqrt(len(lights))
-    within = np.where(reference.distance <= max(REACH / reference.pixscale, 2.0), summed, -np.inf)
+    reach = max(REACH / reference.pixscale, 2.0)
+    within = np.where(reference.distance <= reach, summed, -np.inf)
     row, column = np.unravel_index(int(np.argmax(within)), within.shape)
     away = np.hypot(row - plane.y0, column - plane.x0)
     brighter = within[row, column] > max(5.0, 1.5 * at(summed, plane.x0, plane.y0))
     if away <= max(0.5 * reference.fwhm, 1.0) or not brighter:
         return float(plane.x0), float(plane.y0), False
     found = windowed(summed, float(column), float(row), reference.fwhm)
-    if np.isnan(found.x):  # no source, but the flank of what is out of reach
+    # Not the flank of what is out of reach.
+    if not np.hypot(found.x - plane.x0, found.y - plane.y0) <= reach:
         return float(plane.x0), float(plane.y0), False
     return found.x, found.y, True
 

@@ -55,7 +55,7 @@ class StackStamps(Stage):
     """
 
     name = STAGE
-    version = 2
+    version = 3
 
     settings: StampSettings
 

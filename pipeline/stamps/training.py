@@ -62,7 +62,7 @@ class StampSet(Stage):
     """
 
     name = "stamp_set"
-    version = 4
+    version = 5
 
     settings: StampSetSettings
 

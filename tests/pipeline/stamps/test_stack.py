@@ -259,3 +259,13 @@ def test_a_particles_hit_in_one_filter_is_not_taken_for_the_source():
     image[37:39, 26:28] += 20_000
     facts = stack_source([Plane(image, "r", p.x0, p.y0) if p.filter == "r" else p for p in given], PS1).facts
     assert not facts["flags"] & StampFlag.OFF_CENTRE
+
+
+@pytest.mark.parametrize(("apart", "is_other"), [(2.75, False), (2.3, True)])
+def test_the_flank_of_what_is_out_of_reach_is_not_taken_for_the_source(apart, is_other):
+    rng = np.random.default_rng(7)
+    other = 31.5 + apart / PS1.pixscale
+    image = star(64, 31.5, 31.5, 4.5, 3000) + star(64, other, 31.5, 4.5, 20_000) + rng.normal(0, 5, (64, 64))
+    facts = stack_source([Plane(image.astype(np.float32), "r", 31.5, 31.5)], PS1).facts
+    assert bool(facts["flags"] & StampFlag.OFF_CENTRE) == is_other
+    assert facts["x0"] == pytest.approx(other if is_other else 31.5, abs=0.1)
