@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.resnet import layer
-from models.stamp_planes import FACTS, MIDDLE, USUAL_FWHM, USUAL_SCALE
+from models.stamp_planes import AROUND, FACTS, MIDDLE, USUAL_FWHM, USUAL_SCALE, WHOLE
 from pipeline.fusion import EDGES
 
 __all__ = [
@@ -350,13 +350,16 @@ def augment(inputs: Sequence[Tensor], generator: torch.Generator) -> list[Tensor
     extra = torch.sqrt(1 - factor**2)
     views: list[Any] = []
     pose = torch.randint(8, (count,), generator=generator)
-    # Of a coarse stack four cells of all are one, and their noise is.
+    # The middle is cut out of all there is: so is its noise. Of a coarse stack four cells of all are one.
     coarse = facts[:, 0] == facts[:, 1]
-    for view in (middle, around):
-        noise = torch.randn(view.shape, generator=generator)
-        if view is around:
-            noise[coarse] = noise[coarse][:, :, ::2, ::2].repeat_interleave(2, 2).repeat_interleave(2, 3)
-        seen = view * factor + extra * noise
+    noise = torch.randn(around.shape, generator=generator)
+    cells = noise[:, :, ::2, ::2].clone()
+    noise[coarse] = cells[coarse].repeat_interleave(2, 2).repeat_interleave(2, 3)
+    first = (WHOLE - MIDDLE) // 2, (AROUND - MIDDLE) // 2
+    inner = noise[:, :, first[0] : first[0] + MIDDLE, first[0] : first[0] + MIDDLE].clone()
+    inner[coarse] = cells[coarse][:, :, first[1] : first[1] + MIDDLE, first[1] : first[1] + MIDDLE]
+    for view, added in ((middle, inner), (around, noise)):
+        seen = view * factor + extra * added
         turned = torch.empty_like(seen)
         for number in range(8):
             rows = pose == number
