@@ -169,6 +169,12 @@ def runtime_closure() -> dict[str, importlib.metadata.Distribution]:
     return found
 
 
+def test_compiled_code_adds_in_one_order():
+    """With fastmath it would depend on what else a process has compiled, and so would the bytes of what it writes."""
+    found = [path for room in ROOMS for path in (TREE / room).rglob("*.py") if "fastmath=" in path.read_text()]
+    assert not found
+
+
 def test_no_runtime_dependency_is_copyleft():
     doubtful = {
         name: stated

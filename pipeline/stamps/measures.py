@@ -68,7 +68,7 @@ class MeasureStamps(Stage):
     """
 
     name = STAGE
-    version = 2
+    version = 3
 
     settings: MeasureSettings
 

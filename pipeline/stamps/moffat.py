@@ -22,7 +22,7 @@ REST_STEPS = 4
 NO_REST = np.zeros((3, 0, 0))
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def render(theta, x, y, px, py, rest, out):  # type: ignore[no-untyped-def]
     """Put a star of flux one on pixels.
 
