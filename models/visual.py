@@ -14,6 +14,7 @@ from torch.nn import functional
 from models.resnet import layer
 from models.stamp_planes import AROUND, FACTS, MIDDLE, USUAL_FWHM, USUAL_SCALE, WHOLE
 from pipeline.fusion import EDGES
+from pipeline.stamps.surveys import REACH
 
 __all__ = [
     "BINS",
@@ -37,7 +38,6 @@ BINS = len(SEPARATIONS)
 _SOFT = 3.0  # asinh of the noise in units of this
 _LANCZOS = 4
 _SIGMA = 2.3548  # FWHM of a Gaussian
-_REACH = 2.5  # arcsec in which a companion counts
 
 # Planes of both views, and which of them is the distance (see `views`).
 _NEAR, _WIDE, _DISTANCE = 8, 9, 0
@@ -126,7 +126,7 @@ class Sight(nn.Module):
             cells = pixscale, 2 * step
             bins = [logits[:, 1:]]
             for spots, distance, cell in zip(found, away, cells, strict=True):
-                bins.append(self._bins(spots[:, 0].float(), _REACH * distance, cell))
+                bins.append(self._bins(spots[:, 0].float(), REACH * distance, cell))
             return torch.cat([logits[:, :1], torch.logsumexp(torch.stack(bins), 0)], 1)
 
     def _bins(self, spots: Tensor, distance: Tensor, cell: Tensor) -> Tensor:
@@ -208,7 +208,7 @@ def _distance(pixels: Tensor, x: Tensor, y: Tensor, scale: Tensor) -> tuple[Tens
     axis = torch.arange(pixels.shape[-1], device=x.device, dtype=torch.float32)
     cells = torch.sqrt((axis - x[:, None])[:, None, :] ** 2 + (axis - y[:, None])[:, :, None] ** 2)
     arcsec, cell = cells * scale[:, None, None], scale[:, None, None]
-    return (arcsec / _REACH).clamp(max=3.0), torch.tanh((arcsec - _REACH - 0.05) / (0.5 * cell + 0.05))
+    return (arcsec / REACH).clamp(max=3.0), torch.tanh((arcsec - REACH - 0.05) / (0.5 * cell + 0.05))
 
 
 def _weights(x: Tensor, y: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:

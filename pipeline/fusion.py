@@ -16,7 +16,7 @@ from scipy.special import expit, logit, logsumexp
 
 from pipeline.errors import CorruptModel
 
-__all__ = ["EDGES", "Calibration", "Curve", "Fusion", "fuse", "fused", "precise", "separation"]
+__all__ = ["EDGES", "Calibration", "Curve", "Fusion", "fused", "precise", "separation"]
 
 Floats = NDArray[np.float64]
 Shares = TypeVar("Shares", float, Floats)
@@ -27,24 +27,17 @@ _BEYOND = 0.1
 EDGES = (0.1, 0.2, 0.3, 0.45, 0.7, 1.0, 1.4, 1.9, 2.5)
 
 
-def fuse(log_ratios: ArrayLike, able: ArrayLike, shares: ArrayLike) -> Floats:
+def fused(log_ratios: ArrayLike, shares: ArrayLike) -> Floats:
     """Return the logarithm of the odds that a source is double, were half of all sources.
 
     Parameters
     ----------
-    log_ratios : (..., k, b) array
-        Of k surveys and b bins of separation: logarithm of the likelihood of a pair there over that of one star.
-    able : (..., k) array of bool
-        Surveys that can tell; the others do not count, whatever they say.
+    log_ratios : (..., b) array
+        Of b bins of separation, multiplied over the surveys: logarithm of the likelihood of a pair there over that of
+        one star.
     shares : (b,) array
         Of the bins among double sources; their sum is 1.
     """
-    counted = np.where(np.asarray(able, bool)[..., None], np.asarray(log_ratios, float), 0.0)
-    return fused(counted.sum(-2), shares)
-
-
-def fused(log_ratios: ArrayLike, shares: ArrayLike) -> Floats:
-    """Return the same of ratios (..., b) that are multiplied over the surveys already."""
     return np.asarray(logsumexp(np.asarray(log_ratios, float) + np.log(np.asarray(shares, float)), axis=-1))
 
 
@@ -277,10 +270,6 @@ class Fusion(BaseModel):
         np.add.at(total, group[counts], log_ratios[counts])
         told = np.bincount(group[counts], minlength=size) > 0
         return np.where(told, fused(total, self.shares), np.nan)
-
-    def p_double(self, log_ratios: ArrayLike) -> Floats:
-        """Return the probability at half double, of ratios (n, b) that are multiplied over the surveys."""
-        return np.asarray(expit(fused(log_ratios, self.shares)))
 
     def p_prior(self, odds: ArrayLike, prior: float | None = None) -> Floats:
         """Return the probability of a double where a share `prior` of all are, default the card's; see `odds`."""

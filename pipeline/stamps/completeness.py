@@ -19,14 +19,13 @@ from catalogs import write as parquet
 from catalogs.figures import Picture, canvas, embed
 from catalogs.folder import Folder
 from catalogs.stamps import COMPLETENESS, EVERY
-from catalogs.visual_binaries import DM_LIMITS
 from pipeline.bins import borrow, place
 from pipeline.errors import UsageError
 from pipeline.fusion import EDGES
 from pipeline.metrics import wilson
 from pipeline.stamps import surveys
 
-__all__ = ["DM_EDGES", "ENOUGH", "SEP_EDGES", "SNR_EDGES", "counts", "draw", "limits", "of", "panel", "read", "table",
+__all__ = ["DM_EDGES", "ENOUGH", "SEP_EDGES", "SNR_EDGES", "counts", "draw", "of", "panel", "read", "table",
            "to_bytes", "write"]  # fmt: skip
 
 Floats = NDArray[np.float64]
@@ -45,8 +44,6 @@ _REACH = ((0, 0, 0), (0, 0, 1), (0, 1, 1), (1, 1, 1), (1, 1, 2))
 
 _ANY = -2  # in the place of a bin: it is not known which
 
-#: Share of companions that are found at the limit that `limits` gives.
-_HALF = 0.5
 
 _ACROSS = 4
 
@@ -205,55 +202,6 @@ def _grid(table: pd.DataFrame, survey: str, path: str | None = None) -> tuple[Fl
         grid[bins] = own[name].to_numpy(float)
         grids.append(grid)
     return grids[0], grids[1]
-
-
-def limits(table: pd.DataFrame, survey: str, snr: ArrayLike, path: str | None = None) -> Floats:
-    """Return up to which difference of magnitudes half of the companions are found, where nothing was fitted.
-
-    Between the middles of bins it goes by straight lines, in the logarithm of the separation and in magnitudes. It is
-    never above 2.5 log10(snr / 5), where a companion by itself is at 5 sigma.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        From `table`.
-    survey : str
-        Survey.
-    snr : (n,) array_like
-        Signal to noise of the sources.
-    path : str, optional
-        TOML file of further surveys.
-
-    Returns
-    -------
-    (n, 4) float64
-        At the separations of `catalogs.visual_binaries.DM_LIMITS`; NaN where not even half of equal ones are found, or
-        that is not known.
-    """
-    numbers = np.atleast_1d(np.asarray(snr, float))
-    found = _grid(table, survey, path)
-    if found is None:
-        return np.full((numbers.size, len(DM_LIMITS)), np.nan)
-    middles = np.log(np.sqrt(SEP_EDGES[1:] * SEP_EDGES[:-1]))
-    reach = np.array([[_reach(found[0][i, :, k]) for k in range(_SHAPE[2])] for i in range(_SHAPE[0])])
-    bins = place(np.minimum(numbers, SNR_EDGES[-1]), SNR_EDGES)
-    seen = np.stack([np.interp(np.log(list(DM_LIMITS)), middles, column) for column in reach.T])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        faintest = 2.5 * np.log10(np.where(numbers > 0, numbers, np.nan) / 5)
-    return np.where(bins[:, None] >= 0, np.minimum(seen[bins], faintest[:, None]), np.nan)
-
-
-def _reach(share: Floats) -> float:
-    """Return the difference of magnitudes at which the share falls below half; NaN if it never is above."""
-    middles, known = (DM_EDGES[1:] + DM_EDGES[:-1]) / 2, np.isfinite(share)
-    share, middles = share[known], middles[known]
-    below = np.flatnonzero(share < _HALF)
-    if not share.size or share[0] < _HALF:
-        return float("nan")
-    if not below.size:
-        return float(middles[-1])
-    after = int(below[0])
-    return float(np.interp(_HALF, [share[after], share[after - 1]], [middles[after], middles[after - 1]]))
 
 
 def draw(table: pd.DataFrame, snr: tuple[float, float] = (20.0, 500.0)) -> Picture:

@@ -8,13 +8,14 @@ from scipy.ndimage import gaussian_filter
 
 from pipeline.stamps.descent import model
 from pipeline.stamps.psf import Psf, nominal
+from pipeline.stamps.surveys import REACH
 
 __all__ = ["Picture", "Stamp", "picture", "scatter"]
 
 Array = NDArray[np.float64]
 
-#: Arcsec, and FWHM beyond, to which pixels around the source are fitted.
-_REACH, _BEYOND = 2.5, 1.5
+#: FWHM beyond REACH to which pixels around the source are fitted.
+_BEYOND = 1.5
 
 #: Good pixels within one FWHM of the source without which nothing can be said.
 _LEAST = 3
@@ -200,7 +201,7 @@ def picture(stamp: Stamp, psf: Psf | None = None) -> Picture | None:
     if not noise > 0:
         return None
     noise *= _correlation(image, good & (distance > 2 * psf.fwhm), psf.fwhm)
-    near = good & (distance < _REACH / stamp.pixscale + _BEYOND * psf.fwhm)
+    near = good & (distance < REACH / stamp.pixscale + _BEYOND * psf.fwhm)
     index = np.full(image.shape, -1, np.int64)
     index[near] = np.arange(near.sum())
     value = (image[near] - sky) / noise

@@ -20,13 +20,11 @@ from catalogs.figures import COLORS, Picture, embed
 from catalogs.folder import Folder
 from catalogs.stamps import STACKS
 from pipeline import stores
+from pipeline.stamps.surveys import REACH
 
 __all__ = ["Seen", "both", "companion", "indexed", "load", "stacks", "surfaces"]
 
 Pixels = NDArray[np.float32]
-
-#: Separation within which a second star counts, and the length of the scale bar, arcsec.
-_REACH = 2.5
 
 _AROUND = 4.5  # arcsec on each side of the source that are shown, at least
 _CELLS = 5  # cells on each side, at least
@@ -128,7 +126,7 @@ def stacks(seen: Sequence[Seen], found: tuple[float, float] | None, name: str) -
         Of the source.
     """
     what = ", ".join(str(one.row["survey"]) for one in seen)
-    caption = f"North up, east left; the bar is {_REACH}\" long. Counts by asinh, from noise to the source's peak."
+    caption = f"North up, east left; the bar is {REACH}\" long. Counts by asinh, from noise to the source's peak."
     return _embed(_sheet(seen, found, [_IMAGE]), f"Stacks of {name}: {what}", caption)
 
 
@@ -188,7 +186,7 @@ def _half(one: Seen) -> float:
 def _core(one: Seen) -> Pixels:
     """Return the cells in which the two stars are, if there are two."""
     rows, columns = np.indices(one.image.shape)
-    reach = max(_REACH / one.row["pixscale"], 1.5)
+    reach = max(REACH / one.row["pixscale"], 1.5)
     return one.image[np.hypot(rows - one.row["y0"], columns - one.row["x0"]) <= reach]
 
 
@@ -227,8 +225,8 @@ def _marks(axis: Axes, one: Seen, found: tuple[float, float] | None) -> None:
     half = _half(one)
     scale, x0, y0 = one.row["pixscale"], one.row["x0"], one.row["y0"]
     left, low = x0 - 0.92 * half, y0 - 0.88 * half
-    axis.plot([left, left + _REACH / scale], [low, low], color="white", lw=2.2, solid_capstyle="butt")
-    axis.annotate(f'{_REACH}"', (left, low + 0.05 * half), color="white", fontsize=7, va="bottom")
+    axis.plot([left, left + REACH / scale], [low, low], color="white", lw=2.2, solid_capstyle="butt")
+    axis.annotate(f'{REACH}"', (left, low + 0.05 * half), color="white", fontsize=7, va="bottom")
     if found is not None:
         x, y = x0 - found[0] / scale, y0 + found[1] / scale
         for gap, arm in ((0.07 * half, 0.16 * half), (-0.07 * half, -0.16 * half)):

@@ -17,28 +17,19 @@ from pipeline.settings import StampSettings
 from pipeline.stage import InputOutcome, Product, Stage, State
 from pipeline.stamps import ingest, plan
 from pipeline.stamps.ingest import template
+from pipeline.stamps.layout import STACK, stacks_index, stacks_store
 from pipeline.stamps.light import Plane, in_words
 from pipeline.stamps.stack import Stacked, stack_source
 from pipeline.stamps.surveys import get
 
-__all__ = ["STAGE", "StackStamps", "index_path", "read_index", "store_path"]
+__all__ = ["STAGE", "StackStamps", "read_index"]
 
-STAGE = "stack_stamps"
-
-
-def store_path(slug: str) -> str:
-    """Return where the stacks of a survey lie in the workspace."""
-    return f"stacks/{slug}.zarr"
-
-
-def index_path(key: Key) -> str:
-    """Return where the index of a partition of stacks lies."""
-    return f"stacks/{key.where}.index/part-{key.part:05d}.parquet"
+STAGE = STACK
 
 
 def read_index(workspace: Folder, key: Key) -> pd.DataFrame:
     """Return the index of a partition of stacks, as in the table STACKS."""
-    return write.read(workspace, index_path(key), STACKS).to_pandas()
+    return write.read(workspace, stacks_index(key), STACKS).to_pandas()
 
 
 class StackStamps(Stage):
@@ -90,7 +81,8 @@ class StackStamps(Stage):
     def prepare(self) -> None:
         """Create the store, or let it grow."""
         layout = template(self.survey, "stack", plan.SOURCES, "counts, sky subtracted")
-        stores.create(self.workspace, store_path(self.slug), layout, max((k.part for k in self.keys()), default=-1) + 1)
+        where, last = stacks_store(Key("stacks", self.slug, 0)), max((key.part for key in self.keys()), default=-1)
+        stores.create(self.workspace, where, layout, last + 1)
 
     def probe(self, key: Key, name: str) -> None:
         """Stack one source, writing nothing."""
@@ -143,11 +135,11 @@ class StackStamps(Stage):
         return stack_source(planes, self.survey, self.settings.method)
 
     def _write(self, key: Key, table: pa.Table, stacks: list[Stacked]) -> list[Object]:
-        objects = [Object(*write.write(self.workspace, index_path(key), table, STACKS))]
+        objects = [Object(*write.write(self.workspace, stacks_index(key), table, STACKS))]
         if stacks:
             arrays: dict[str, Any] = {
                 "stack": np.stack([one.image for one in stacks]),
                 "mask": np.stack([one.mask for one in stacks]),
             }
-            objects += stores.write(self.workspace, store_path(self.slug), key.part, arrays)
+            objects += stores.write(self.workspace, stacks_store(key), key.part, arrays)
         return objects

@@ -35,6 +35,7 @@ from pipeline.settings import StampSetSettings, StampSettings
 from pipeline.stamps import grid, ingest, reading, stacks, surveys, training
 from pipeline.stamps.hits import hits
 from pipeline.stamps.inject import Donor, companions, doubled, round_stars
+from pipeline.stamps.layout import stacks_store
 from pipeline.stamps.measure import measure
 from pipeline.stamps.picture import Stamp, scatter
 from pipeline.stamps.psf import nominal
@@ -136,7 +137,7 @@ def _ingested(archive: Path, slug: str) -> tuple[dict[int, Stamp], pd.DataFrame,
             index = stacks.read_index(workspace, Key.parse(text))
             rows = index["row"].to_numpy()
             indices.append(index)
-            images.append(stores.read(workspace, stacks.store_path(slug), ["stack"],
+            images.append(stores.read(workspace, stacks_store(Key("stacks", slug, 0)), ["stack"],
                                       slice(rows[0], rows[-1] + 1))["stack"][rows - rows[0]])  # fmt: skip
     index = pd.concat(indices, ignore_index=True)
     return found, index.assign(number=index["source_id"].astype(int)), np.concatenate(images)

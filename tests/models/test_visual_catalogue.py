@@ -12,7 +12,7 @@ from models.visual import read
 from models.visual_catalogue import catalogue, planned
 from models.visual_standing import VisualStanding
 from pipeline import manifest
-from pipeline.fusion import Fusion, fuse
+from pipeline.fusion import Fusion, fused
 from pipeline.settings import VisualScoreSettings
 from pipeline.stamps import layout
 from tests.models import toy_visual
@@ -189,5 +189,5 @@ def test_the_card_means_the_same_to_who_judges_and_to_the_catalogue():
     evidence = judged.evidence({"survey": surveys} | read(logits))
     np.testing.assert_allclose(own.log_ratios(logits, surveys), evidence, rtol=1e-9, atol=1e-9)
     two = np.repeat(np.arange(20), 2)
-    together = evidence.reshape(20, 2, 8)
-    np.testing.assert_allclose(fuse(together, np.ones((20, 2), bool), shares), judged.odds(evidence, two), rtol=1e-9)
+    together = evidence.reshape(20, 2, 8).sum(1)
+    np.testing.assert_allclose(fused(together, shares), judged.odds(evidence, two), rtol=1e-9)

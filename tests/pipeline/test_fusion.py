@@ -3,7 +3,7 @@ import pytest
 from scipy.special import expit, logit
 
 from pipeline.errors import CorruptModel
-from pipeline.fusion import Curve, Fusion, fuse, fused, separation
+from pipeline.fusion import Curve, Fusion, fused, separation
 
 EDGES = [0.1, 0.2, 0.3, 0.45, 0.7, 1.0, 1.4, 1.9, 2.5]
 EVEN = np.full(8, 1 / 8)
@@ -14,31 +14,37 @@ def fusion(**more):
     return Fusion.model_validate(REST | more)
 
 
+def together(*ratios, able=None):
+    """Return the odds of one source that these are the evidence of."""
+    return fusion().odds(np.array(ratios), np.zeros(len(ratios), int), able)[0]
+
+
 def test_one_survey_at_its_training_shares_gives_back_what_its_network_says():
     logits = np.array([[0.3, -1, 0.5, 2, 0, 0.1, -2, 1, 0.4], [4.0, 0, 0, 0, 0, 0, 0, 0, 0]])
     softmax = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    np.testing.assert_allclose(fusion().p_double(fusion().log_ratios(logits, ["", ""])), 1 - softmax[:, 0], rtol=1e-9)
+    odds = fusion().odds(fusion().log_ratios(logits, ["", ""]))
+    np.testing.assert_allclose(expit(odds), 1 - softmax[:, 0], rtol=1e-9)
 
 
 def test_surveys_multiply_bin_by_bin_and_a_blind_one_says_nothing():
     sees = np.array([-3.0, -3, -2, 1, 4, 4, 4, 4])
     close = np.array([3.0, 3, 2, -4, -4, -4, -4, -4])
-    both = fuse([sees, close], [True, True], EVEN)
+    both = together(sees, close)
     assert both == pytest.approx(np.log(np.exp(sees + close).mean()))
     assert both < 0  # they contradict each other: no bin suits both
-    assert fuse([close, np.zeros(8)], [True, True], EVEN) == pytest.approx(fuse([close], [True], EVEN))
+    assert together(close, np.zeros(8)) == pytest.approx(together(close))
 
 
 def test_a_survey_that_is_not_able_never_counts():
     sure = np.full(8, 9.0)
-    assert fuse([sure], [False], EVEN) == pytest.approx(0)
-    assert fuse([sure, -sure], [False, True], EVEN) == pytest.approx(-9)
-    assert fuse([[sure, np.full(8, np.nan)]], [[True, False]], EVEN)[0] == pytest.approx(9)
+    assert np.isnan(together(sure, able=[False]))
+    assert together(sure, -sure, able=[False, True]) == pytest.approx(-9)
+    assert together(sure, np.full(8, np.nan)) == pytest.approx(9)
 
 
 def test_the_order_of_surveys_does_not_matter_beyond_the_last_bit():
     ratios = np.random.default_rng(1).normal(0, 3, (5, 8))
-    assert fuse(ratios, np.ones(5, bool), EVEN) == pytest.approx(fused(ratios[::-1].sum(0), EVEN))
+    assert together(*ratios) == pytest.approx(together(*ratios[::-1]))
 
 
 def test_calibration_of_a_survey_and_limit():

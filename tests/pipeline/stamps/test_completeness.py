@@ -83,16 +83,6 @@ def test_look_up(table):
     assert np.isnan(completeness.of(table, "nobody", 100.0, 1.2, 0.7)).all()
 
 
-def test_limits_grow_with_separation_and_light(table):
-    found = completeness.limits(table, "SDSS", [100.0, 8.0, 1.0, np.nan, 1e5])
-    assert found.shape == (5, 4) and np.isnan(found[2:4]).all()
-    known = found[0][np.isfinite(found[0])]
-    assert (np.diff(known) >= 0).all() and known[0] < known[-1]
-    assert found[0, 1] == pytest.approx(0.5 / 0.3, abs=0.3)  # as they were drawn: 0.3 arcsec a magnitude
-    assert found[1, 3] == pytest.approx(2.5 * np.log10(8 / 5)) and found[0, 3] == pytest.approx(2.5 * np.log10(20))
-    assert np.isfinite(found[4, 2:]).all() and np.isnan(completeness.limits(table, "nobody", 100.0)).all()
-
-
 def test_what_is_written_is_read_and_drawn(workspace, table):
     where = "catalogs/visual_binaries/model=visualbinary-0123abcd"
     assert completeness.read(workspace, where) is None

@@ -57,11 +57,11 @@ def test_stamps_become_stores_with_indices(workspace, archive):
         assert np.hypot(peak[1] - row.x0, peak[0] - row.y0) < 1.5
     found = stacks.read_index(workspace, Key("stacks", "sdss", 0))
     assert list(found["filters"]) == ["g,r,i"] * 3 and (found["method"] == "weighted").all()
-    whole = xr.open_zarr(workspace.local(stacks.store_path("sdss")), consolidated=False)
+    whole = xr.open_zarr(workspace.local("stacks/sdss.zarr"), consolidated=False)
     assert whole["stack"].shape[1:] == (64, 64) and np.isfinite(whole["stack"][:3]).all()
     fine = stacks.read_index(workspace, Key("stacks", "hst", 0))
     assert (fine["method"] == "single").all()
-    assert stores.open(workspace, stacks.store_path("hst"), "stack_stamps")["stack"].shape == (1, 128, 128)
+    assert stores.open(workspace, "stacks/hst.zarr", "stack_stamps")["stack"].shape == (1, 128, 128)
 
 
 def test_filters_lie_on_each_other_by_the_place_of_the_source(workspace, tmp_path):
@@ -185,7 +185,7 @@ def test_sources_are_cut_into_partitions(workspace, tmp_path, monkeypatch):
             stamp(tmp_path / "a", f"s{number}", "SDSS", name)
     made(workspace, tmp_path / "a")
     assert len(manifest.committed(workspace, "ingest_stamps")) == 3
-    data = stores.open(workspace, stacks.store_path("sdss"), "stack_stamps")
+    data = stores.open(workspace, "stacks/sdss.zarr", "stack_stamps")
     assert data["stack"].shape == (5, 64, 64) and np.isfinite(data["stack"]).all()
 
 
