@@ -7,7 +7,7 @@ Pairs and stars alone are the first of stamps.toml, so separations, differences 
 those of the benchmark. What is idealised ("known PSF, clean"): every filter sees the primary and its companion and
 nothing else, with no third star, neighbours, galaxy, artefact, cosmic ray, saturation, gradient or missing part; it is
 neither resampled nor smoothed, and the source does not move; the point-spread function and the variance of each pixel
-are known; what is not double is a star alone, so there are no hard ones. Every filter is used as it is, not their stack.
+are known; what is not double is a star alone, so there are no hard ones. Filters are used as they are, not stacked.
 
 The test is the generalised likelihood ratio of two stars against one (Wilks 1938, Ann. Math. Statist. 9, 60; Kay 1998,
 Fundamentals of Statistical Signal Processing II, section 6.4.2): the χ² that the best star with sky leaves, less what
@@ -148,14 +148,14 @@ def _single(seen: Clean) -> float:
 def _gain(seen: Clean, fine: int) -> tuple[float, Floats]:
     """Return the χ² that is left about the primary's place, and what a second star takes of it at each offset.
 
-    The offsets are (fine, fine, side, side): parts of a pixel in y and x, then whole ones, negative ones last, which
-    are one correlation for each part.
+    The offsets are (fine × side, fine × side), in steps of 1 / fine px in y and x, negative ones last: for each part of
+    a pixel the whole ones are a correlation.
     """
     x, y = float(seen.x[0]), float(seen.y[0])
     left, basis, _ = _residual(seen, [*seen.star(x, y), np.ones_like(seen.pixels)])
     maps = fft.rfft2(seen.weight * np.concatenate([left[None], basis]))
     weight, size = fft.rfft2(seen.weight), seen.pixels.shape
-    found = np.empty((fine, fine, *size))
+    found = np.empty((fine * size[0], fine * size[1]))
     for row in range(fine):
         for column in range(fine):
             at = np.array([x + column / fine]), np.array([y + row / fine])
@@ -163,7 +163,7 @@ def _gain(seen: Clean, fine: int) -> tuple[float, Floats]:
             along, *spanned = fft.irfft2(np.conj(fft.rfft2(one)) * maps, s=size)
             own = fft.irfft2(np.conj(fft.rfft2(one * one)) * weight, s=size)
             norm = own - np.square(spanned).sum(0)
-            found[row, column] = np.maximum(along, 0) ** 2 / np.maximum(norm, 1e-6 * own.max())
+            found[row::fine, column::fine] = np.maximum(along, 0) ** 2 / np.maximum(norm, 1e-6 * own.max())
     return float((seen.weight * left**2).sum()), found
 
 
@@ -171,13 +171,23 @@ def likelihood_ratio(seen: list[Clean]) -> float:
     """Return the gain of χ² of two stars over one, of all filters of a source together."""
     on, width = seen[0].on, min(one.fwhm for one in seen)
     fine = max(1, round(_STEPS * on.pixscale / width))
-    whole = fft.fftfreq(on.side, 1 / on.side)
-    steps = (np.arange(fine)[:, None] / fine + whole) * on.pixscale
-    away = np.hypot(steps[:, None, :, None], steps[None, :, None, :])
+    steps = fft.fftfreq(fine * on.side, 1 / on.side) * on.pixscale
+    away = np.hypot(steps, steps[:, None])
+    allowed = (away <= surveys.REACH) & (away >= max(_LEAST, _LEAST * width))
     one = sum(_single(each) for each in seen)
     about, gains = zip(*(_gain(each, fine) for each in seen), strict=True)
-    allowed = (away <= surveys.REACH) & (away >= max(_LEAST, _LEAST * width))
-    return one - sum(about) + float(sum(gains)[allowed].max())
+    return one - sum(about) + _highest(sum(gains), allowed)
+
+
+def _highest(gain: Floats, allowed: NDArray[np.bool_]) -> float:
+    """Return the highest gain among the offsets that are allowed, or between them: a parabola along each axis."""
+    row, column = np.unravel_index(np.argmax(np.where(allowed, gain, -1.0)), gain.shape)
+    top = found = float(gain[row, column])
+    for axis, at in ((gain[:, column], row), (gain[row], column)):
+        before, after = float(axis[at - 1]), float(axis[(at + 1) % len(axis)])
+        if max(before, after) <= top and before + after < 2 * top:
+            found += (after - before) ** 2 / (8 * (2 * top - before - after))
+    return found
 
 
 def _alone(scene: Scene) -> Scene:
