@@ -250,7 +250,8 @@ def _print(name: str, rows: pd.DataFrame, score: Floats, note: str) -> None:
     for share in FALSE:
         at = at_false(rows, score, share)
         if at["completeness"] is None or at["others"] * share < 1:
-            continue  # a share of so few is none of them
+            print(f"{name}, at {share:.1%} false: not told of {at['doubles']} pairs and {at['others']} others")
+            continue
         for what, interval in (("completeness", "interval"), ("easy", "easy_interval")):
             if at[what] is not None:
                 low, high = at[interval]
