@@ -25,7 +25,7 @@ from pipeline.stamps.light import COSMIC_RAY, Plane
 from pipeline.stamps.stack import stack_source
 from pipeline.stamps.surveys import Survey
 
-__all__ = ["Rendered", "described", "draw", "drawn", "grid", "one_stacked", "render", "stacked"]
+__all__ = ["Rendered", "described", "draw", "drawn", "grid", "one_stacked", "places", "point", "render", "stacked"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,14 +87,45 @@ def _spectrum(on: Grid, seen: Exposure) -> Spectrum:
     return found * (np.exp(factor * kx * kx) * np.exp(factor * ky * ky))
 
 
+def point(on: Grid, seen: Exposure) -> tuple[Spectrum, float]:
+    """Return what a point looks like in an exposure, and how much light the primary has.
+
+    Parameters
+    ----------
+    on : Grid
+        That of the survey.
+    seen : Exposure
+        The point-spread function, the signal to noise of the primary and the background.
+
+    Returns
+    -------
+    spectrum : Spectrum
+        Of unit flux, as the detector's pixels show it.
+    flux : float
+        Electrons.
+    """
+    spread = _spectrum(on, seen)
+    return spread, _electrons(seen.snr, seen.sky + seen.read_noise**2, 1 / power(on, spread))
+
+
 def _electrons(snr: float, background: float, area: float) -> float:
     """Return the light that gives a star a signal to noise over an effective area of pixels."""
     square = snr * snr
     return float((square + np.sqrt(square * square + 4 * square * background * area)) / 2)
 
 
-def _places(on: Grid, scene: Scene, seen: Exposure) -> tuple[Floats, Floats]:
-    """Return where the stars are, px: east is left."""
+def places(on: Grid, scene: Scene, seen: Exposure) -> tuple[Floats, Floats]:
+    """Return where the stars of a scene are in an exposure: x and y, px from 0; east is left.
+
+    Parameters
+    ----------
+    on : Grid
+        That of the survey.
+    scene : Scene
+        What there is.
+    seen : Exposure
+        One of it.
+    """
     east, north = scene.sky.east.copy(), scene.sky.north.copy()
     own = 1 + scene.sky.label
     east[:own] += seen.moved[0]
@@ -153,11 +184,9 @@ def render(scene: Scene, survey: str, filter: str, rng: np.random.Generator) -> 
         Source of photons and blemishes.
     """
     on, seen = grid(survey), scene.exposures[filter]
-    spread = _spectrum(on, seen)
-    effective = power(on, spread)
+    spread, flux = point(on, seen)
     background = seen.sky + seen.read_noise**2
-    flux = _electrons(seen.snr, background, 1 / effective)
-    x, y = _places(on, scene, seen)
+    x, y = places(on, scene, seen)
     light = scene.sky.light(seen.wavelength)
     # What is resampled afterwards moves by as much again.
     dx, dy = seen.resampled

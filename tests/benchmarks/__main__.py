@@ -22,6 +22,7 @@ from tests.benchmarks import (
     scoring,
     serving,
     simulation,
+    stamp_limit,
     stamp_scoring,
     stamps,
 )
@@ -38,6 +39,7 @@ PROGRAMS = {
     "alerts": alerts.main,
     "active": active.main,
     "stamps": stamps.main,
+    "stamp_limit": stamp_limit.main,
     "stamp_scoring": stamp_scoring.main,
     "poster": poster.main,
     "real_stars": real_stars.main,
@@ -49,13 +51,13 @@ if __name__ == "__main__":
     parser.add_argument(
         "--fields",
         type=int,
-        help="simulated fields of every condition, stacks of every survey, companions a star; default: few",
+        help="simulated fields of every condition, stacks or pairs of every survey, companions a star; default: few",
     )
     options = parser.parse_args()
     if unknown := [name for name in options.names if name not in PROGRAMS]:
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(PROGRAMS)}")
     for name in options.names or PROGRAMS:
-        if name in ("differencing", "poster", "realbogus", "stamps", "real_stars") and options.fields:
+        if name in ("differencing", "poster", "realbogus", "stamps", "stamp_limit", "real_stars") and options.fields:
             PROGRAMS[name](options.fields)
         else:
             PROGRAMS[name]()

@@ -146,7 +146,7 @@ def test_a_star_that_moves_has_its_neighbours_where_they_are_told_to_be(descript
         for scene in stamps.draw(description, survey, 3, 150):
             seen = max(scene.exposures.values(), key=lambda one: one.snr)
             moving += any(any(one.moved) for one in scene.exposures.values())
-            x, y = stamps._places(on, scene, seen)
+            x, y = stamps.places(on, scene, seen)
             own = 1 + scene.sky.label
             away = np.hypot(x[own:] - x[0], y[own:] - y[0]) * on.pixscale
             third = scene.sky.label and len(away) and np.hypot(scene.sky.east[2], scene.sky.north[2]) < 2.6
