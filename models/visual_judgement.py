@@ -58,7 +58,8 @@ def judge(rows: pd.DataFrame, standing: VisualStanding) -> dict[str, Any]:
     Returns
     -------
     dict
-        n, doubles; classification where half of all are double, and at the threshold; calibration; expected: at each
+        n, doubles; classification where half of all are double, and at the threshold; calibration where as many are
+        as in these rows; expected: at each
         prevalence the precision and the false ones of 10,000 sources; surveys: of each the
         completeness within `FRAME` at each share of `FALSE` (see `at_false`), and of each kind of what is not double
         the share taken for double.
@@ -73,7 +74,7 @@ def judge(rows: pd.DataFrame, standing: VisualStanding) -> dict[str, Any]:
         "prior": standing.prior,
         "classification": classification(double, even >= 0.5),
         "at_threshold": classification(double, p >= standing.threshold),
-        "calibration": calibration(double.astype(float), even),
+        "calibration": calibration(double.astype(float), standing.p_prior(odds, float(double.mean()))),
         "expected": _expected(double, p >= standing.threshold),
         "surveys": {},
     }
