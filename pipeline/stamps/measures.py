@@ -68,7 +68,7 @@ class MeasureStamps(Stage):
     """
 
     name = STAGE
-    version = 3
+    version = 4
 
     settings: MeasureSettings
 
@@ -147,7 +147,7 @@ class MeasureStamps(Stage):
                 continue
             try:
                 found = measure(own, *places[name], self.settings.most, psfs)
-                told = lists.told(found, *places[name])
+                told = lists.told(found)
             except FATAL:
                 raise
             except Exception as error:  # noqa: BLE001 — whatever it was, it was this source's
@@ -225,9 +225,9 @@ class _Lists:
         self.counts = read_counts(settings.counts) if settings.counts else None
         self.filter = settings.counts_filter
 
-    def told(self, found: Measure, ra: float, dec: float) -> dict[str, Any]:
+    def told(self, found: Measure) -> dict[str, Any]:
         """Return p_chance and Gaia's columns of a source."""
-        source, told = found.source, dict[str, Any]()
+        (ra, dec), source, told = found.place, found.source, dict[str, Any]()
         bright: Any = np.nan
         if self.gaia is not None:
             dates = [row["mjd"] for row in found.rows if np.isfinite(row["mjd"])]
