@@ -48,8 +48,8 @@ class Measure:
         not significant), delta_chi2, delta_chi2_extended (over an extended source), sep_arcsec,
         sep_arcsec_err, pa_deg, pa_deg_err (east of north, from the brighter to the fainter), pa_ambiguous, delta_mag,
         delta_mag_err (mean of the bands), ra_2, dec_2: NaN unless two stars fit significantly better than one, and
-        better than one that is extended; and `LIMITS`, negative where not even an equal star would have been seen, NaN
-        where there are no pixels.
+        better than one that is extended (pa_ambiguous: None); and `LIMITS`, negative where not even an equal star would
+        have been seen, NaN where there are no pixels. Without an image that can be fitted n_images is 0, the rest NaN.
     rows : list of dict
         A row an image: survey, filter, mjd, fwhm_arcsec, snr_1, flux_2 and mag_2 of the fainter star, delta_chi2,
         sep_arcsec and pa_deg by a fit to it alone that begins at the common one, delta_mag (fainter minus brighter star
@@ -129,9 +129,10 @@ def _fitted(stamps: Sequence[Stamp], psfs: Mapping[tuple[str, str], Psf]) -> tup
 
 
 def _nothing() -> dict[str, Any]:
-    names = ("delta_chi2", "delta_chi2_extended", "snr_1", "width", "p_fit", "sep_arcsec", "sep_arcsec_err", "pa_deg",
-             "pa_deg_err", "delta_mag", "delta_mag_err", "ra_2", "dec_2", *LIMITS)  # fmt: skip
-    return {"n_components": 0, "n_images": 0, "pa_ambiguous": False} | dict.fromkeys(names, np.nan)
+    names = ("n_components", "delta_chi2", "delta_chi2_extended", "snr_1", "width", "p_fit", "sep_arcsec",
+             "sep_arcsec_err", "pa_deg", "pa_deg_err", "delta_mag", "delta_mag_err", "ra_2", "dec_2",
+             *LIMITS)  # fmt: skip
+    return {"n_images": 0, "pa_ambiguous": None} | dict.fromkeys(names, np.nan)
 
 
 def _ratio(found: Fit, image: int) -> tuple[float, float]:

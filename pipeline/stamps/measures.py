@@ -42,6 +42,9 @@ _EXAMPLES, _LOOKED = 40, 150
 #: Noise of a star that tells of the PSF, over what it has in its middle.
 _NOISE = 0.15
 
+#: Said of a source of which only lists of stars tell.
+_UNSEEN = "no stamp of a survey that resolves 2.5 arcsec shows enough of it"
+
 #: Name of the magnitude of the source, in the band that counts are in where stamps have no zero point.
 _BRIGHT = "phot_g_mean_mag"
 
@@ -154,11 +157,8 @@ class MeasureStamps(Stage):
                 text = f"{type(error).__name__}: {error}"
                 outcomes.append(InputOutcome(name, State.FAILED, "exception", text))
                 continue
-            if not found.source["n_images"]:
-                text = "no stamp of a survey that resolves 2.5 arcsec shows enough of it"
-                outcomes.append(InputOutcome(name, State.NOTHING, None, text))
-                continue
-            outcomes.append(InputOutcome(name, State.DONE))
+            fitted = InputOutcome(name, State.DONE)
+            outcomes.append(fitted if found.source["n_images"] else InputOutcome(name, State.NOTHING, None, _UNSEEN))
             sources.append({"source_id": name} | found.source | told)
             stamps += [{"source_id": name} | row for row in found.rows]
         objects = [
