@@ -27,8 +27,9 @@ MEASURES = Table(
     columns=(
         _SOURCE,
         Column("n_components", INT, "", "meta.number;src", "Point sources within 2.5 arcsec that the fits need, the "
-               "primary among them", (1, None)),
-        Column("n_images", INT, "", "meta.number;obs.image", "Stamps that were fitted", (1, None)),
+               "primary among them; null, as all that is fitted, where n_images is 0", (1, None), True),
+        Column("n_images", INT, "", "meta.number;obs.image", "Stamps that were fitted; 0 where none can tell, of "
+               "a survey that does not resolve 2.5 arcsec or with too few good pixels", (0, None)),
         measured("delta_chi2", "", "stat.fit.chi2;arith.diff", "Chi squared of one star minus that of two, all stamps",
                  0),
         measured("delta_chi2_extended", "", "stat.fit.chi2;arith.diff", "Chi squared of one star of any width minus "

@@ -130,7 +130,7 @@ def catalogue(workspace: Folder, entry: Entry, settings: VisualScoreSettings) ->
         cure = f"python -m jobs.promote {entry.name}@{entry.id} publishes it"
         return [*notes, f"{visual.CURRENT} is left as it is, {entry.id} is not in production; {cure}"]
     visual.publish(workspace, made.snapshots)
-    page = gallery.draw_visual(workspace, made.sources)
+    page = gallery.draw_visual(workspace, made.sources, figures=visual_completeness.figures(workspace, entry))
     return [*notes, f"{workspace.url(visual.CURRENT)}: the same", f"report: {page}"]
 
 

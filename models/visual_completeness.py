@@ -1,14 +1,19 @@
-"""How complete a model of visual binaries is: a table that is kept with its weights, and laid beside its catalogue."""
+"""How complete a model of visual binaries is: a table that is kept with its weights, and laid beside its catalogue.
+
+It is counted once, at the threshold of the model's card, and so for the card's prior and precision, whatever a
+catalogue is asked for.
+"""
 
 import pandas as pd
 
+from catalogs.figures import Picture
 from catalogs.folder import Folder
 from catalogs.visual_binaries import VISUAL_BINARIES
 from models.registry import Entry
 from models.visual_standing import VisualStanding
 from pipeline.stamps import completeness
 
-__all__ = ["FILE", "adopt", "kept"]
+__all__ = ["FILE", "adopt", "figures", "kept"]
 
 #: Beside the weights.
 FILE = "completeness.parquet"
@@ -43,7 +48,7 @@ def adopt(workspace: Folder, entry: Entry) -> str | None:
     str or None
         Full address of the table; None if nothing is kept with the model.
     """
-    where = f"catalogs/{VISUAL_BINARIES.name}/model={entry.id}"
+    where = _folder(entry)
     path = f"{where}/{FILE}"
     if not workspace.exists(path):
         table = completeness.read(entry.folder)
@@ -51,3 +56,21 @@ def adopt(workspace: Folder, entry: Entry) -> str | None:
             return None
         completeness.write(workspace, where, table)
     return workspace.url(path)
+
+
+def figures(workspace: Folder, entry: Entry) -> list[Picture]:
+    """Return the picture of the table beside a model's catalogue; none if there is no table.
+
+    Parameters
+    ----------
+    workspace : Folder
+        Holds the catalogue.
+    entry : Entry
+        The model.
+    """
+    table = completeness.read(workspace, _folder(entry))
+    return [] if table is None else [completeness.draw(table)]
+
+
+def _folder(entry: Entry) -> str:
+    return f"catalogs/{VISUAL_BINARIES.name}/model={entry.id}"

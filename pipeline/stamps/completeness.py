@@ -48,7 +48,7 @@ _ANY = -2  # in the place of a bin: it is not known which
 _ACROSS = 4
 
 
-def table(lessons: pd.DataFrame, threshold: float | None = None, path: str | None = None) -> pd.DataFrame:
+def table(lessons: pd.DataFrame, threshold: float | None = None) -> pd.DataFrame:
     """Count what is found of simulated pairs.
 
     Parameters
@@ -59,8 +59,6 @@ def table(lessons: pd.DataFrame, threshold: float | None = None, path: str | Non
         and pairs off the bins, do not count.
     threshold : float, optional
         p from which on a pair is found.
-    path : str, optional
-        TOML file of further surveys, as of `surveys.get`.
 
     Returns
     -------
@@ -71,7 +69,7 @@ def table(lessons: pd.DataFrame, threshold: float | None = None, path: str | Non
     own = own[(_bins(own["sep_arcsec"], own["delta_mag"], own["snr_1"]) >= 0).all(axis=1)]
     found = own["p"].to_numpy(float) >= (own["threshold"].to_numpy(float) if threshold is None else threshold)
     names = own["survey"].to_numpy(object)
-    groups = {name: surveys.group(name, path=path) for name in sorted(set(names))}
+    groups = {name: surveys.group(name) for name in sorted(set(names))}
     parts = []
     for group in sorted(set(groups.values())):
         members = [name for name in groups if groups[name] == group]
@@ -134,10 +132,7 @@ def _interval(found: int, pairs: int) -> tuple[float, float]:
     return wilson(found, pairs)
 
 
-def of(
-    table: pd.DataFrame, survey: str | Sequence[str], snr: ArrayLike, sep: ArrayLike, dm: ArrayLike,
-    path: str | None = None,
-) -> Floats:  # fmt: skip
+def of(table: pd.DataFrame, survey: str | Sequence[str], snr: ArrayLike, sep: ArrayLike, dm: ArrayLike) -> Floats:
     """Look up the share of such pairs that is found.
 
     Parameters
@@ -145,12 +140,10 @@ def of(
     table : pandas.DataFrame
         From `table`.
     survey : str or (n,) sequence of str
-        Survey; of one without rows of its own it is that of its group.
+        Survey; of one of skysift's own without rows of its own it is that of its group.
     snr, sep, dm : (n,) array_like
         Signal to noise of the brighter star, separation (arcsec), difference of magnitudes; NaN where it is not known:
         the mean over the pairs that were simulated there.
-    path : str, optional
-        TOML file of further surveys.
 
     Returns
     -------
@@ -162,7 +155,7 @@ def of(
     bins = np.where(np.isnan(numbers).T, _ANY, _bins(*numbers))
     out = np.full(numbers[0].shape, np.nan)
     for name in sorted(set(names)):
-        if (found := _grid(table, str(name), path)) is not None:
+        if (found := _grid(table, str(name))) is not None:
             rows = np.flatnonzero(names == name)
             places, which = np.unique(bins[rows], axis=0, return_inverse=True)
             shares = np.array([_mean(*found, [_slice(one) for one in where]) for where in places.tolist()])
@@ -184,12 +177,12 @@ def _mean(share: Floats, own: Floats, where: Sequence[slice]) -> float:
     return float(np.average(inside[known], weights=weight))
 
 
-def _grid(table: pd.DataFrame, survey: str, path: str | None = None) -> tuple[Floats, Floats] | None:
+def _grid(table: pd.DataFrame, survey: str) -> tuple[Floats, Floats] | None:
     """Return the shares of a survey in all bins, and how many pairs were simulated there; None if none at all."""
     own = table[table["survey"] == survey]
     if not len(own):
         try:
-            group = surveys.group(survey, path=path)
+            group = surveys.group(survey)
         except UsageError:
             return None
         own = table[(table["survey"] == EVERY) & (table["group"] == group)]

@@ -1,7 +1,7 @@
 """Measure a source: whether it is two stars, how wide, at which angle, how unequal, or what would have been seen."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pipeline.stamps.odds import p_fit
 from pipeline.stamps.pairs import CLOSE, SURE, Comparison, Fit, compare, fit
 from pipeline.stamps.picture import Picture, Stamp, picture
+from pipeline.stamps.places import sought
 from pipeline.stamps.psf import Psf
 from pipeline.stamps.search import ring, scores
 from pipeline.stamps.stars import psf_of
@@ -47,16 +48,20 @@ class Measure:
         not significant), delta_chi2, delta_chi2_extended (over an extended source), sep_arcsec,
         sep_arcsec_err, pa_deg, pa_deg_err (east of north, from the brighter to the fainter), pa_ambiguous, delta_mag,
         delta_mag_err (mean of the bands), ra_2, dec_2: NaN unless two stars fit significantly better than one, and
-        better than one that is extended; and `LIMITS`, negative where not even an equal star would have been seen, NaN
-        where there are no pixels.
+        better than one that is extended (pa_ambiguous: None); and `LIMITS`, negative where not even an equal star would
+        have been seen, NaN where there are no pixels. Without an image that can be fitted n_images is 0, the rest NaN.
     rows : list of dict
         A row an image: survey, filter, mjd, fwhm_arcsec, snr_1, flux_2 and mag_2 of the fainter star, delta_chi2,
         sep_arcsec and pa_deg by a fit to it alone that begins at the common one, delta_mag (fainter minus brighter star
         of the source) at the common separation; each with its error, `_err`.
+    place : tuple of float
+        Right ascension and declination, deg, where the source was found, which may be a little off where it was asked
+        for: the median of the images.
     """
 
     source: dict[str, Any]
     rows: list[dict[str, Any]]
+    place: tuple[float, float]
 
 
 def measure(
@@ -70,24 +75,15 @@ def measure(
     stamps : sequence of Stamp
         Of all surveys and filters; those that cannot resolve 2.5" are not asked.
     ra, dec : float
-        Of the place x0, y0 of the stamps, deg.
+        Of the place x0, y0 of the stamps, deg; the source need not be quite there.
     most : int
         Components that are fitted, at most.
     psfs : mapping, optional
         (survey, filter) → PSF from stars of other stamps, as `stars.psf_among` returns it.
     """
-    used, pictures = [], []
-    for stamp in stamps:
-        if not stamp.able:
-            continue
-        told = (psfs or {}).get((stamp.survey, stamp.filter))
-        before = stamp.psf if told is None else told.scaled(stamp.fwhm / stamp.pixscale)
-        one = picture(stamp, psf_of(stamp, before))
-        if one is not None:
-            used.append(stamp)
-            pictures.append(one)
+    used, pictures = _fitted(stamps, psfs or {})
     if not pictures:
-        return Measure(_nothing(), [_row(stamp) for stamp in stamps])
+        return Measure(_nothing(), [_row(stamp) for stamp in stamps], (ra, dec))
     found = compare(pictures, most)
     source = _nothing() | {
         "n_components": 1, "n_images": len(pictures), "delta_chi2": found.delta_chi2,
@@ -103,18 +99,40 @@ def measure(
     if double:
         source |= pair
         source["n_components"] = 1 + int((np.hypot(*found.more.offsets.T) <= CLOSE).sum())
-        source["ra_2"], source["dec_2"] = _second_place(found, first, ra, dec)
+        source["ra_2"], source["dec_2"] = _second_place(found, used, first, ra, dec)
     source |= _limits(found, found.more if double else found.one)
     rows = {id(stamp): _measured(stamp, found, i, first, double) for i, stamp in enumerate(used)}
     source["snr_1"] = float(np.sqrt(sum(row["snr_1"] ** 2 for row in rows.values())))
     source["p_fit"] = float(p_fit(*(source[name] for name in ("delta_chi2", "delta_chi2_extended", "snr_1", "width"))))
-    return Measure(source, [rows.get(id(stamp)) or _row(stamp) for stamp in stamps])
+    moved = [[stamp.x0 - one.x0, one.y0 - stamp.y0] * np.array(one.scale) for stamp, one in zip(used, pictures)]
+    place = _sky(np.median(moved, axis=0), ra, dec) if np.any(moved) else (ra, dec)
+    return Measure(source, [rows.get(id(stamp)) or _row(stamp) for stamp in stamps], place)
+
+
+def _fitted(stamps: Sequence[Stamp], psfs: Mapping[tuple[str, str], Psf]) -> tuple[list[Stamp], list[Picture]]:
+    """Return the stamps that are fitted, and their pixels: around the source, wherever that is."""
+    used, pictures = list[Stamp](), list[Picture]()
+    for stamp in stamps:
+        if not stamp.able:
+            continue
+        told = psfs.get((stamp.survey, stamp.filter))
+        before = stamp.psf if told is None else told.scaled(stamp.fwhm / stamp.pixscale)
+        one = picture(stamp, psf_of(stamp, before))
+        if one is not None:
+            used.append(stamp)
+            pictures.append(one)
+    places = sought(pictures) if pictures else []
+    for i, (one, (x, y)) in enumerate(zip(pictures, places, strict=True)):
+        if (x, y) != (one.x0, one.y0):
+            pictures[i] = picture(replace(used[i], x0=float(x), y0=float(y)), one.psf) or one
+    return used, pictures
 
 
 def _nothing() -> dict[str, Any]:
-    names = ("delta_chi2", "delta_chi2_extended", "snr_1", "width", "p_fit", "sep_arcsec", "sep_arcsec_err", "pa_deg",
-             "pa_deg_err", "delta_mag", "delta_mag_err", "ra_2", "dec_2", *LIMITS)  # fmt: skip
-    return {"n_components": 0, "n_images": 0, "pa_ambiguous": False} | dict.fromkeys(names, np.nan)
+    names = ("n_components", "delta_chi2", "delta_chi2_extended", "snr_1", "width", "p_fit", "sep_arcsec",
+             "sep_arcsec_err", "pa_deg", "pa_deg_err", "delta_mag", "delta_mag_err", "ra_2", "dec_2",
+             *LIMITS)  # fmt: skip
+    return {"n_images": 0, "pa_ambiguous": None} | dict.fromkeys(names, np.nan)
 
 
 def _ratio(found: Fit, image: int) -> tuple[float, float]:
@@ -167,15 +185,20 @@ def _pair(found: Comparison) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _second_place(found: Comparison, first: int, ra: float, dec: float) -> tuple[float, float]:
+def _second_place(found: Comparison, stamps: Sequence[Stamp], first: int, ra: float, dec: float) -> tuple[float, float]:
     """Return right ascension and declination of the fainter star, the mean of all images."""
     sums, total = np.zeros(2), 0.0
-    for i, one in enumerate(found.fitted):
-        error = np.trace(found.two.place_error(i)) * one.scale**2 / 2 + _ASTROMETRY**2
+    for i, one in enumerate(stamps):
+        error = np.trace(found.two.place_error(i)) * one.pixscale**2 / 2 + _ASTROMETRY**2
         x, y = found.two.places[i][1 - first]
-        sums += np.array([-(x - one.x0), y - one.y0]) * one.scale / error
+        sums += np.array([-(x - one.x0), y - one.y0]) * one.pixscale / error
         total += 1 / error
-    east, north = np.radians(sums / total / 3600)
+    return _sky(sums / total, ra, dec)
+
+
+def _sky(offset: Array, ra: float, dec: float) -> tuple[float, float]:
+    """Return right ascension and declination of an offset east and north, arcsec, on the plane of an image."""
+    east, north = np.radians(offset / 3600)
     lat = np.radians(dec)
     down = np.cos(lat) - north * np.sin(lat)
     away = np.arctan2(np.sin(lat) + north * np.cos(lat), np.hypot(down, east))

@@ -42,6 +42,9 @@ _EXAMPLES, _LOOKED = 40, 150
 #: Noise of a star that tells of the PSF, over what it has in its middle.
 _NOISE = 0.15
 
+#: Said of a source of which only lists of stars tell.
+_UNSEEN = "no stamp of a survey that resolves 2.5 arcsec shows enough of it"
+
 #: Name of the magnitude of the source, in the band that counts are in where stamps have no zero point.
 _BRIGHT = "phot_g_mean_mag"
 
@@ -68,7 +71,7 @@ class MeasureStamps(Stage):
     """
 
     name = STAGE
-    version = 3
+    version = 4
 
     settings: MeasureSettings
 
@@ -147,18 +150,15 @@ class MeasureStamps(Stage):
                 continue
             try:
                 found = measure(own, *places[name], self.settings.most, psfs)
-                told = lists.told(found, *places[name])
+                told = lists.told(found)
             except FATAL:
                 raise
             except Exception as error:  # noqa: BLE001 — whatever it was, it was this source's
                 text = f"{type(error).__name__}: {error}"
                 outcomes.append(InputOutcome(name, State.FAILED, "exception", text))
                 continue
-            if not found.source["n_images"]:
-                text = "no stamp of a survey that resolves 2.5 arcsec shows enough of it"
-                outcomes.append(InputOutcome(name, State.NOTHING, None, text))
-                continue
-            outcomes.append(InputOutcome(name, State.DONE))
+            fitted = InputOutcome(name, State.DONE)
+            outcomes.append(fitted if found.source["n_images"] else InputOutcome(name, State.NOTHING, None, _UNSEEN))
             sources.append({"source_id": name} | found.source | told)
             stamps += [{"source_id": name} | row for row in found.rows]
         objects = [
@@ -225,9 +225,9 @@ class _Lists:
         self.counts = read_counts(settings.counts) if settings.counts else None
         self.filter = settings.counts_filter
 
-    def told(self, found: Measure, ra: float, dec: float) -> dict[str, Any]:
+    def told(self, found: Measure) -> dict[str, Any]:
         """Return p_chance and Gaia's columns of a source."""
-        source, told = found.source, dict[str, Any]()
+        (ra, dec), source, told = found.place, found.source, dict[str, Any]()
         bright: Any = np.nan
         if self.gaia is not None:
             dates = [row["mjd"] for row in found.rows if np.isfinite(row["mjd"])]

@@ -14,7 +14,7 @@ from models.visual_standing import VisualStanding
 from pipeline import manifest
 from pipeline.fusion import Fusion, fused
 from pipeline.settings import VisualScoreSettings
-from pipeline.stamps import layout
+from pipeline.stamps import completeness, gallery, layout
 from tests.models import toy_visual
 
 SETTINGS = VisualScoreSettings(runtime="torch", precision="fp32", batch_size=4)
@@ -151,6 +151,17 @@ def test_another_prior_is_another_catalogue_of_the_same_scores(folder):
     assert after["threshold"][0] == pytest.approx(expit(logit(0.7)))
     old = query(folder, "visual_binaries", as_of=1)
     assert old["prior"].tolist() == [0.09] * 3
+
+
+def test_the_page_says_how_complete_the_model_is(folder):
+    assert b"How complete" not in folder.read(gallery.PATH)
+    pairs = pd.DataFrame({"survey": "Pan-STARRS", "label": 1, "sep_arcsec": 1.2, "delta_mag": 0.7, "snr_1": 80.0,
+                          "p": np.arange(40) / 40})  # fmt: skip
+    where = f"catalogs/visual_binaries/model={Registry(folder).resolve('visualbinary').id}"
+    completeness.write(folder, where, completeness.table(pairs, 0.5))
+    score(folder)
+    page = folder.read(gallery.PATH).decode()
+    assert "How complete" in page and "Per cent of simulated pairs that are found" in page
 
 
 def test_what_people_say_is_in_the_next_one(folder):

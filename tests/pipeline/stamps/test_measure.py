@@ -43,6 +43,7 @@ def test_a_limit_is_what_five_sigma_are() -> None:
     names = ["dm_limit_0p3", "dm_limit_0p5", "dm_limit_1p0", "dm_limit_2p0"]
     assert np.all(np.diff([limit[name] for name in names]) > 0)
     assert np.isnan(limit["sep_arcsec"]) and limit["n_components"] == 1
+    assert limit["pa_ambiguous"] is None  # there is no pair whose angle it could be
     for name, sep in (("dm_limit_1p0", 1.0), ("dm_limit_2p0", 2.0)):
         gains = [measure([drawn(rng, sep, 90 * k, limit[name], 200)], most=2).source["delta_chi2"] for k in range(8)]
         # Five sigma are a gain of 25; the place that is free adds a few.
@@ -55,6 +56,7 @@ def test_what_cannot_tell_is_not_asked() -> None:
     blind = type(stamp)(**{name: value for name, value in vars(stamp).items() if name != "able"}, able=False)
     found = measure([blind])
     assert found.source["n_images"] == 0 and np.isnan(found.source["delta_chi2"])
+    assert np.isnan(found.source["n_components"]) and found.source["pa_ambiguous"] is None
     assert np.isnan(found.rows[0]["delta_chi2"]) and found.rows[0]["survey"] == "SDSS"
     both = measure([stamp, blind])
     assert both.source["n_images"] == 1 and both.source["n_components"] == 2

@@ -27,10 +27,11 @@ def measured(tmp_path_factory):  # type: ignore[no-untyped-def]
             stamp = drawn(rng, sep, 60, 1.0, 150, 1.3, scale, filter=name)
             saved(stamp, top / "archive" / f"s{number}_{survey}_{name}.fits", *place)
         saved(drawn(rng, sep, 60, 1.0, 150, 6.5, 2.75), top / "archive" / f"s{number}_unWISE_W1.fits", *place)
+    saved(drawn(rng, fwhm=6.5, scale=2.75), top / "archive" / "w_unWISE_W1.fits", 36.0, -20.0)
     workspace = Folder(top / "workspace")
     list(ingest_stamps(None, workspace, Folder(top / "archive"), StampSettings()))
-    gaia = pd.DataFrame({"source_id": [31, 33], "ra": [31.0, 33.0], "dec": [-20.0, -20.0], "ruwe": [1.0, 1.5],
-                         "phot_g_mean_mag": [15.0, 15.0]})  # fmt: skip
+    gaia = pd.DataFrame({"source_id": [31, 33, 36], "ra": [31.0, 33.0, 36.0], "dec": -20.0, "ruwe": [1.0, 1.5, 3.5],
+                         "phot_g_mean_mag": 15.0})  # fmt: skip
     gaia.to_csv(top / "gaia.csv", index=False)
     (top / "counts.csv").write_text("mag,per_deg2\n14,100\n20,10000\n")
     settings = MeasureSettings(gaia=str(top / "gaia.csv"), counts=str(top / "counts.csv"))
@@ -49,7 +50,8 @@ def test_each_source_is_measured_once_in_all_its_stamps(measured) -> None:  # ty
     workspace, settings, reports = measured
     assert reports[0].counts["done"] == 6 and not reports[0].counts["failed"]
     sources, stamps = _tables(workspace, settings)
-    assert list(sources.index) == [f"s{number}" for number in range(6)]
+    assert list(sources.index) == [*(f"s{number}" for number in range(6)), "w"]
+    sources, stamps = sources.drop(index="w"), stamps.drop(index="w")
     assert list(sources["n_components"]) == [1, 2, 1, 2, 1, 2]
     assert list(sources["n_images"]) == [3, 3, 3, 3, 3, 1]
     assert len(stamps) == 5 * 4 + 2
@@ -61,6 +63,17 @@ def test_each_source_is_measured_once_in_all_its_stamps(measured) -> None:  # ty
     assert np.isnan(sources.loc["s2", "p_chance"])
     assert stamps.loc["s3"].loc["unWISE"]["delta_chi2"].isna().all()
     assert (stamps.loc["s3"].loc["SDSS"]["delta_mag"] - 1.0).abs().max() < 0.3
+
+
+def test_of_what_cannot_be_fitted_gaia_tells_all_the_same(measured) -> None:  # type: ignore[no-untyped-def]
+    workspace, settings, reports = measured
+    assert reports[0].counts["nothing"] == 1
+    sources, stamps = _tables(workspace, settings)
+    row = sources.loc["w"]
+    assert row["gaia_id_1"] == 36 and row["ruwe"] == 3.5 and row["n_images"] == 0
+    names = ["n_components", "delta_chi2", "delta_chi2_extended", "p_fit", "sep_arcsec", "pa_ambiguous", "p_chance"]
+    assert row[[*names, "dm_limit_1p0", "gaia_id_2"]].isna().all()
+    assert stamps.loc["w", "delta_chi2"].isna().all()
 
 
 def test_a_second_run_changes_nothing_and_other_settings_are_refused(measured) -> None:  # type: ignore[no-untyped-def]
