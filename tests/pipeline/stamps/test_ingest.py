@@ -75,6 +75,26 @@ def test_filters_lie_on_each_other_by_the_place_of_the_source(workspace, tmp_pat
     assert stack["centroid_shift"] < 0.02 and not stack["flags"] & StampFlag.SHIFTED
 
 
+def test_the_finest_survey_tells_the_place_unless_it_looks_elsewhere(workspace, tmp_path):
+    """The middle of unWISE is as good as its pixels; a frame of HST far from all others is not on the source."""
+    plain = {"RA_OBJ": None, "DEC_OBJ": None}
+    for source, wide in (("near", 0.0), ("far", 160.0)):
+        stamp(tmp_path / "a", source, "HST", "F814W", size=400, offset=(wide, 0.0), **plain)
+        stamp(tmp_path / "a", source, "unWISE", "W1", offset=(0.3, 0.1), **plain)
+        stamp(tmp_path / "a", source, "SDSS", "r", offset=(0.4, 0.0), **plain)
+    archive, settings = Folder(tmp_path / "a"), StampSettings()
+    rows = plan.inspect(archive, settings, plan.find(archive))
+    told = {(row["source_id"], row["survey"]): (row["told_ra"], row["told_dec"]) for row in rows}
+    for order in (rows, rows[::-1]):
+        changes = plan.changes(workspace, [dict(row) for row in order], settings)
+        placed = [row for change in changes.values() for row in change.plan.to_pylist()]
+        assert {row["source_id"]: (row["ra"], row["dec"]) for row in placed} == {
+            "near": pytest.approx(told["near", "HST"], abs=1e-12),
+            "far": pytest.approx(told["far", "SDSS"], abs=1e-12),
+        }
+        assert len({(row["source_id"], row["ra"], row["dec"]) for row in placed}) == 2
+
+
 def test_whatever_is_no_use_has_its_reason(workspace, archive):
     stamp(archive, "a", "SDSS", "r", TELESCOP="HST")
     stamp(archive, "b", "SDSS", "r", RA_OBJ=RA + 0.0035)  # at the very edge
