@@ -18,6 +18,11 @@ _NUMBER = r"[+-]?\d+\.?\d*"
 _PANSTAMPS = re.compile(
     rf"(?:stack|warp)_(?P<filter>[grizyw])_ra(?P<ra>{_NUMBER})_dec(?P<dec>{_NUMBER})_.*", re.IGNORECASE
 )
+#: Filters in no table that are some all the same: F673N, MIRI_F770W, NB816, B.
+_BAND = re.compile(
+    r"[ubvrijhkgzyw]|((nicmos|niriss|miri|stis|wfpc2)_)?f\d{3,4}(w2?|n|m|lp|x)|[ni]b\d{3,4}", re.IGNORECASE
+)
+_SHAPE = "files are called <source>_<survey>_<filter>.fits, or <source>/<survey>/<survey>_<filter>.fits"
 _FIELDS = {"source": r"(?P<source>[^/]+?)", "survey": r"(?P<survey>[^/]+?)", "filter": r"(?P<filter>[^/_]+?)"}
 
 
@@ -89,24 +94,63 @@ def read(path: str, pattern: str | None = None, surveys: str | None = None) -> N
 def _by_words(bare: str, stem: str, surveys: str | None) -> Name:
     """Read ``<source>_<survey>_<filter>``: the survey is the last words that are one, the source what is before."""
     words = stem.split("_")
-    folders = bare.split("/")[:-1]
-    for last in range(len(words), 0, -1):
-        for first in range(last - 1, max(-1, last - 4), -1):
-            survey = _survey("_".join(words[first:last]), surveys)
-            if survey is None or len(words) - last > 2:
-                continue
-            source, filter = "_".join(words[:first]), "_".join(words[last:])
-            if not filter and source.lower().endswith(f"_{STACKED}"):
-                source, filter = source[: -len(STACKED) - 1], STACKED
-            if not source:
-                source = next((one for one in reversed(folders) if _survey(one, surveys) is None), "")
-            if source:
-                return _named(source, survey, filter or STACKED)
-    shape = "<source>_<survey>_<filter>.fits, or <source>/<survey>/<survey>_<filter>.fits"
+    for last in range(len(words), max(0, len(words) - 3), -1):
+        survey, first = _ending(words[:last], surveys)
+        if survey is None:
+            continue
+        while True:  # HST_WFC3, Spitzer_IRAC: the survey again
+            other, earlier = _ending(words[:first], surveys)
+            if other is None or not _is_akin(other, survey):
+                break
+            first = earlier
+        source, filter = words[:first], "_".join(words[last:])
+        if source and source[-1].lower() == STACKED:
+            source, filter = source[:-1], filter or STACKED
+        _check_source(source, survey, filter, surveys)
+        return _named("_".join(source) or _folder(bare, survey, filter, surveys), survey, filter or STACKED)
     what = f"{stem}: no survey's name in it"
     if len(words) >= 3:
-        raise Rejected(Reason.UNKNOWN_SURVEY, f"{what}; files are called {shape}; see --pattern, `surveys` in [stamps]")
-    raise Rejected(Reason.BAD_NAME, f"{what}; files are called {shape}; see --pattern")
+        raise Rejected(Reason.UNKNOWN_SURVEY, f"{what}; {_SHAPE}; see --pattern, `surveys` in [stamps]")
+    raise Rejected(Reason.BAD_NAME, f"{what}; {_SHAPE}; see --pattern")
+
+
+def _ending(words: list[str], surveys: str | None) -> tuple[Survey | None, int]:
+    """Return the survey that the last words name, three at most, and where they begin."""
+    for first in range(len(words) - 1, max(-1, len(words) - 4), -1):
+        survey = _survey("_".join(words[first:]), surveys)
+        if survey is not None:
+            return survey, first
+    return None, len(words)
+
+
+def _is_akin(one: Survey, other: Survey) -> bool:
+    """Return whether two names may stand for one survey: its own, or its telescope's (WISE: unWISE)."""
+    return one.name == other.name or not set(one.telescopes).isdisjoint(other.telescopes)
+
+
+def _check_source(words: list[str], survey: Survey, filter: str, surveys: str | None) -> None:
+    """Check that what is left for the source does not end in another survey, or in the filter."""
+    other = _ending(words, surveys)[0]
+    what = f"{other.name} or {survey.name}" if other is not None else ""
+    if words and not filter and survey.knows(words[-1]) and not words[-1].isdigit():
+        what = f"{words[-1]}: the filter, or of the source"
+    if what:
+        raise Rejected(Reason.BAD_NAME, f"{'_'.join(words)} before {survey.name}: {what}? {_SHAPE}; see --pattern")
+
+
+def _folder(bare: str, survey: Survey, filter: str, surveys: str | None) -> str:
+    """Return the folder that names the source of a file called ``<survey>_<filter>``."""
+    if not (filter in ("", STACKED) or survey.knows(filter) or _BAND.fullmatch(filter)):
+        what = f"{filter} is no filter of {survey.name} and no source stands before it"
+        raise Rejected(Reason.BAD_NAME, f"{what}; {_SHAPE}; see --pattern")
+    for folder in reversed(bare.split("/")[:-1]):
+        other = _survey(folder, surveys)
+        if other is None:
+            return folder
+        if not _is_akin(other, survey):
+            what = f"folder {folder}, a file of {survey.name}: which is it?"
+            raise Rejected(Reason.BAD_NAME, f"{what} {_SHAPE}; see --pattern")
+    raise Rejected(Reason.BAD_NAME, f"no source in the name, and no folder that is one; {_SHAPE}; see --pattern")
 
 
 def _survey(text: str, surveys: str | None) -> Survey | None:
