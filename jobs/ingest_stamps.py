@@ -22,7 +22,7 @@ _FEW = 300  # stamps that are read in this process: a cluster's start would take
 @click.option("--archive", type=options.FOLDER, required=True, help="Top of the FITS files, local or s3://.")
 @options.workspace
 @click.option("--pattern", metavar="NAME",
-              help="How names are read, such as '<survey>/<source>-<filter>'.  [default: the names above]")  # fmt: skip
+              help="Of names: '<survey>/<source>-<filter>', '<source>_<filter><survey=PS1>'.  [default: as above]")  # fmt: skip
 @click.option("--method", type=click.Choice(["weighted", "clipped", "mean"]), help="Of stacking.  [default: weighted]")
 @click.option("--surveys", metavar="FILE", help="TOML file of further surveys, as pipeline/stamps/surveys.toml.")
 @options.overwrite

@@ -1,7 +1,7 @@
 """What a file's name tells: source, survey, filter, and where the source is."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.errors import Reason, Rejected, UsageError
 from pipeline.stamps.surveys import Survey, get
@@ -64,7 +64,8 @@ def read(path: str, pattern: str | None = None, surveys: str | None = None) -> N
     pattern : str, optional
         Such as ``<survey>/<source>-<filter>``, without ending; one with folders is matched with the path's last ones.
         Default: ``<source>_<survey>_<filter>``, ``<source>_stacked_<survey>``, ``<source>/<survey>/<survey>_<filter>``,
-        ``<source>/<survey>_<filter>`` and panstamps' ``stack_<filter>_ra…_dec…_….fits``.
+        ``<source>/<survey>_<filter>`` and panstamps' ``stack_<filter>_ra…_dec…_….fits``. ``<survey=PS1>`` stands for
+        nothing in a name and tells the survey of them all.
     surveys : str, optional
         TOML file of further surveys.
 
@@ -74,21 +75,20 @@ def read(path: str, pattern: str | None = None, surveys: str | None = None) -> N
         With `Reason.BAD_NAME` if the name does not read so, `Reason.UNKNOWN_SURVEY` if no survey is called so,
         `Reason.WRONG_PRODUCT` if it is that of a mask or weight map of another file.
     UsageError
-        If the pattern has no ``<source>`` or an unknown field, or lacks both ``<survey>`` and a survey's name.
+        If the pattern has no ``<source>`` or an unknown field, or lacks both ``<survey>`` and a known survey's name.
     """
     bare = _ENDING.sub("", path)
     if _BESIDE.fullmatch(bare):
         cure = "put it into the image's file, as an extension called DQ, MASK or WHT"
         raise Rejected(Reason.WRONG_PRODUCT, f"{bare}: by its name a mask or weight map of an image; {cure}")
-    if pattern is not None:
-        return _by_pattern(bare, pattern, surveys)
     stem = bare.rsplit("/", 1)[-1]
     match = _PANSTAMPS.fullmatch(stem)
-    if match:
-        ra, dec = float(match["ra"]) % 360, float(match["dec"])
-        if abs(dec) <= 90:
-            return _named(f"{ra:.6f}{dec:+.6f}", get("Pan-STARRS", surveys), match["filter"], ra, dec)
-    return _by_words(bare, stem, surveys)
+    name = None if pattern is None else _by_pattern(bare, pattern, surveys)
+    if match and abs(dec := float(match["dec"])) <= 90:
+        ra = float(match["ra"]) % 360
+        name = name or _named(f"{ra:.6f}{dec:+.6f}", get("Pan-STARRS", surveys), match["filter"])
+        return replace(name, ra=ra, dec=dec)
+    return name or _by_words(bare, stem, surveys)
 
 
 def _by_words(bare: str, stem: str, surveys: str | None) -> Name:
@@ -161,19 +161,35 @@ def _survey(text: str, surveys: str | None) -> Survey | None:
 
 
 def _by_pattern(bare: str, pattern: str, surveys: str | None) -> Name:
-    match = _expression(pattern).fullmatch(bare)
+    expression = _expression(pattern)
+    survey = None if "survey" in expression.groupindex else _survey_of(pattern, surveys)
+    match = expression.fullmatch(bare)
     if match is None:
         raise Rejected(Reason.BAD_NAME, f"{bare}: does not read as {pattern}; see --pattern")
     found = match.groupdict()
-    text = found.get("survey") or next(filter(lambda one: _survey(one, surveys), re.split(r"[/_-]", pattern)), "")
-    survey = _survey(text, surveys)
+    survey = survey or _survey(found["survey"], surveys)
     if survey is None:
-        raise Rejected(Reason.UNKNOWN_SURVEY, f"{bare}: no survey is called {text!r}; see `surveys` in [stamps]")
+        what = f"no survey is called {found['survey']!r}"
+        raise Rejected(Reason.UNKNOWN_SURVEY, f"{bare}: {what}; see `surveys` in [stamps]")
     return _named(found["source"], survey, found.get("filter") or STACKED)
 
 
+def _survey_of(pattern: str, surveys: str | None) -> Survey:
+    """Return the survey of all names that a pattern takes: ``<survey=PS1>``, or a word of it."""
+    told = re.search("<survey=([^>]*)>", pattern)
+    pieces = [told[1]] if told else re.split(r"<[^>]*>|\*", _ENDING.sub("", pattern))
+    for text in (text for piece in pieces for text in (piece, *re.split("[^A-Za-z0-9]+", piece))):
+        survey = _survey(text, surveys)
+        if survey is not None:
+            return survey
+    what = f"no survey is called {told[1]!r}" if told else "no <survey>, and no survey's name"
+    cure = "give <survey> where names tell it, <survey=PS1> where none does; see `surveys` in [stamps] for others"
+    raise UsageError(f"--pattern {pattern}: {what}; {cure}")
+
+
 def _expression(pattern: str) -> re.Pattern[str]:
-    pieces = re.split(r"(<\w*>|\*)", _ENDING.sub("", pattern))
+    pieces = re.split(r"(<[^>]*>|\*)", _ENDING.sub("", pattern))
+    pieces = [piece for piece in pieces if not piece.startswith("<survey=")]
     fields = [piece.strip("<>") for piece in pieces if piece.startswith("<")]
     unknown = [field for field in fields if field not in _FIELDS]
     if unknown or "source" not in fields:
@@ -192,8 +208,8 @@ def _expression(pattern: str) -> re.Pattern[str]:
     return re.compile(rf"(?:.*/)?{text}")
 
 
-def _named(source: str, survey: Survey, filter: str, ra: float | None = None, dec: float | None = None) -> Name:
+def _named(source: str, survey: Survey, filter: str) -> Name:
     if not source.isprintable() or len(source) > 200:
         raise Rejected(Reason.BAD_NAME, f"{source[:40]!r} is no source's name: letters and digits, 200 at most")
     known = survey.filter(filter)
-    return Name(source, survey, known.name if survey.knows(filter) else filter[:40], ra, dec)
+    return Name(source, survey, known.name if survey.knows(filter) else filter[:40])

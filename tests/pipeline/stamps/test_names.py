@@ -77,11 +77,20 @@ def test_panstamps_names_tell_the_place():
         ("<survey>/<filter>/<source>", "top/SDSS/r/7.fits.gz"),
         ("<source>_SDSS_<filter>_v*", "7_SDSS_r_v12.fits"),
         ("<source>/<survey>/<source>_<filter>.fits", "7/sdss/7_r.fits"),
+        ("<source>.sdss_dr9.<filter>", "7.sdss_dr9.r.fits"),
+        ("<source>-<filter><survey=SDSS>", "7-r.fits"),
     ],
 )
 def test_patterns_of_a_users_own(pattern, path):
     name = read(path, pattern)
     assert (name.source_id, name.survey.name, name.filter) == ("7", "SDSS", "r")
+
+
+def test_panstamps_files_join_a_users_own_sources_by_a_pattern():
+    path = "22466/stack_r_ra210.100000_dec54.300000_arcsec60_skycell2381.050.fits"
+    name = read(path, "<source>/<survey=PS1>stack_<filter>_*")
+    assert (name.source_id, name.survey.name, name.filter) == ("22466", "Pan-STARRS", "r")
+    assert (name.ra, name.dec) == (210.1, 54.3)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +126,11 @@ def test_other_names_are_rejected_with_a_reason_and_a_cure(path, pattern, reason
         assert "--pattern" in error.value.message
 
 
-@pytest.mark.parametrize("pattern", ["<star>_<survey>", "<survey>_<filter>", "<source>_<band>"])
+@pytest.mark.parametrize(
+    "pattern",
+    ["<star>_<survey>", "<survey>_<filter>", "<source>_<band>", "<source>/stack_<filter>_*", "<source>",
+     "<source>_<filter><survey=UKIDSS>", "<source>_<filter=r>_SDSS", "<source><survey=>"],
+)  # fmt: skip
 def test_patterns_that_make_no_sense_are_refused(pattern):
     with pytest.raises(UsageError, match="--pattern"):
         read("7_SDSS_r.fits", pattern)
