@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from pipeline.errors import Reason, Rejected, UsageError
 from pipeline.stamps.surveys import Survey, get
 
-__all__ = ["STACKED", "Name", "is_stamp", "read"]
+__all__ = ["STACKED", "Name", "check_packing", "is_stamp", "read"]
 
 #: Filter of a file that is a stack of several already.
 STACKED = "stacked"
 
-_ENDING = re.compile(r"\.(fits?|fts)(\.gz|\.fz)?$", re.IGNORECASE)
+_ENDING = re.compile(r"\.(fits?|fts)(\.gz|\.fz|\.(?P<packed>bz2|z|xz|zip))?$", re.IGNORECASE)
 #: Endings of files that lie beside an image: Pan-STARRS, NOIRLab, Legacy Surveys, WISE, ZTF, HST.
 _BESIDE = re.compile(r".*[._-](mask|msk|mskimg|dqmask|dq|wt|wht|weight|invvar|ivar|unc|err|std)", re.IGNORECASE)
 _NUMBER = r"[+-]?\d+\.?\d*"
@@ -50,8 +50,21 @@ class Name:
 
 
 def is_stamp(path: str) -> bool:
-    """Return whether a path ends as FITS files do."""
+    """Return whether a path ends as FITS files do, packed ones too."""
     return _ENDING.search(path) is not None
+
+
+def check_packing(path: str) -> None:
+    """Check that a stamp's path does not end as one does that is packed in a way that is not read.
+
+    Raises
+    ------
+    Rejected
+        With `Reason.BAD_COMPRESSION`.
+    """
+    match = _ENDING.search(path)
+    if match and match["packed"]:
+        raise Rejected(Reason.BAD_COMPRESSION, f"packed as .{match['packed']}; unpack it, or pack it with gzip")
 
 
 def read(path: str, pattern: str | None = None, surveys: str | None = None) -> Name:

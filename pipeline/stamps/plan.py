@@ -69,6 +69,7 @@ def _inspect(archive: Folder, settings: StampSettings, entry: Entry) -> Row:
     try:
         name = names.read(entry.path, settings.pattern, settings.surveys)
         row |= {"source_id": name.source_id, "survey": name.survey.name, "filter": name.filter}
+        names.check_packing(entry.path)
         delivered = reading.read(archive, entry.path)
         exptime = delivered.facts["exptime_s"]
         row |= {"sha256": delivered.sha256, "size": delivered.size}

@@ -1,5 +1,6 @@
 """Archives of stamps → stores and indices: every file accounted for, places shared, growth, refusals, same bytes."""
 
+import bz2
 import shutil
 
 import numpy as np
@@ -113,6 +114,8 @@ def test_whatever_is_no_use_has_its_reason(workspace, archive):
     hole[20:44, 20:44] = np.nan
     write(archive / "l_SDSS_r.fits", hole, wcs(hole.shape, 0.396))
     stamp(archive / "again", "star0", "SDSS", "g", seed=99)
+    (archive / "m_SDSS_r.fits.bz2").write_bytes(bz2.compress((archive / "star0_SDSS_r.fits").read_bytes()))
+    (archive / "n_SDSS_r.FITS.Z").write_bytes(b"\x1f\x9d\x90")
     made(workspace, archive)
     assert reasons(workspace) == {
         "a_SDSS_r.fits": "wrong_survey", "b_SDSS_r.fits": "off_centre", "c_SDSS_r.fits": "constant_image",
@@ -120,14 +123,16 @@ def test_whatever_is_no_use_has_its_reason(workspace, archive):
         "g_SDSS_r.fits": "off_centre", "h_UKIDSS_K.fits": "unknown_survey", "image.fits": "bad_name",
         "i_SDSS_r.fits": "empty", "j_SDSS_r.fits": "not_fits", "k_SDSS_r.fits": "truncated",
         "l_SDSS_r.fits": "all_nan", "star0_SDSS_g.fits": "duplicate",
+        "m_SDSS_r.fits.bz2": "bad_compression", "n_SDSS_r.FITS.Z": "bad_compression",
     }  # fmt: skip
     table = status.outcomes(workspace, "ingest_stamps")
-    assert table["input"].is_unique and len(table) == 10 + 14
+    assert table["input"].is_unique and len(table) == 10 + 16
     assert all(table.loc[table["state"] == "rejected", "message"].str.len() > 5)
+    assert "unpack it" in table.set_index("input").loc["m_SDSS_r.fits.bz2", "message"]
     nothing = status.outcomes(workspace, "stack_stamps").set_index("input")["state"]
     assert nothing["sdss/g"] == "nothing" and nothing["sdss/star1"] == "done"
     counts = status.status(workspace).set_index(["survey", "stage"])
-    assert counts.loc[("sdss", "ingest_stamps"), "rejected"] == 12 and not counts["failed"].any()
+    assert counts.loc[("sdss", "ingest_stamps"), "rejected"] == 14 and not counts["failed"].any()
 
 
 def test_a_faint_source_is_no_off_centre_one_if_a_filter_shows_it(workspace, tmp_path):

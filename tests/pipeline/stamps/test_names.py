@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.errors import Reason, Rejected, UsageError
-from pipeline.stamps.names import is_stamp, read
+from pipeline.stamps.names import check_packing, is_stamp, read
 
 
 @pytest.mark.parametrize(
@@ -134,6 +134,15 @@ def test_other_names_are_rejected_with_a_reason_and_a_cure(path, pattern, reason
 def test_patterns_that_make_no_sense_are_refused(pattern):
     with pytest.raises(UsageError, match="--pattern"):
         read("7_SDSS_r.fits", pattern)
+
+
+@pytest.mark.parametrize("ending", ["bz2", "Z", "xz", "zip"])
+def test_what_is_packed_otherwise_is_told_to_be_unpacked(ending):
+    path = f"7_SDSS_r.fits.{ending}"
+    assert is_stamp(path) and read(path).source_id == "7"
+    with pytest.raises(Rejected, match=f"packed as .{ending}; unpack it"):
+        check_packing(path)
+    assert check_packing("7_SDSS_r.fits.gz") is None
 
 
 def test_what_is_no_fits_is_no_stamp():
