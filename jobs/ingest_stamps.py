@@ -22,7 +22,7 @@ _FEW = 300  # stamps that are read in this process: a cluster's start would take
 @click.option("--archive", type=options.FOLDER, required=True, help="Top of the FITS files, local or s3://.")
 @options.workspace
 @click.option("--pattern", metavar="NAME",
-              help="How names are read, such as '<survey>/<source>-<filter>'.  [default: the names above]")  # fmt: skip
+              help="Of names: '<survey>/<source>', '<source>_<filter><survey=PS1>'.  [default: as above]")  # fmt: skip
 @click.option("--method", type=click.Choice(["weighted", "clipped", "mean"]), help="Of stacking.  [default: weighted]")
 @click.option("--surveys", metavar="FILE", help="TOML file of further surveys, as pipeline/stamps/surveys.toml.")
 @options.overwrite
@@ -40,9 +40,9 @@ def main(
     Spitzer, GALEX, 2MASS, ZTF, SkyMapper, Pan-STARRS, SDSS, HST, JWST and HSCLA are known; --surveys adds others.
 
     The source is where RA_OBJ, DEC_OBJ in the header, or panstamps' names, say, else in the middle. What a survey shows
-    around it is cut in arcseconds, north up, east left; --method mean is the plain mean of the filters. Every file ends
-    in the outcome table, a bad one with its reason (status --outcomes ingest_stamps). Killed or run again, the job goes
-    on where it was; new sources are added at the end. Then: measure_stamps, score_stamps.
+    around it is cut in arcseconds, north up, east left; --method mean is the plain mean of the filters. Every FITS file
+    ends in the outcome table, a bad one with its reason (status --outcomes ingest_stamps). Killed or run again, the job
+    goes on where it was; new sources are added at the end. Then: measure_stamps, score_stamps.
     """
     settings = StampSettings.load(config, "stamps", pattern=pattern, method=method, surveys=surveys)
     if archive.is_local and not Path(archive.root).is_dir():

@@ -163,7 +163,7 @@ class Source:
 
     def _check_size(self) -> None:
         if self.size > MAX_BYTES:
-            raise Rejected(Reason.ABSURD_SIZE, f"{self.size} bytes; a light curve has at most {MAX_BYTES}")
+            raise Rejected(Reason.ABSURD_SIZE, f"{self.size} bytes; a file has at most {MAX_BYTES}")
 
     def _stat(self) -> int:
         try:

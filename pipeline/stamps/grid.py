@@ -25,9 +25,11 @@ __all__ = ["Cut", "Sight", "cut", "sight"]
 _SCALE, _DEGREES = 0.01, 0.1
 
 _WCS_CARD = re.compile(
-    rb"(CTYPE|CRVAL|CRPIX|CDELT|CROTA|CUNIT)[12] |(CD|PC|PV)\d+_\d+ |(A|B|AP|BP)_(ORDER|\d_\d) |"
-    rb"(LONPOLE|LATPOLE|RADESYS|RADECSYS|EQUINOX|EPOCH|WCSAXES) "
+    rb"(CTYPE|CRVAL|CRPIX|CDELT|CROTA|CUNIT)[12] |(CD|PC)([12]_[12] |00[12]00[12]=)|PV\d+_\d+ |"
+    rb"(A|B|AP|BP)_(ORDER|\d_\d) |(LONPOLE|LATPOLE|RADESYS|RADECSYS|EQUINOX|EPOCH|WCSAXES) "
 )
+#: The matrix in all its spellings, those of Pan-STARRS (PC001001) too: of several, all but the first are left over.
+_MATRICES = tuple(re.compile(text) for text in (rb"CD._", rb"CD00", rb"PC._", rb"PC00"))
 _SOURCE_CARDS = (("RA_OBJ", "DEC_OBJ"), ("OBJRA", "OBJDEC"), ("RA_SRC", "DEC_SRC"), ("SRC_RA", "SRC_DEC"),
                  ("SOURCERA", "SOURCEDE"), ("OBJCTRA", "OBJCTDEC"))  # fmt: skip
 _POINTING_CARDS = (("RA_TARG", "DEC_TARG"), ("TARG_RA", "TARG_DEC"), ("RA", "DEC"))
@@ -186,9 +188,8 @@ def _wcs(delivered: Delivered) -> WCS | None:
     for header in delivered.headers:
         cards = [header.raw[at : at + 80] for at in range(0, len(header.raw), 80)]
         known = [card for card in dict.fromkeys(cards) if _WCS_CARD.match(card[:9])]
-        if any(card.startswith(b"CD1_1 ") for card in known):  # then PC, left over from elsewhere, is to be ignored
-            known = [card for card in known if not card.startswith(b"PC")]
-        own = b"".join(known)
+        there = [matrix for matrix in _MATRICES if any(matrix.match(card) for card in known)]
+        own = b"".join(card for card in known if not any(matrix.match(card) for matrix in there[1:]))
         if b"CTYPE1" not in own or b"CRVAL1" not in own:
             continue
         try:

@@ -99,7 +99,7 @@ class IngestStamps(Stage):
     """
 
     name = plan.STAGE
-    version = 2
+    version = 3
 
     settings: StampSettings
 

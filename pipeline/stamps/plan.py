@@ -18,7 +18,7 @@ from pipeline.errors import Missing, Reason, Refused, Rejected
 from pipeline.fits import printable
 from pipeline.settings import StampSettings
 from pipeline.stamps import grid, layout, names, reading
-from pipeline.stamps.surveys import Survey, get, recognised
+from pipeline.stamps.surveys import REACH, Survey, get, recognised
 
 __all__ = ["ACCEPTED", "SOURCES", "STAGE", "UNKNOWN", "Change", "capacity", "changes", "find", "fresh", "inspect",
            "killed", "load", "path", "save", "surveys"]  # fmt: skip
@@ -69,6 +69,7 @@ def _inspect(archive: Folder, settings: StampSettings, entry: Entry) -> Row:
     try:
         name = names.read(entry.path, settings.pattern, settings.surveys)
         row |= {"source_id": name.source_id, "survey": name.survey.name, "filter": name.filter}
+        names.check_packing(entry.path)
         delivered = reading.read(archive, entry.path)
         exptime = delivered.facts["exptime_s"]
         row |= {"sha256": delivered.sha256, "size": delivered.size}
@@ -149,7 +150,7 @@ def changes(
     kept, added = _PLANS.carried(before, rows, "file")
     _reject_duplicates(kept, added)
     _check_whole(kept, added)
-    _locate(kept, added)
+    _locate(kept, added, settings.surveys)
     by_survey: dict[str, list[Row]] = {slug: [] for slug in before}
     for row in sorted([*kept, *added], key=lambda row: str(row["file"])):
         by_survey.setdefault(_slug(row["survey"], settings), []).append(row)
@@ -187,19 +188,20 @@ def _check_whole(kept: Iterable[Row], added: Iterable[Row]) -> None:
             raise Refused(f"{what}; python -m jobs.ingest_stamps --overwrite … makes all anew")
 
 
-def _locate(kept: Iterable[Row], added: Iterable[Row]) -> None:
-    """Give each source one place: that it has already, else what its files tell best, the median of surveys."""
+def _locate(kept: Iterable[Row], added: Iterable[Row], surveys: str | None) -> None:
+    """Give each source one place: that it has already, else what its files tell best."""
     known = {row["source_id"]: (row["ra"], row["dec"]) for row in _accepted(kept)}
     files: dict[str, list[Row]] = defaultdict(list)
     for row in _accepted(added):
         files[row["source_id"]].append(row)
     for source, rows in files.items():
-        ra, dec = known.get(source) or _place(rows)
+        ra, dec = known.get(source) or _place(rows, surveys)
         for row in rows:
             row |= {"ra": ra, "dec": dec}
 
 
-def _place(rows: Sequence[Mapping[str, Any]]) -> tuple[float | None, float | None]:
+def _place(rows: Sequence[Mapping[str, Any]], surveys: str | None) -> tuple[float | None, float | None]:
+    """Return where the finest survey has a source, unless it looks elsewhere than most do."""
     # By name: places are medians of offsets from the first one, and workers answer in any order.
     placed = sorted(
         (row for row in rows if row["told_ra"] is not None and np.isfinite(row["told_ra"])),
@@ -213,8 +215,12 @@ def _place(rows: Sequence[Mapping[str, Any]]) -> tuple[float | None, float | Non
     for row in placed:
         if row["rank"] == best:
             by_survey[row["survey"]].append(((row["told_ra"] - ra0 + 180) % 360 - 180, row["told_dec"]))
-    middles = np.median([np.median(pairs, axis=0) for pairs in by_survey.values()], axis=0)
-    return float((middles[0] + ra0) % 360), float(middles[1])
+    middles = {survey: np.median(pairs, axis=0) for survey, pairs in by_survey.items()}
+    common = np.median(list(middles.values()), axis=0)
+    to_sky = np.array([np.cos(np.radians(common[1])), 1.0]) * 3600
+    agreed = [survey for survey in middles if np.hypot(*((middles[survey] - common) * to_sky)) < REACH] or middles
+    ra, dec = middles[min(agreed, key=lambda survey: (get(survey, surveys).pixscale, survey))]
+    return float((ra + ra0) % 360), float(dec)
 
 
 def _partition(rows: Sequence[Row], most: int) -> None:

@@ -205,7 +205,7 @@ def get(name: str, path: str | Path | None = None) -> Survey:
         If it is not known.
     """
     known = _by_alias(None if path is None else str(path))
-    for text in (_plain(name), re.sub(r"(dr)?\d+$", "", _plain(name))):
+    for text in (_plain(name), re.sub(r"dr\d+$", "", _plain(name))):
         if text in known:
             return known[text]
     cure = "to add one, name a TOML file as `surveys` in [stamps]; pipeline/stamps/surveys.toml shows its shape"

@@ -75,14 +75,19 @@ def test_pixels_that_fit_are_those_delivered(tmp_path):
 
 
 def test_whichever_way_a_header_turns_and_scales(tmp_path):
-    """CD, PC and CDELT, CDELT and CROTA2, arcsec, and what programs leave behind of another way: one and the same."""
+    """CD, PC and CDELT, CDELT and CROTA2, arcsec, older spellings (Pan-STARRS), leftovers: one and the same."""
     image, cards = stars((80, 80), [(45, 30, 1e5)], 5, noise=0.2), wcs((80, 80), 0.25)
     plain = {key: value for key, value in cards.items() if not key.startswith("CD")}
     step = {"CDELT1": -0.25 / 3600, "CDELT2": 0.25 / 3600}
+    size = {"CDELT1": 0.25 / 3600, "CDELT2": 0.25 / 3600}
+    old = {"PC001001": -1.0, "PC001002": 0.0, "PC002001": 0.0, "PC002002": 1.0}
+    unit = {"PC1_1": 1.0, "PC1_2": 0.0, "PC2_1": 0.0, "PC2_2": 1.0}
+    older = {key.replace("_", "00").replace("CD", "CD00"): value for key, value in cards.items() if key[:2] == "CD"}
     ways = [
         cards, plain | step, plain | step | {"CROTA2": 0.0}, cards | step, cards | {"CDELT1": 1.0, "CDELT2": 1.0},
-        plain | {"CDELT1": 0.25 / 3600, "CDELT2": 0.25 / 3600, "PC1_1": -1.0, "PC2_2": 1.0},
-        cards | {"PC1_1": 1.0, "PC1_2": 0.0, "PC2_1": 0.0, "PC2_2": 1.0}, cards | {"CRVAL1": RA - 360},
+        plain | size | {"PC1_1": -1.0, "PC2_2": 1.0}, plain | size | old, plain | older, plain | older | size,
+        cards | unit, cards | size | old, plain | older | unit, plain | older | size | old, cards | older | old | unit,
+        plain | step | unit | old, cards | {"CRVAL1": RA - 360},
         plain | {"CUNIT1": "arcsec", "CUNIT2": "arcsec", "CDELT1": -0.25, "CDELT2": 0.25, "CRVAL1": RA * 3600,
                  "CRVAL2": DEC * 3600},
         plain | step | {"WCSAXES": 4, "CTYPE3": "FREQ", "CTYPE4": "STOKES", "PC3_3": 1.0, "PC4_4": 1.0},

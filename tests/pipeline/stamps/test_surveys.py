@@ -94,6 +94,12 @@ def test_names_are_taken_as_people_write_them(text: str, name: str) -> None:
     assert get(text).name == name
 
 
+@pytest.mark.parametrize("text", ["WISE1828", "SDSS1234", "LS-101", "HSC_1", "PS1-12345", "Spitzer_36", "irac1", "DR9"])
+def test_a_number_after_a_surveys_name_is_of_a_source_or_filter(text: str) -> None:
+    with pytest.raises(UsageError, match="no survey is called"):
+        get(text)
+
+
 def test_a_source_named_better_makes_nothing_stale_and_another_figure_does() -> None:
     survey = get("SDSS")
     assert replace(survey, source="elsewhere").sha256 == survey.sha256
