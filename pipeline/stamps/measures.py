@@ -42,6 +42,9 @@ _EXAMPLES, _LOOKED = 40, 150
 #: Noise of a star that tells of the PSF, over what it has in its middle.
 _NOISE = 0.15
 
+#: What is said of a pair that star counts tell nothing of.
+_UNLIT = "no p_chance: no stamp tells the magnitude of the second star, for want of a zero point, nor does Gaia"
+
 #: Name of the magnitude of the source, in the band that counts are in where stamps have no zero point.
 _BRIGHT = "phot_g_mean_mag"
 
@@ -116,7 +119,9 @@ class MeasureStamps(Stage):
         found["odds"] = odds.identity()
         for slug, part in self._of(key)[["slug", "part"]].drop_duplicates().itertuples(index=False):
             found |= self.require(plan.STAGE, Key("stamps", slug, int(part)))
-            found[f"survey/{slug}"] = get(slug, self.settings.surveys).sha256
+            survey = get(slug, self.settings.surveys)
+            found[f"survey/{slug}"] = survey.sha256
+            found[f"zero point/{slug}"] = f"{survey.zeropoint} per {'second' if survey.per_second else 'exposure'}"
         return found
 
     def inputs(self, key: Key) -> list[str]:
@@ -158,7 +163,8 @@ class MeasureStamps(Stage):
                 text = "no stamp of a survey that resolves 2.5 arcsec shows enough of it"
                 outcomes.append(InputOutcome(name, State.NOTHING, None, text))
                 continue
-            outcomes.append(InputOutcome(name, State.DONE))
+            unlit = np.isnan(told.get("p_chance", 0.0))
+            outcomes.append(InputOutcome(name, State.DONE, None, _UNLIT if unlit else None))
             sources.append({"source_id": name} | found.source | told)
             stamps += [{"source_id": name} | row for row in found.rows]
         objects = [
@@ -183,8 +189,9 @@ class MeasureStamps(Stage):
         survey = get(row["survey"], self.settings.surveys)
         told = row["fwhm_arcsec"]
         fwhm = told if np.isfinite(told) and told > 0 else survey.filter(row["filter"]).fwhm_arcsec
+        zeropoint = row["zeropoint"] if np.isfinite(row["zeropoint"]) else survey.magnitude(row["exptime_s"])
         return Stamp(image, mask, row["noise"], row["survey"], row["filter"], row["pixscale"], row["x0"], row["y0"],
-                     row["mjd"], float(fwhm), bool(np.isfinite(told)), zeropoint=row["zeropoint"],
+                     row["mjd"], float(fwhm), bool(np.isfinite(told)), zeropoint=zeropoint,
                      able=able(survey) and max(fwhm, 2 * row["pixscale"]) <= REACH)  # fmt: skip
 
 

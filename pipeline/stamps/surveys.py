@@ -77,6 +77,10 @@ class Survey:
         Diameter as the poster of Gezer et al. prints it, m.
     telescopes : tuple of str
         Regular expressions that a header's words for it match.
+    zeropoint : float
+        Magnitude of one count of its published images, where no header says; NaN: nobody does.
+    per_second : bool
+        That is of one count a second, and images hold those of the whole exposure.
     """
 
     name: str
@@ -88,6 +92,8 @@ class Survey:
     aliases: tuple[str, ...] = ()
     poster_aperture_m: float = math.nan
     telescopes: tuple[str, ...] = ()
+    zeropoint: float = math.nan
+    per_second: bool = False
 
     @property
     def field(self) -> float:
@@ -102,9 +108,23 @@ class Survey:
     @cached_property
     def sha256(self) -> str:
         """Checksum of its figures: what was made with them is not stale because a source is named better."""
+        # Zero points are asked for by measures alone, which name them: pixels and stacks are the same with others.
         figures = asdict(self)
-        del figures["source"]
+        for name in ("source", "zeropoint", "per_second"):
+            del figures[name]
         return digest(figures)
+
+    def magnitude(self, exptime_s: float) -> float:
+        """Return the magnitude of one count of its published images; NaN where they have no fixed one.
+
+        Parameters
+        ----------
+        exptime_s : float
+            Exposure time, s; NaN: unknown.
+        """
+        if not self.per_second:
+            return self.zeropoint
+        return self.zeropoint + 2.5 * math.log10(exptime_s) if exptime_s > 0 else math.nan
 
     def filter(self, name: str) -> Filter:
         """Return a filter by its name or alias; one that is not known is like the survey's middle one.
@@ -165,6 +185,7 @@ def _survey(table: dict[str, Any]) -> Survey:
     for name in ("aliases", "telescopes"):
         table[name] = tuple(table.get(name, ()))
     table.setdefault("poster_aperture_m", table["aperture_m"])
+    table["zeropoint"] = float(table.get("zeropoint", math.nan))
     table.setdefault("source", "")
     survey = Survey(**table)
     lengths = [survey.aperture_m, survey.pixscale, *(v for f in filters for v in (f.wavelength_um, f.fwhm_arcsec))]

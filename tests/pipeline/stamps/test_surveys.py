@@ -1,6 +1,7 @@
 """Surveys of stamps: the poster's groups, diffraction limits worked out by hand, and surveys of a user's own."""
 
 from dataclasses import replace
+from math import isnan
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,16 @@ def test_a_source_named_better_makes_nothing_stale_and_another_figure_does() -> 
     survey = get("SDSS")
     assert replace(survey, source="elsewhere").sha256 == survey.sha256
     assert replace(survey, pixscale=0.4).sha256 != survey.sha256
+
+
+def test_zero_points_of_published_images() -> None:
+    fixed = {one.name: one.magnitude(100.0) for one in surveys().values() if one.zeropoint == one.zeropoint}
+    # 25 + 2.5 log10(100)
+    assert fixed == {"unWISE": 22.5, "Pan-STARRS": 30.0, "SDSS": 22.5, "DECaLS": 22.5, "HSCLA": 27.0}
+    assert isnan(get("Pan-STARRS").magnitude(float("nan"))) and get("SDSS").magnitude(float("nan")) == 22.5
+    assert isnan(get("HST").magnitude(100.0))
+    # What is made of stamps does not depend on them; measures say which they were made with.
+    assert replace(get("SDSS"), zeropoint=20.0).sha256 == get("SDSS").sha256
 
 
 def test_filters_are_found_by_alias_and_case() -> None:
