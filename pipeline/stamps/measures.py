@@ -43,10 +43,10 @@ _EXAMPLES, _LOOKED = 40, 150
 _NOISE = 0.15
 
 #: What is said of a pair that star counts tell nothing of.
-_UNLIT = "no p_chance: no stamp tells the magnitude of the second star, for want of a zero point, nor does Gaia"
+_UNLIT = "no p_chance: the second star's magnitude is not known in the filter of the counts, for want of a zero point"
 
-#: Name of the magnitude of the source, in the band that counts are in where stamps have no zero point.
-_BRIGHT = "phot_g_mean_mag"
+#: Name of Gaia's magnitude of the source, and what `counts_filter` calls that band.
+_BRIGHT, _GAIA = "phot_g_mean_mag", "G"
 
 
 def sources_path(key: Key) -> str:
@@ -248,8 +248,10 @@ class _Lists:
             told |= matched
         if self.counts is not None and np.isfinite(source["sep_arcsec"]):
             mags = [row["mag_2"] for row in found.rows if self.filter in (None, row["filter"])]
-            mags = [one for one in mags if np.isfinite(one)] or [bright + source["delta_mag"]]
-            density = surface_density(self.counts, float(np.median(mags)), ra, dec)
+            mags = [one for one in mags if np.isfinite(one)]
+            if not mags and self.filter in (None, _GAIA):
+                mags = [bright + source["delta_mag"]]
+            density = surface_density(self.counts, float(np.median(mags or [np.nan])), ra, dec)
             told["p_chance"] = float(chance(source["sep_arcsec"], density))
         return told
 

@@ -11,7 +11,8 @@ from pipeline.settings import MeasureSettings, StampSettings
 from pipeline.stamps import status
 from pipeline.stamps.chance import chance, read_counts, surface_density
 from pipeline.stamps.gaia import Gaia
-from pipeline.stamps.measures import STAGE, MeasureStamps, measure_stamps, sources_path, stamps_path
+from pipeline.stamps.measure import Measure
+from pipeline.stamps.measures import STAGE, MeasureStamps, _Lists, measure_stamps, sources_path, stamps_path
 from pipeline.stamps.recipe import ingest_stamps
 from tests.stamp_drawing import drawn, saved
 
@@ -152,3 +153,25 @@ def test_surveys_with_a_fixed_zero_point_need_none_in_the_header(pairs) -> None:
     assert sources.loc["s2", "n_components"] == 2
     assert np.isnan(stamps.loc["s2", "mag_2"]) and np.isnan(sources.loc["s2", "p_chance"])
     assert "zero point" in said["s2"]
+
+
+def test_counts_of_a_filter_are_for_that_filter_alone() -> None:
+    def chance_of(filter: str | None, mags: dict[str, float]) -> float:
+        lists = _Lists(MeasureSettings(counts_filter=filter))
+        lists.counts = pd.DataFrame({"mag": [14.0, 24.0], "per_arcsec2": [1e-5, 1e-1]})
+        rows = [{"filter": name, "mag_2": mag, "mjd": np.nan} for name, mag in mags.items()]
+        source = {"sep_arcsec": 1.0, "sep_arcsec_err": 0.1, "pa_deg": 0.0, "ra_2": 10.0, "dec_2": 60 + 1 / 3600}
+        stars = pd.DataFrame({"source_id": [1], "ra": [10.0], "dec": [60.0], "phot_g_mean_mag": [17.5]})
+        lists.gaia = Gaia(stars)
+        told = lists.told(Measure(source | {"delta_mag": 1.5}, rows), 10.0, 60.0)
+        return float(told["p_chance"])
+
+    def by_hand(mag: float) -> float:
+        return float(1 - np.exp(-np.pi * 10 ** (-5 + 0.4 * (mag - 14))))
+
+    mags = {"g": 21.0, "r": 20.0, "i": 18.0, "z": np.nan}
+    assert chance_of("i", mags) == pytest.approx(by_hand(18.0))
+    assert chance_of(None, mags) == pytest.approx(by_hand(20.0))  # the median, not the mean
+    assert chance_of(None, {"z": np.nan}) == pytest.approx(by_hand(19.0))  # 17.5 + 1.5 of Gaia's G
+    assert chance_of("G", {"g": 21.0}) == pytest.approx(by_hand(19.0))
+    assert np.isnan(chance_of("z", mags)) and np.isnan(chance_of("u", mags))
