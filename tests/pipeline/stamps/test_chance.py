@@ -136,7 +136,8 @@ def measured(workspace, settings):  # type: ignore[no-untyped-def]
     keys = MeasureStamps(workspace, settings).keys()
     sources = pd.concat([write.read(workspace, sources_path(key), MEASURES).to_pandas() for key in keys])
     stamps = pd.concat([write.read(workspace, stamps_path(key), STAMP_MEASURES).to_pandas() for key in keys])
-    said = status.outcomes(workspace, STAGE).set_index("input")["message"]
+    told = status.outcomes(workspace, STAGE)
+    said = dict(zip(told["input"].str.split("/").str[-1], told["message"], strict=True))
     return sources.set_index("source_id"), stamps.set_index("source_id"), said
 
 
