@@ -1,5 +1,6 @@
 """How many doubles a score of stacks finds, in all and in each bin of pairs, where few others are taken for double."""
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -23,11 +24,12 @@ FRAME = {"sep_arcsec": (0.2, 2.5), "delta_mag": (0.0, 4.0), "snr_1": (20.0, 500.
 _RESAMPLES = 200
 
 
-def framed(rows: pd.DataFrame) -> Rows:
-    """Return which rows lie in `FRAME`; of what is not double the signal to noise alone counts."""
+def framed(rows: pd.DataFrame, names: Collection[str] = tuple(FRAME)) -> Rows:
+    """Return which rows lie in `FRAME`, or in `names` of it; of what is not double S/N alone counts."""
     inside = np.ones(len(rows), bool)
     double = rows["label"].to_numpy() > 0
-    for name, (low, high) in FRAME.items():
+    for name in names:
+        low, high = FRAME[name]
         value = rows[name].to_numpy(float)
         within = (value >= low) & (value <= high)
         inside &= within | (~double if name != "snr_1" else ~np.isfinite(value))

@@ -12,6 +12,7 @@ from scipy.special import logit
 
 from models.standing import platt
 from models.visual import BINS
+from models.visual_rates import framed
 from pipeline.errors import UsageError
 from pipeline.fusion import Calibration, Curve, Fusion
 
@@ -59,7 +60,9 @@ def learn(held_out: "pd.DataFrame", prior: float = 0.09, precision: float = 0.9)
     Parameters
     ----------
     held_out : pandas.DataFrame
-        survey, label, weight (0: a pair that nobody can see), bin_code, logit and, of a network with bins, l0, l1, …
+        survey, label, weight (0: a pair that nobody can see), delta_mag, snr_1, bin_code, logit and, of a network with
+        bins, l0, l1, … Those outside of `FRAME` do not count: of what is too faint to be seen training holds more than
+        the sky that is asked of. Pairs of all separations do.
     prior : float
         Share of doubles that the threshold is for.
     precision : float
@@ -70,6 +73,7 @@ def learn(held_out: "pd.DataFrame", prior: float = 0.09, precision: float = 0.9)
     UsageError
         If doubles or others are missing.
     """
+    held_out = held_out[framed(held_out, ("delta_mag", "snr_1"))]
     visible = held_out[held_out["weight"] > 0]
     label = visible["label"].to_numpy() > 0
     if label.all() or not label.any():

@@ -390,7 +390,9 @@ class MeasureSettings(Settings):
     # What the files say, not where they lie, stands in the manifests.
     gaia: str | None = Field(None, exclude=True, description="table of Gaia's stars")
     counts: str | None = Field(None, exclude=True, description="table of star counts by magnitude")
-    counts_filter: str | None = Field(None, description="filter that the counts are in; None: the mean of all filters")
+    counts_filter: str | None = Field(
+        None, description="filter that the counts are in, `G`: Gaia's; None: the median of all filters, else Gaia's G"
+    )
     surveys: str | None = Field(None, exclude=True, description="TOML file of surveys beside the own ones")
 
 

@@ -43,10 +43,12 @@ def drawn(
     return Stamp(image, mask, noise * unit, "SDSS", filter, scale, middle, middle, 55000.3, told or fwhm, True)
 
 
-def saved(stamp: Stamp, path: Path, ra: float, dec: float) -> None:
+def saved(stamp: Stamp, path: Path, ra: float, dec: float, zeropoint: float | None = 22.5) -> None:
     """Write a stamp as FITS with a WCS whose reference is the source."""
     header = fits.Header({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": ra, "CRVAL2": dec})
     header.update({"CRPIX1": stamp.x0 + 1, "CRPIX2": stamp.y0 + 1, "CUNIT1": "deg", "CUNIT2": "deg"})
     header.update({"CD1_1": -stamp.pixscale / 3600, "CD1_2": 0.0, "CD2_1": 0.0, "CD2_2": stamp.pixscale / 3600})
-    header.update({"RA_OBJ": ra, "DEC_OBJ": dec, "MJD-OBS": stamp.mjd, "EXPTIME": 54.0, "MAGZP": 22.5})
+    header.update({"RA_OBJ": ra, "DEC_OBJ": dec, "MJD-OBS": stamp.mjd, "EXPTIME": 54.0})
+    if zeropoint is not None:
+        header["MAGZP"] = zeropoint
     fits.PrimaryHDU(stamp.image, header).writeto(path)

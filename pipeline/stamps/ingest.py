@@ -177,8 +177,8 @@ class IngestStamps(Stage):
             rejected = _missed(found)
             for one in found:
                 file = one.row["file"]
-                note = in_words(one.row["flags"])
-                outcomes[file] = rejected.get(file) or InputOutcome(file, State.DONE, None, note)
+                notes = filter(None, (in_words(one.row["flags"]), self.survey.doubt(one.row["filter"])))
+                outcomes[file] = rejected.get(file) or InputOutcome(file, State.DONE, None, "; ".join(notes) or None)
             stamps += [one for one in found if one.row["file"] not in rejected]
         objects = self._write(key, stamps)
         return Product(objects, len(stamps), [outcomes[file] for file in self.inputs(key)])

@@ -45,8 +45,11 @@ _NOISE = 0.15
 #: Said of a source of which only lists of stars tell.
 _UNSEEN = "no stamp of a survey that resolves 2.5 arcsec shows enough of it"
 
-#: Name of the magnitude of the source, in the band that counts are in where stamps have no zero point.
-_BRIGHT = "phot_g_mean_mag"
+#: What is said of a pair that star counts tell nothing of.
+_UNLIT = "no p_chance: the second star's magnitude is not known in the filter of the counts, for want of a zero point"
+
+#: Name of Gaia's magnitude of the source, and what `counts_filter` calls that band.
+_BRIGHT, _GAIA = "phot_g_mean_mag", "G"
 
 
 def sources_path(key: Key) -> str:
@@ -119,7 +122,9 @@ class MeasureStamps(Stage):
         found["odds"] = odds.identity()
         for slug, part in self._of(key)[["slug", "part"]].drop_duplicates().itertuples(index=False):
             found |= self.require(plan.STAGE, Key("stamps", slug, int(part)))
-            found[f"survey/{slug}"] = get(slug, self.settings.surveys).sha256
+            survey = get(slug, self.settings.surveys)
+            found[f"survey/{slug}"] = survey.sha256
+            found[f"zero point/{slug}"] = f"{survey.zeropoint} per {'second' if survey.per_second else 'exposure'}"
         return found
 
     def inputs(self, key: Key) -> list[str]:
@@ -157,8 +162,11 @@ class MeasureStamps(Stage):
                 text = f"{type(error).__name__}: {error}"
                 outcomes.append(InputOutcome(name, State.FAILED, "exception", text))
                 continue
-            fitted = InputOutcome(name, State.DONE)
-            outcomes.append(fitted if found.source["n_images"] else InputOutcome(name, State.NOTHING, None, _UNSEEN))
+            if found.source["n_images"]:
+                unlit = np.isnan(told.get("p_chance", 0.0))
+                outcomes.append(InputOutcome(name, State.DONE, None, _UNLIT if unlit else None))
+            else:
+                outcomes.append(InputOutcome(name, State.NOTHING, None, _UNSEEN))
             sources.append({"source_id": name} | found.source | told)
             stamps += [{"source_id": name} | row for row in found.rows]
         objects = [
@@ -183,8 +191,9 @@ class MeasureStamps(Stage):
         survey = get(row["survey"], self.settings.surveys)
         told = row["fwhm_arcsec"]
         fwhm = told if np.isfinite(told) and told > 0 else survey.filter(row["filter"]).fwhm_arcsec
+        zeropoint = row["zeropoint"] if np.isfinite(row["zeropoint"]) else survey.magnitude(row["exptime_s"])
         return Stamp(image, mask, row["noise"], row["survey"], row["filter"], row["pixscale"], row["x0"], row["y0"],
-                     row["mjd"], float(fwhm), bool(np.isfinite(told)), zeropoint=row["zeropoint"],
+                     row["mjd"], float(fwhm), bool(np.isfinite(told)), zeropoint=zeropoint,
                      able=able(survey) and max(fwhm, 2 * row["pixscale"]) <= REACH)  # fmt: skip
 
 
@@ -241,8 +250,10 @@ class _Lists:
             told |= matched
         if self.counts is not None and np.isfinite(source["sep_arcsec"]):
             mags = [row["mag_2"] for row in found.rows if self.filter in (None, row["filter"])]
-            mags = [one for one in mags if np.isfinite(one)] or [bright + source["delta_mag"]]
-            density = surface_density(self.counts, float(np.median(mags)), ra, dec)
+            mags = [one for one in mags if np.isfinite(one)]
+            if not mags and self.filter in (None, _GAIA):
+                mags = [bright + source["delta_mag"]]
+            density = surface_density(self.counts, float(np.median(mags or [np.nan])), ra, dec)
             told["p_chance"] = float(chance(source["sep_arcsec"], density))
         return told
 

@@ -37,6 +37,10 @@ _EXPTIME = ("EXPTIME", "EXPOSURE", "TEXPTIME", "TOTEXPT", "EXP_TIME")
 _FWHM = ("FWHM", "PSF_FWHM", "PSFFWHM", "FWHM_ARC", "SEEING")
 # Those of a count before those of a count a second.
 _ZERO = ("MAGZERO", "MAGZP", "MAGZPT", "MAG_ZP", "ZPT", "ZP", "PHOTZP")
+#: BUNIT → AB magnitude of one: nanomaggies, SDSS data model of frame files (m = 22.5 - 2.5 log10 f).
+_UNITS = {"nanomaggy": 22.5, "nanomaggies": 22.5, "nanomaggie": 22.5, "nmgy": 22.5}
+#: BUNIT of counts of the whole exposure, and of those a second, that PHOTFLAM is for.
+_COUNTS = {"electrons", "electron", "e-", "counts", "count", "dn"}
 _SATURATED = ("SATURATE", "SATLEVEL", "SATURVAL", "SATURAT")
 _START = ("MJD-OBS", "MJD_OBS", "MJD", "OBSMJD", "EXPSTART", "MJDSTART")
 _MIDDLE = ("MJD-MID", "MJD_MID", "MJDMID", "MJD-AVG", "EXPMID")
@@ -109,8 +113,27 @@ class Delivered:
             "exptime_s": exptime,
             "fwhm_arcsec": self.number(*_FWHM, low=0, high=100),
             "saturation": self.number(*_SATURATED, low=0, high=1e12),
-            "zeropoint": self.number(*_ZERO, low=0, high=60),
+            "zeropoint": self._zeropoint(exptime),
         }
+
+    def _zeropoint(self, exptime: float) -> float:
+        """Return the magnitude of one count, AB unless a card says it itself; NaN where the header leaves doubt."""
+        unit = re.sub(r"\s", "", str(self.card("BUNIT") or "")).lower()
+        told = self.number(*_ZERO, low=0, high=60)
+        if np.isnan(told):
+            told = _UNITS.get(unit, np.nan)
+        if np.isnan(told):
+            # What stars of magnitude 0 have: hscPipe's "Magnitude zeropoint, reading catalog".
+            told = 2.5 * np.log10(self.number("FLUXMAG0", low=0))
+        if np.isnan(told) and unit == "mjy/sr":
+            # JWST User Documentation: NIRCam Absolute Flux Calibration and Zeropoints.
+            told = -6.10 - 2.5 * np.log10(self.number("PIXAR_SR", low=0, high=1))
+        if np.isnan(told) and unit.removesuffix("/s").removesuffix("/sec") in _COUNTS:
+            # WFC3 Instrument Handbook 9.3; for one count a second.
+            flam, pivot = self.number("PHOTFLAM", low=0, high=1), self.number("PHOTPLAM", low=0, high=1e6)
+            told = -2.5 * np.log10(flam) - 5 * np.log10(pivot) - 2.408
+            told += 0 if "/" in unit else 2.5 * np.log10(exptime)
+        return float(told)
 
     def words(self) -> Iterator[str]:
         """Yield the header's words for telescope, instrument and survey."""

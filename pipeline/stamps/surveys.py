@@ -12,6 +12,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
+
 from pipeline.errors import UsageError
 from pipeline.settings import digest
 
@@ -77,6 +79,12 @@ class Survey:
         Diameter as the poster of Gezer et al. prints it, m.
     telescopes : tuple of str
         Regular expressions that a header's words for it match.
+    zeropoint : float
+        Magnitude of one count of its published images, where no header says; NaN: nobody does.
+    per_second : bool
+        That is of one count a second, and images hold those of the whole exposure.
+    numbers : tuple of (str, float)
+        Regular expression of filters that are called by their wavelength, the number its group; µm that one of it is.
     """
 
     name: str
@@ -88,6 +96,9 @@ class Survey:
     aliases: tuple[str, ...] = ()
     poster_aperture_m: float = math.nan
     telescopes: tuple[str, ...] = ()
+    zeropoint: float = math.nan
+    per_second: bool = False
+    numbers: tuple[tuple[str, float], ...] = ()
 
     @property
     def field(self) -> float:
@@ -102,12 +113,26 @@ class Survey:
     @cached_property
     def sha256(self) -> str:
         """Checksum of its figures: what was made with them is not stale because a source is named better."""
+        # Zero points are asked for by measures alone, which name them: pixels and stacks are the same with others.
         figures = asdict(self)
-        del figures["source"]
-        return digest(figures)
+        for name in ("source", "zeropoint", "per_second"):
+            del figures[name]
+        return digest(figures if self.numbers else {name: figures[name] for name in figures if name != "numbers"})
+
+    def magnitude(self, exptime_s: float) -> float:
+        """Return the magnitude of one count of its published images; NaN where they have no fixed one.
+
+        Parameters
+        ----------
+        exptime_s : float
+            Exposure time, s; NaN: unknown.
+        """
+        if not self.per_second:
+            return self.zeropoint
+        return self.zeropoint + 2.5 * math.log10(exptime_s) if exptime_s > 0 else math.nan
 
     def filter(self, name: str) -> Filter:
-        """Return a filter by its name or alias; one that is not known is like the survey's middle one.
+        """Return a filter by its name or alias; one not known is like those of its wavelength, or the middle.
 
         Parameters
         ----------
@@ -118,8 +143,30 @@ class Survey:
             for one in self.filters:
                 if plain(name) in {plain(text) for text in (one.name, *one.aliases)}:
                     return one
+        if (wave := self._named(name)) > 0:
+            waves, widths = zip(*((one.wavelength_um, one.fwhm_arcsec) for one in self.filters), strict=True)
+            # Beyond the longest it is diffraction that grows; below the shortest, pixels stay as they are.
+            return Filter(name, wave, float(np.interp(wave, waves, widths)) * max(wave / waves[-1], 1.0))
         middle = self.filters[len(self.filters) // 2]
         return Filter(name, middle.wavelength_um, median(one.fwhm_arcsec for one in self.filters))
+
+    def _named(self, name: str) -> float:
+        """Return the wavelength, µm, that a filter is called by; 0 where it is not."""
+        found = ((re.fullmatch(text, name, re.IGNORECASE), unit) for text, unit in self.numbers)
+        return next((int(match[1]) * unit for match, unit in found if match), 0.0)
+
+    def doubt(self, name: str) -> str | None:
+        """Return what there is to say of a filter's figures, None where they stand in the table.
+
+        Parameters
+        ----------
+        name : str
+            Filter.
+        """
+        if self.knows(name):
+            return None
+        whose = "those that its name tells" if self._named(name) > 0 else "the middle ones of its survey"
+        return f"filter {name} is not in the table of {self.name}: wavelength and nominal FWHM are {whose}"
 
     def knows(self, name: str) -> bool:
         """Return whether a filter stands in the table."""
@@ -165,6 +212,8 @@ def _survey(table: dict[str, Any]) -> Survey:
     for name in ("aliases", "telescopes"):
         table[name] = tuple(table.get(name, ()))
     table.setdefault("poster_aperture_m", table["aperture_m"])
+    table["numbers"] = tuple((text, float(unit)) for text, unit in table.get("numbers", {}).items())
+    table["zeropoint"] = float(table.get("zeropoint", math.nan))
     table.setdefault("source", "")
     survey = Survey(**table)
     lengths = [survey.aperture_m, survey.pixscale, *(v for f in filters for v in (f.wavelength_um, f.fwhm_arcsec))]
@@ -176,6 +225,9 @@ def _survey(table: dict[str, Any]) -> Survey:
         raise ValueError(f"{survey.name}: {survey.side} cells of {survey.pixscale} arcsec do not hold {REACH} arcsec")
     for text in survey.telescopes:
         re.compile(text)
+    for text, unit in survey.numbers:
+        if re.compile(text).groups != 1 or not 0 < unit < math.inf:
+            raise ValueError(f"{survey.name}: numbers: {text} = {unit}; one group, and micrometres above 0, are needed")
     return survey
 
 

@@ -3,9 +3,18 @@ import pandas as pd
 import pytest
 from astropy.table import Table
 
+from catalogs import write
+from catalogs.folder import Folder
+from catalogs.stamp_measures import MEASURES, STAMP_MEASURES
 from pipeline.errors import UsageError
+from pipeline.settings import MeasureSettings, StampSettings
+from pipeline.stamps import status
 from pipeline.stamps.chance import chance, read_counts, surface_density
 from pipeline.stamps.gaia import Gaia
+from pipeline.stamps.measure import Measure
+from pipeline.stamps.measures import STAGE, MeasureStamps, _Lists, measure_stamps, sources_path, stamps_path
+from pipeline.stamps.recipe import ingest_stamps
+from tests.stamp_drawing import drawn, saved
 
 
 def test_chance_is_one_less_the_void_probability() -> None:
@@ -104,3 +113,66 @@ def test_the_brighter_star_need_not_be_where_the_source_was_looked_for() -> None
     assert (alone["gaia_id_1"], alone["gaia_id_2"]) == (None, 22)
     with pytest.raises(UsageError, match="source_id is a float"):
         Gaia(table.assign(source_id=[4.657e18, np.nan]))
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):  # type: ignore[no-untyped-def]
+    """A pair in each of three surveys, whose files say nothing of magnitudes."""
+    top = tmp_path_factory.mktemp("pairs")
+    rng = np.random.default_rng(5)
+    (top / "archive").mkdir()
+    for number, (survey, scale) in enumerate((("SDSS", 0.396), ("Pan-STARRS", 0.25), ("ZTF", 1.01))):
+        stamp = drawn(rng, 1.9, 60, 1.0, 150, 1.3 if scale < 1 else 2.0, scale)
+        saved(stamp, top / "archive" / f"s{number}_{survey}_r.fits", 30.0 + number, -20.0, zeropoint=None)
+    workspace = Folder(top / "workspace")
+    list(ingest_stamps(None, workspace, Folder(top / "archive"), StampSettings()))
+    (top / "counts.csv").write_text("mag,per_deg2\n14,100\n24,1000000\n")
+    return workspace, MeasureSettings(counts=str(top / "counts.csv"))
+
+
+def measured(workspace, settings):  # type: ignore[no-untyped-def]
+    """Return the sources' rows, their stamps' rows, and what is said of each source."""
+    list(measure_stamps(None, workspace, settings, overwrite=True))
+    keys = MeasureStamps(workspace, settings).keys()
+    sources = pd.concat([write.read(workspace, sources_path(key), MEASURES).to_pandas() for key in keys])
+    stamps = pd.concat([write.read(workspace, stamps_path(key), STAMP_MEASURES).to_pandas() for key in keys])
+    told = status.outcomes(workspace, STAGE)
+    said = dict(zip(told["input"].str.split("/").str[-1], told["message"], strict=True))
+    return sources.set_index("source_id"), stamps.set_index("source_id"), said
+
+
+def test_surveys_with_a_fixed_zero_point_need_none_in_the_header(pairs) -> None:  # type: ignore[no-untyped-def]
+    sources, stamps, said = measured(*pairs)
+    # 22.5 of nanomaggies; 25 + 2.5 log10(54) = 29.331 of stacks of 54 s; ZTF's headers have one of each exposure.
+    for name, zero in (("s0", 22.5), ("s1", 29.3310)):
+        mag = zero - 2.5 * np.log10(stamps.loc[name, "flux_2"])
+        assert stamps.loc[name, "mag_2"] == pytest.approx(mag, abs=1e-4)
+        density = 10 ** (2 + 0.4 * (mag - 14)) / 3600**2
+        by_hand = 1 - np.exp(-np.pi * sources.loc[name, "sep_arcsec"] ** 2 * density)
+        assert sources.loc[name, "p_chance"] == pytest.approx(by_hand, rel=1e-3)
+        assert pd.isna(said[name])
+    assert sources.loc["s2", "n_components"] == 2
+    assert np.isnan(stamps.loc["s2", "mag_2"]) and np.isnan(sources.loc["s2", "p_chance"])
+    assert "zero point" in said["s2"]
+
+
+def test_counts_of_a_filter_are_for_that_filter_alone() -> None:
+    def chance_of(filter: str | None, mags: dict[str, float]) -> float:
+        lists = _Lists(MeasureSettings(counts_filter=filter))
+        lists.counts = pd.DataFrame({"mag": [14.0, 24.0], "per_arcsec2": [1e-5, 1e-1]})
+        rows = [{"filter": name, "mag_2": mag, "mjd": np.nan} for name, mag in mags.items()]
+        source = {"sep_arcsec": 1.0, "sep_arcsec_err": 0.1, "pa_deg": 0.0, "ra_2": 10.0, "dec_2": 60 + 1 / 3600}
+        stars = pd.DataFrame({"source_id": [1], "ra": [10.0], "dec": [60.0], "phot_g_mean_mag": [17.5]})
+        lists.gaia = Gaia(stars)
+        told = lists.told(Measure(source | {"delta_mag": 1.5}, rows), 10.0, 60.0)
+        return float(told["p_chance"])
+
+    def by_hand(mag: float) -> float:
+        return float(1 - np.exp(-np.pi * 10 ** (-5 + 0.4 * (mag - 14))))
+
+    mags = {"g": 21.0, "r": 20.0, "i": 18.0, "z": np.nan}
+    assert chance_of("i", mags) == pytest.approx(by_hand(18.0))
+    assert chance_of(None, mags) == pytest.approx(by_hand(20.0))  # the median, not the mean
+    assert chance_of(None, {"z": np.nan}) == pytest.approx(by_hand(19.0))  # 17.5 + 1.5 of Gaia's G
+    assert chance_of("G", {"g": 21.0}) == pytest.approx(by_hand(19.0))
+    assert np.isnan(chance_of("z", mags)) and np.isnan(chance_of("u", mags))

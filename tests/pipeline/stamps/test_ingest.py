@@ -262,3 +262,13 @@ def test_all_real_stamps_have_an_outcome(workspace, shared_data):
     # Its files are turned by 94.5°: north is up in the store, as an independent look at the brightest pixel tells.
     with fits.open(shared_data / "stamps/blast/2010H/SDSS/SDSS_r.fits.gz") as file:
         assert abs(file[0].header["CD1_2"]) > abs(file[0].header["CD1_1"])
+
+
+def test_a_filter_that_is_not_in_the_table_is_said_to_be_guessed(workspace, tmp_path):
+    for survey, name in (("SDSS", "r"), ("SDSS", "open"), ("HST", "F702W")):
+        stamp(tmp_path / "archive", "a", survey, name, size=160)
+    made(workspace, tmp_path / "archive")
+    said = status.outcomes(workspace, "ingest_stamps").set_index("input")["message"].fillna("")
+    assert "not in the table" not in said["a_SDSS_r.fits"]
+    assert "filter open is not in the table of SDSS" in said["a_SDSS_open.fits"]
+    assert "F702W" in said["a_HST_F702W.fits"] and "its name tells" in said["a_HST_F702W.fits"]

@@ -164,6 +164,32 @@ def test_facts_of_the_header(tmp_path):
     assert all(np.isnan(v) for v in reading.read(Folder(tmp_path), stamp(tmp_path, "8").name).facts.values())
 
 
+@pytest.mark.parametrize(
+    ("cards", "zero"),
+    [
+        ({"BUNIT": "nanomaggy"}, 22.5),
+        ({"BUNIT": "nanomaggies", "MAGZP": 22.0}, 22.0),  # a card that says it goes first
+        ({"FLUXMAG0": 63095734448.0194}, 27.0),  # 10**10.8
+        ({"BUNIT": "MJy/sr", "PIXAR_SR": 2.29e-14}, 28.0005),  # -6.10 + 2.5 * 13.64016; 28.0 by JWST's own example
+        ({"BUNIT": "ELECTRONS/S", "PHOTFLAM": 1e-19, "PHOTPLAM": 1e4}, 25.092),  # 47.5 - 20 - 2.408
+        ({"BUNIT": "ELECTRONS", "PHOTFLAM": 1e-19, "PHOTPLAM": 1e4, "EXPTIME": 1e3}, 32.592),  # 7.5 more
+        ({"BUNIT": "ELECTRONS", "PHOTFLAM": 1e-19, "PHOTPLAM": 1e4}, np.nan),  # of how long?
+        ({"PHOTFLAM": 1e-19, "PHOTPLAM": 1e4, "EXPTIME": 1e3}, np.nan),  # or a second?
+        ({"BUNIT": "ELECTRONS/S", "PHOTFLAM": 0.0, "PHOTPLAM": 1e4}, np.nan),
+        ({"BUNIT": "MJy/sr"}, np.nan),
+        ({"BUNIT": "DN"}, np.nan),
+    ],
+)
+def test_zero_points_are_those_worked_out_by_hand(tmp_path, cards, zero):
+    facts = reading.read(Folder(tmp_path), stamp(tmp_path, **cards).name).facts
+    assert facts["zeropoint"] == pytest.approx(zero, abs=2e-4, nan_ok=True)
+
+
+def test_a_real_stamp_of_sdss_has_its_zero_point(shared_data):
+    archive = shared_data / "stamps" / "blast" / "2010H" / "SDSS"
+    assert reading.read(Folder(archive), "SDSS_r.fits.gz").facts["zeropoint"] == 22.5
+
+
 def test_extensions_compression_scaling_and_cubes_of_one_plane(tmp_path):
     image = stars((64, 64), [(31, 31, 1e4)], 4)
     header = fits.Header(list(wcs(image.shape, 0.25).items()))

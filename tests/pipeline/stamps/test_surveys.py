@@ -1,6 +1,7 @@
 """Surveys of stamps: the poster's groups, diffraction limits worked out by hand, and surveys of a user's own."""
 
 from dataclasses import replace
+from math import isnan
 from pathlib import Path
 
 import pytest
@@ -106,12 +107,54 @@ def test_a_source_named_better_makes_nothing_stale_and_another_figure_does() -> 
     assert replace(survey, pixscale=0.4).sha256 != survey.sha256
 
 
+def test_zero_points_of_published_images() -> None:
+    fixed = {one.name: one.magnitude(100.0) for one in surveys().values() if one.zeropoint == one.zeropoint}
+    # 25 + 2.5 log10(100)
+    assert fixed == {"unWISE": 22.5, "Pan-STARRS": 30.0, "SDSS": 22.5, "DECaLS": 22.5, "HSCLA": 27.0}
+    assert isnan(get("Pan-STARRS").magnitude(float("nan"))) and get("SDSS").magnitude(float("nan")) == 22.5
+    assert isnan(get("HST").magnitude(100.0))
+    # What is made of stamps does not depend on them; measures say which they were made with.
+    assert replace(get("SDSS"), zeropoint=20.0).sha256 == get("SDSS").sha256
+
+
 def test_filters_are_found_by_alias_and_case() -> None:
     assert get("2MASS").filter("K").name == get("2MASS").filter("ks").name == "Ks"
     assert get("AllWISE").filter("w1").name == "W1"
     unknown = get("SDSS").filter("stacked")
     assert (unknown.name, unknown.fwhm_arcsec) == ("stacked", 1.32)
     assert not get("SDSS").knows("stacked")
+
+
+@pytest.mark.parametrize(
+    ("survey", "filter", "wavelength", "fwhm"),
+    [
+        ("JWST", "F410M", 4.1, 0.13453),  # 0.116 + 0.029 (4.1 - 3.565) / (4.402 - 3.565)
+        ("JWST", "F770W", 7.7, 0.25363),  # 0.145 x 7.7 / 4.402
+        ("JWST", "F1000W", 10.0, 0.32940),  # 0.145 x 10 / 4.402
+        ("JWST", "F2550WR", 25.5, 0.83996),
+        ("JWST", "F140M", 1.4, 0.04709),  # 0.04 + 0.01 (1.4 - 1.154) / (1.501 - 1.154)
+        ("JWST", "F322W2", 3.22, 0.10550),  # 0.092 + 0.024 (3.22 - 2.776) / (3.565 - 2.776)
+        ("HST", "F225W", 0.225, 0.08),
+        ("HST", "f702w", 0.702, 0.1),
+        ("HST", "F098M", 0.98, 0.12011),  # 0.11 + 0.02 (0.98 - 0.9031) / (1.0552 - 0.9031)
+        ("HST", "F127M", 1.27, 0.14),
+        ("HST", "F167N", 1.67, 0.16299),  # 0.15 x 1.67 / 1.5369
+        ("HST", "F122M", 0.122, 0.08),  # of ACS and WFPC2, in the ultraviolet
+    ],
+)
+def test_filters_of_space_telescopes_are_what_their_names_say(survey, filter, wavelength, fwhm) -> None:  # type: ignore[no-untyped-def]
+    found = get(survey).filter(filter)
+    assert found.name == filter and not get(survey).knows(filter)
+    assert (found.wavelength_um, found.fwhm_arcsec) == pytest.approx((wavelength, fwhm), abs=1e-5)
+    assert "its name tells" in str(get(survey).doubt(filter))
+
+
+def test_filters_of_the_table_keep_their_figures_and_others_are_said_to_be_guessed() -> None:
+    for survey in surveys().values():
+        assert all(survey.filter(one.name) is one and survey.doubt(one.name) is None for one in survey.filters)
+    assert get("HST").filter("F814W").fwhm_arcsec == 0.1 and get("JWST").filter("F200W").fwhm_arcsec == 0.066
+    assert "the middle ones of its survey" in str(get("SDSS").doubt("stacked"))
+    assert get("JWST").filter("F000W").wavelength_um == get("JWST").filter("drz").wavelength_um == 1.988
 
 
 def test_headers_words_are_recognised() -> None:
@@ -139,7 +182,9 @@ def test_a_survey_can_be_added(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "what"),
-    [("survey = 3", "TypeError"), ('[[survey]]\nname = "A"', "KeyError"), ("[[", "mine.toml"),
+    [("survey = 3", "TypeError"),
+     ('[[survey]]\nname = "A"\naperture_m = 1\npixscale = 0.1\nside = 64\nfilters = { K = [2, 1] }\n'
+      'numbers = { "F.*" = 1 }', "one group"), ('[[survey]]\nname = "A"', "KeyError"), ("[[", "mine.toml"),
      ('[[survey]]\nname = "A"\naperture_m = 1\npixscale = 0.01\nside = 64\nfilters = { K = [2, 1] }', "do not hold")],
 )  # fmt: skip
 def test_a_file_that_makes_no_sense_is_refused_with_its_name(tmp_path: Path, text: str, what: str) -> None:
