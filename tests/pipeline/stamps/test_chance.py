@@ -164,7 +164,7 @@ def test_counts_of_a_filter_are_for_that_filter_alone() -> None:
         source = {"sep_arcsec": 1.0, "sep_arcsec_err": 0.1, "pa_deg": 0.0, "ra_2": 10.0, "dec_2": 60 + 1 / 3600}
         stars = pd.DataFrame({"source_id": [1], "ra": [10.0], "dec": [60.0], "phot_g_mean_mag": [17.5]})
         lists.gaia = Gaia(stars)
-        told = lists.told(Measure(source | {"delta_mag": 1.5}, rows), 10.0, 60.0)
+        told = lists.told(Measure(source | {"delta_mag": 1.5}, rows, (10.0, 60.0)))
         return float(told["p_chance"])
 
     def by_hand(mag: float) -> float:
