@@ -79,8 +79,8 @@ STAMP_MEASURES = Table(
                  "stamp; null of a survey that cannot resolve 2.5 arcsec, which is not fitted", 0),
         measured("snr_1", "", "stat.snr", "Signal to noise of the brighter component"),
         measured("flux_2", "ct", "phot.flux", "Counts of the fainter component"),
-        measured("mag_2", "mag", "phot.mag",
-                 "Magnitude of the fainter component, by the header's zero point, else the survey's"),  # fmt: skip
+        measured("mag_2", "mag", "phot.mag", "Magnitude of the fainter component, by the header's zero point or the "
+                 "survey's"),
         measured("fwhm_arcsec", "arcsec", "instr.obsty.seeing", "FWHM of the PSF that was fitted with", 0),
     ),
     key=("source_id", "survey", "filter"),
