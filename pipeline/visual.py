@@ -120,7 +120,7 @@ def combine(
             upstream={manifest.path(record.stage, record.key): record.identity for record in (*scored, *measured)},
             inputs=len(rows), started=started,
         )  # fmt: skip
-    return Made(snapshots, found, notes + more)
+    return Made(snapshots, found, notes + more + _unmeasured(found, whole))
 
 
 #: Provenance that is the same for whatever rows: to tell these from others by their contents.
@@ -178,6 +178,15 @@ def _stamps(workspace: Folder, scored: Sequence[Record]) -> pd.DataFrame:
     paths = [path for record in records for path in tables(record)]
     found = each(lambda path: write.read(workspace, path, STAMPS), paths)
     return pa.concat_tables([STAMPS.empty(), *found]).to_pandas()
+
+
+def _unmeasured(found: pd.DataFrame, measures: pd.DataFrame) -> list[str]:
+    """Return in words how many sources have no measures, if any has none."""
+    absent = int((~found["source_id"].isin(measures["source_id"])).sum())
+    if not absent:
+        return []
+    what = "without separations, angles and what Gaia says"
+    return [f"{absent} of {len(found)} sources are not measured, {what}; run measure_stamps, then this again"]
 
 
 def _measures(workspace: Folder, records: Sequence[Record]) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -179,12 +179,12 @@ def _mean(share: Floats, own: Floats, where: Sequence[slice]) -> float:
 
 def _grid(table: pd.DataFrame, survey: str) -> tuple[Floats, Floats] | None:
     """Return the shares of a survey in all bins, and how many pairs were simulated there; None if none at all."""
+    try:
+        survey, group = surveys.get(survey).name, surveys.group(survey)
+    except UsageError:
+        group = None
     own = table[table["survey"] == survey]
     if not len(own):
-        try:
-            group = surveys.group(survey)
-        except UsageError:
-            return None
         own = table[(table["survey"] == EVERY) & (table["group"] == group)]
     if not len(own):
         return None

@@ -283,10 +283,13 @@ def measure_stamps(
     ------
     Missing
         If there is no stamp.
+    UsageError
+        If a list of stars cannot be read.
     Mismatch, Stale
         If something was made with other settings or inputs, naming all of it.
     """
     workspace.sweep()
+    _Lists(settings)  # what cannot be read is told before anything is undone for it
     stage = MeasureStamps(workspace, settings)
     if not stage.keys():
         raise Missing(f"{workspace}: no stamps; run ingest_stamps first")

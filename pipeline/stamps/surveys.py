@@ -260,7 +260,7 @@ def get(name: str, path: str | Path | None = None) -> Survey:
     for text in (_plain(name), re.sub(r"dr\d+$", "", _plain(name))):
         if text in known:
             return known[text]
-    cure = "to add one, name a TOML file as `surveys` in [stamps]; pipeline/stamps/surveys.toml shows its shape"
+    cure = "one of your own: --surveys FILE (`surveys` in [stamps]), shaped as pipeline/stamps/surveys.toml"
     raise UsageError(f"no survey is called {name!r}; there are {', '.join(surveys(path))}; {cure}")
 
 

@@ -181,6 +181,14 @@ def test_a_model_that_is_not_in_production_is_not_published(folder):
     assert folder.read(FILES[0]) == before
 
 
+def test_what_is_not_measured_is_counted(folder):
+    assert any("3 of 3 sources are not measured" in note and "run measure_stamps" in note for note in score(folder))
+    toy_visual.measured(folder, 0, ["a", "b"])
+    assert any("1 of 3 sources are not measured" in note for note in score(folder))
+    toy_visual.measured(folder, 1, ["c"])
+    assert not any("not measured" in note for note in score(folder))
+
+
 def test_what_is_stale_is_left_out_and_named(folder):
     manifest.discard(folder, layout.STACK, "stacks/pan-starrs/part-00000")
     toy_visual.stacked(folder, "pan-starrs", 0, {"a": 1, "b": 1, "c": 2})

@@ -81,6 +81,7 @@ def test_look_up(table):
     rows = completeness.of(table, same or ["SDSS"], 100.0, 1.2, 0.7)
     assert np.isfinite(rows).all()  # of a survey that was not simulated: its group's
     assert np.isnan(completeness.of(table, "nobody", 100.0, 1.2, 0.7)).all()
+    assert completeness.of(table, "sdss dr17", 100.0, 1.2, 0.7) == completeness.of(table, "SDSS", 100.0, 1.2, 0.7)
 
 
 def test_what_is_written_is_read_and_drawn(workspace, table):

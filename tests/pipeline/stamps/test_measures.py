@@ -6,7 +6,7 @@ from catalogs import write
 from catalogs.folder import Folder
 from catalogs.stamp_measures import MEASURES, STAMP_MEASURES
 from pipeline import manifest
-from pipeline.errors import Mismatch, Missing
+from pipeline.errors import Mismatch, Missing, UsageError
 from pipeline.settings import MeasureSettings, StampSettings
 from pipeline.stamps.measures import STAGE, MeasureStamps, measure_stamps, sources_path, stamps_path
 from pipeline.stamps.recipe import ingest_stamps
@@ -86,6 +86,19 @@ def test_a_second_run_changes_nothing_and_other_settings_are_refused(measured) -
         list(measure_stamps(None, workspace, settings.model_copy(update={"most": 3})))
     list(measure_stamps(None, workspace, settings, overwrite=True))
     assert [manifest.read(workspace, STAGE, key).objects for key in keys] == before
+
+
+@pytest.mark.parametrize("content", ["mag,n\n14,1\n", None])
+def test_a_list_that_cannot_be_read_undoes_nothing(measured, tmp_path, content) -> None:  # type: ignore[no-untyped-def]
+    workspace, settings, _ = measured
+    before = {path: workspace.read(path) for path in manifest.committed(workspace, STAGE).values()}
+    assert before
+    if content is not None:
+        (tmp_path / "counts.csv").write_text(content)
+    wrong = settings.model_copy(update={"counts": str(tmp_path / "counts.csv")})
+    with pytest.raises(UsageError, match=r"counts\.csv"):
+        list(measure_stamps(None, workspace, wrong, overwrite=True))
+    assert {path: workspace.read(path) for path in manifest.committed(workspace, STAGE).values()} == before
 
 
 def test_a_source_alone_can_be_tried(measured) -> None:  # type: ignore[no-untyped-def]
