@@ -44,7 +44,7 @@ from pipeline.stamps.stars import Example, example, psf_among
 from pipeline.stamps.training import StampSet
 from tests.benchmarks.figures import figure, heading
 from tests.benchmarks.sets import kept
-from tests.benchmarks.stamps import DESCRIPTION, FEW, FITS, _fitted, _stacks
+from tests.benchmarks.stamps import DESCRIPTION, FEW, FITS, _stacks, fitted
 
 EACH = 3  # companions a star
 SHARE = 0.01
@@ -204,7 +204,7 @@ def _simulated(workspace: Folder, survey: str, model: _Model) -> pd.DataFrame:
     for key in keys:
         index = training.read_index(workspace, key)
         some = index.iloc[:FITS]
-        gain = pd.Series(_fitted(workspace, some), some.index).reindex(index.index)
+        gain = fitted(workspace, some)["gain"].reindex(index.index)
         found.append(index.assign(odds=model.odds(index, _stacks(workspace, index)), gain=gain))
     return pd.concat(found, ignore_index=True)
 

@@ -21,7 +21,7 @@ from models.runtime import Predictor
 from models.spec import get_spec
 from models.visual_judgement import judge, report
 from models.visual_lessons import read_index
-from models.visual_rates import FALSE, at_false
+from models.visual_rates import FALSE, at_false, framed
 from models.visual_standing import VisualStanding
 from pipeline import stores
 from pipeline.errors import ModelNotFound
@@ -43,6 +43,9 @@ DESCRIPTION = Path(__file__).with_name("stamps.toml")
 ASKED = {"Pan-STARRS": 0.65, "SDSS": 0.50, "DECaLS": 0.58, "HSCLA": 0.65, "HST": 0.75, "JWST": 0.70}
 
 _EASY = 0.90
+
+#: What of a pair is measured, and by how much it may be off, arcsec and magnitudes; least number of pairs.
+PAIR, FEWEST = {"sep_arcsec": 0.03, "delta_mag": 0.1}, 10
 
 
 def made(workspace: Folder, stacks: int) -> StampSet:
@@ -84,8 +87,8 @@ def _stacks(workspace: Folder, rows: pd.DataFrame) -> NDArray[np.float32]:
     return read[rows["row"].to_numpy() - first]
 
 
-def _fitted(workspace: Folder, rows: pd.DataFrame) -> NDArray[np.float64]:
-    """Return the gain of χ² of two stars over one for each stack of a survey; NaN where nothing can be fitted."""
+def fitted(workspace: Folder, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return what fits say of each stack of a survey: the pair, and gain (of χ², two stars over one; NaN: no fit)."""
     found = []
     for _, some in rows.groupby(["path", "part"], sort=False):
         for image, row in zip(_stacks(workspace, some), some.itertuples(), strict=True):
@@ -97,8 +100,9 @@ def _fitted(workspace: Folder, rows: pd.DataFrame) -> NDArray[np.float64]:
                 zeropoint=np.nan,
             )  # fmt: skip
             told = measure([stamp], most=2).source
-            found.append(np.minimum(told["delta_chi2"], told["delta_chi2_extended"]))
-    return np.array(found)
+            gain = np.minimum(told["delta_chi2"], told["delta_chi2_extended"])
+            found.append({"gain": gain} | {name: told[name] for value in PAIR for name in (value, f"{value}_err")})
+    return pd.DataFrame(found, rows.index)
 
 
 def _profile(place: float, fwhm: float = 4.8) -> NDArray[np.float64]:
@@ -167,7 +171,9 @@ def _classical(workspace: Folder, index: pd.DataFrame) -> None:
     for survey, rows in index.groupby("survey"):
         some = rows.iloc[:FITS]
         with timed() as spent:
-            gain = _fitted(workspace, some)
+            told = fitted(workspace, some)
+        _pairs(str(survey), some, told)
+        gain = told["gain"].to_numpy()
         unfitted = int(np.isnan(gain).sum())
         gain = np.nan_to_num(gain, nan=-1e9)  # what cannot be fitted is not called double, before anything that is
         area = metrics(some["label"], gain)["roc_auc"]
@@ -177,6 +183,23 @@ def _classical(workspace: Folder, index: pd.DataFrame) -> None:
                 figure(f"two-star fit: {survey}, completeness at {share:.1%} false", at["completeness"], "-", None,
                        f"{at['interval'][0]:.3f} to {at['interval'][1]:.3f}, {len(some)} stacks ({unfitted} unfitted), "
                        f"AUC {area:.3f}, {1e3 * spent.cpu / len(some):.0f} CPU ms each")  # fmt: skip
+
+
+def _pairs(survey: str, rows: pd.DataFrame, told: pd.DataFrame) -> None:
+    """Print how well pairs that are found are measured, of those wider than one FWHM."""
+    found = framed(rows) & told["sep_arcsec"].notna() & (rows["label"] > 0)
+    found &= rows["sep_arcsec"] > rows["psf_fwhm_arcsec"]
+    for name, most in PAIR.items():
+        off = (told[name].abs() - rows[name])[found]
+        if len(off) < FEWEST:
+            continue
+        pull = off / told[f"{name}_err"][found]
+        error, spread = float(off.abs().median()), float(pull.std())
+        figure(f"two-star fit: {survey}, {name}, median absolute error", error, f"<= {most}", error <= most,
+               f"{len(off)} pairs")  # fmt: skip
+        middle = float(np.diff(np.quantile(pull, (0.1587, 0.8413)))[0] / 2)
+        figure(f"two-star fit: {survey}, {name}, standard deviation of pulls", spread, "0.8 to 1.2",
+               0.8 <= spread <= 1.2, f"half of what the middle 68% span: {middle:.2f}")  # fmt: skip
 
 
 if __name__ == "__main__":
