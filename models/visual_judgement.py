@@ -59,10 +59,9 @@ def judge(rows: pd.DataFrame, standing: VisualStanding) -> dict[str, Any]:
     -------
     dict
         n, doubles; classification where half of all are double, and at the threshold; calibration where as many are
-        as in these rows; expected: at each
-        prevalence the precision and the false ones of 10,000 sources; surveys: of each the
-        completeness within `FRAME` at each share of `FALSE` (see `at_false`), and of each kind of what is not double
-        the share taken for double.
+        as in these rows; expected: at each prevalence the precision and the false ones of 10,000 sources; surveys: of
+        each the completeness within `FRAME` at each share of `FALSE` (see `at_false`), and of each kind of what is not
+        double the share taken for double.
     """
     odds = standing.odds(standing.evidence(rows))
     p, even = standing.p_prior(odds), standing.p_prior(odds, 0.5)

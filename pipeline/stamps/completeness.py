@@ -44,7 +44,6 @@ _REACH = ((0, 0, 0), (0, 0, 1), (0, 1, 1), (1, 1, 1), (1, 1, 2))
 
 _ANY = -2  # in the place of a bin: it is not known which
 
-
 _ACROSS = 4
 
 
