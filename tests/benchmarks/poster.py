@@ -12,12 +12,11 @@ from models.registry import Registry
 from models.visual_judgement import judge, report
 from models.visual_lessons import asked, bin_code, read_index, split
 from models.visual_standing import VisualStanding
-from pipeline import manifest
 from pipeline.settings import StampSetSettings
 from pipeline.stamps import surveys, training
 from pipeline.stamps.training import StampSet
 from tests.benchmarks.figures import figure, heading
-from tests.benchmarks.sets import kept
+from tests.benchmarks.sets import complete, kept
 from tests.benchmarks.stamps import made, scored
 
 STAMPS, FEW = 300, 512
@@ -46,10 +45,7 @@ def _trained(workspace: Folder) -> str:
     """Train on stamps of the surveys in the poster's group; return the model's name."""
     stage = StampSet(workspace, StampSetSettings(stacks=training.STACKS, seed=None, description=None))
     keys = [key for key in stage.keys() if _is_theirs(stage.survey(key))]  # noqa: SIM118
-    stage.prepare()
-    for key in keys:
-        if manifest.read(workspace, stage.name, key) is None:
-            stage.execute(key)
+    complete(stage, keys)
     tables = [training.read_index(workspace, key).iloc[: STAMPS // len(keys)] for key in keys]
     index = pd.concat(tables, ignore_index=True)
     index = index.assign(bin_code=bin_code(index["label"].to_numpy(), index["sep_arcsec"].to_numpy(float)), weight=1.0)

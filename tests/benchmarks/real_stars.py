@@ -43,7 +43,7 @@ from pipeline.stamps.recipe import ingest_stamps
 from pipeline.stamps.stars import Example, example, psf_among
 from pipeline.stamps.training import StampSet
 from tests.benchmarks.figures import figure, heading
-from tests.benchmarks.sets import kept
+from tests.benchmarks.sets import complete, kept
 from tests.benchmarks.stamps import DESCRIPTION, FEW, FITS, _stacks, fitted
 
 EACH = 3  # companions a star
@@ -196,10 +196,7 @@ def _simulated(workspace: Folder, survey: str, model: _Model) -> pd.DataFrame:
     """Return stacks of the frozen benchmark of a survey with what both say: odds, and gain (NaN: not fitted)."""
     stage = StampSet(workspace, StampSetSettings(stacks=FEW, seed=None, description=str(DESCRIPTION)))
     keys = [key for key in stage.keys() if stage.survey(key) == survey]  # noqa: SIM118
-    if missing := [key for key in keys if manifest.read(workspace, stage.name, key) is None]:
-        stage.prepare()
-        for key in missing:
-            stage.execute(key)
+    complete(stage, keys)
     found = []
     for key in keys:
         index = training.read_index(workspace, key)

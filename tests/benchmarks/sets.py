@@ -2,11 +2,12 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from catalogs.folder import Folder
 from pipeline import manifest
+from pipeline.partition import Key
 from pipeline.stage import Stage
 
 
@@ -20,9 +21,10 @@ def kept() -> Iterator[Folder]:
         yield Folder(folder)
 
 
-def complete(stage: Stage) -> None:
-    """Make the partitions of a set that are not there."""
-    stage.prepare()
-    for key in stage.keys():  # noqa: SIM118
-        if manifest.read(stage.workspace, stage.name, key) is None:
+def complete(stage: Stage, keys: Sequence[Key] | None = None) -> None:
+    """Make the partitions of a set, or some of them, that are not there."""
+    wanted = stage.keys() if keys is None else keys
+    if missing := [key for key in wanted if manifest.read(stage.workspace, stage.name, key) is None]:
+        stage.prepare()
+        for key in missing:
             stage.execute(key)

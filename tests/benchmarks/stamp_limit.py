@@ -37,7 +37,6 @@ from models.evaluate import metrics
 from models.stamp_planes import COLUMNS, prepare
 from models.visual import views
 from models.visual_rates import FALSE, at_false
-from pipeline import manifest
 from pipeline.settings import StampSetSettings
 from pipeline.simulate.spectra import Grid, Spectrum, image, points
 from pipeline.simulate.stamp_scenes import Description, Exposure, Scene
@@ -46,7 +45,7 @@ from pipeline.simulate.stamps import described, drawn, grid, places, point
 from pipeline.stamps import surveys
 from pipeline.stamps.training import STACKS, StampSet, read_index
 from tests.benchmarks.figures import figure, heading, timed
-from tests.benchmarks.sets import kept
+from tests.benchmarks.sets import complete, kept
 from tests.benchmarks.stamps import ASKED, DESCRIPTION, _stacks
 
 __all__ = ["Clean", "clean", "likelihood_ratio", "main", "scenes"]
@@ -222,10 +221,7 @@ def _features(workspace: Folder, description: str | None, survey: str, stacks: i
     """Return moments and facts of the first stacks of a set, made where they are not there, and their index."""
     stage = StampSet(workspace, StampSetSettings(stacks=stacks, seed=None, description=description))
     keys = [key for key in stage.keys() if stage.survey(key) == survey]  # noqa: SIM118
-    if missing := [key for key in keys if manifest.read(workspace, stage.name, key) is None]:
-        stage.prepare()
-        for key in missing:
-            stage.execute(key)
+    complete(stage, keys)
     found, index = [], [read_index(workspace, key) for key in keys]
     for rows in index:
         planes = prepare(_stacks(workspace, rows), rows[list(COLUMNS)].to_numpy(float))
