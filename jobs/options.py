@@ -151,7 +151,7 @@ def triplet_sets(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that say what a model of triplets learns from."""
     file = click.Path(exists=True, dir_okay=False, path_type=Path)
     for option in (
-        click.option("--start-from", help="Begin with the weights of this model, an id or an alias; triplets only."),
+        click.option("--start-from", help="Begin with the weights of this model, an id or an alias; triplets, stamps."),
         click.option("--only-sets", is_flag=True, help="Make the sets of triplets; train nothing."),
         click.option("--set", "described", multiple=True, type=file, help="TOML file of a set of triplets, see above."),
     ):

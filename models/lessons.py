@@ -184,7 +184,7 @@ def learn(
         If the settings of the two trainings hold out different stars, or training sets are to be split by sector.
     """
     if "stack" in get_spec(name).inputs:
-        asked_for = asked_of_stamps(name, config, options)
+        asked_for = asked_of_stamps(workspace, name, config, options)
         made = learn_stamps(workspace, name, sources.stamps(workspace, config), asked_for, workers, gpu, overwrite)
         if asked_for.folds is None:
             Registry(workspace).set_alias(name, "candidate", made)
@@ -264,7 +264,7 @@ def describe(
 ) -> str:
     """Return what `learn` would do, in lines; nothing is written."""
     if "stack" in get_spec(name).inputs:
-        stamps, asked_for = sources.stamps(workspace, config), asked_of_stamps(name, config, options)
+        stamps, asked_for = sources.stamps(workspace, config), asked_of_stamps(workspace, name, config, options)
         return outline_stamps(workspace, stamps, asked_for, workers)
     if "triplet" in get_spec(name).inputs:
         sets = sources.triplets(workspace, config)

@@ -7,8 +7,10 @@ from typing import Any
 import pandas as pd
 
 from catalogs.folder import Folder
+from models.ancestry import trainings
 from models.data import FOLDS, side
 from models.fit import check_cluster, fit
+from models.registry import Registry
 from models.sets import facts, make_sets, outline
 from models.spec import get_spec
 from models.visual import bin_code
@@ -21,6 +23,9 @@ __all__ = ["asked", "gather", "learn_stamps", "outline_stamps", "prove", "read_i
 
 #: Seconds a stack and an epoch on one core (measured, bfloat16).
 _STACK_S = 0.004
+
+#: Settings that say which source is in which fold.
+_SPLIT = ("seed", "validation", "test", "folds", "fold")
 
 
 def sets(workspace: Folder, config: Path | None, stacks: int | None = None) -> list[StampSet]:
@@ -38,11 +43,13 @@ def sets(workspace: Folder, config: Path | None, stacks: int | None = None) -> l
     return [StampSet(workspace, StampSetSettings.load(config, "stampset", stacks=stacks))]
 
 
-def asked(name: str, config: Path | None, options: Mapping[str, Any]) -> TrainSettings:
+def asked(workspace: Folder, name: str, config: Path | None, options: Mapping[str, Any]) -> TrainSettings:
     """Return the settings of a training.
 
     Parameters
     ----------
+    workspace : Folder
+        Holds the model to begin with, if one is named: by its id, or by an alias, which becomes the id.
     name : str
         Of the model.
     config : Path, optional
@@ -53,15 +60,15 @@ def asked(name: str, config: Path | None, options: Mapping[str, Any]) -> TrainSe
     Raises
     ------
     UsageError
-        If it is to be split by something else than source, or to begin with another model.
+        If it is to be split by something else than source.
     """
     given = {option: value for option, value in options.items() if value is not None}
     settings = TrainSettings.load(config, "train", get_spec(name).training, **given)
     if settings.split_by != "source":
         raise UsageError(f"split_by {settings.split_by}: stamps are split by source; leave it out")
-    if settings.start_from is not None:
-        raise UsageError(f"--start-from {settings.start_from}: {name} begins from nothing; leave it out")
-    return settings
+    if settings.start_from is None:
+        return settings
+    return settings.model_copy(update={"start_from": Registry(workspace).resolve(f"{name}@{settings.start_from}").id})
 
 
 def learn_stamps(
@@ -108,13 +115,30 @@ def gather(
     Raises
     ------
     UsageError
-        If a fold lacks doubles or others.
+        If a fold lacks doubles or others, or sources that are held out were learnt from by a model to begin with.
     Leak
         If a source is in two folds.
     """
+    if settings.start_from is not None:
+        _unmet(Registry(workspace), stages, settings)
     index = pd.concat([read_index(workspace, stage) for stage in stages], ignore_index=True)
     examples = _weighted(split(_mixed(index), settings))
     return examples, facts(stages, stages, examples, _counts)
+
+
+def _unmet(registry: Registry, stages: Sequence[StampSet], settings: TrainSettings) -> None:
+    """Check that what a model to begin with has learnt from is of other sets, or was split alike."""
+    name, _, _ = str(settings.start_from).rpartition("-")
+    told, split = [stage.describe() for stage in stages], settings.model_dump(include=set(_SPLIT))
+    for card in trainings(registry, registry.resolve(f"{name}@{settings.start_from}").card):
+        if all(card["settings"].get(one) == value for one, value in split.items()):
+            continue
+        met = {(one["description"], one["seed"]) for one in card["data"]["sets"]}
+        if any((one["description"], one["seed"]) in met for one in told):
+            raise UsageError(
+                f"--start-from {settings.start_from}: it learnt from the same set, split otherwise; give another seed "
+                f"in [stampset] of --config, or in [train] what it was split by: {', '.join(_SPLIT)}"
+            )
 
 
 def read_index(workspace: Folder, stage: StampSet) -> pd.DataFrame:

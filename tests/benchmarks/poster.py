@@ -49,7 +49,7 @@ def _trained(workspace: Folder) -> str:
     tables = [training.read_index(workspace, key).iloc[: STAMPS // len(keys)] for key in keys]
     index = pd.concat(tables, ignore_index=True)
     index = index.assign(bin_code=bin_code(index["label"].to_numpy(), index["sep_arcsec"].to_numpy(float)), weight=1.0)
-    settings = asked("poster", None, {"validation": 0.15, "test": 0.15})
+    settings = asked(workspace, "poster", None, {"validation": 0.15, "test": 0.15})
     examples = split(index, settings).sort_values(["path", "row"], ignore_index=True)
     with ray_session(2):
         return f"poster@{fit(workspace, 'poster', examples, {'data': {'stamps': STAMPS}}, settings, 1, False)}"

@@ -8,10 +8,11 @@ import torch
 from models.runtime import Predictor
 from models.spec import get_spec
 from models.stamp_planes import COLUMNS, FACTS, poster_planes, prepare
-from models.visual import BINS, SEPARATIONS, augment, bin_code, loss, read, read_poster, views
+from models.visual import BINS, SEPARATIONS, augment, bin_code, loss, read, read_poster
 from models.visual_judgement import classification, judge, report
 from models.visual_rates import at_false, grid
 from models.visual_standing import VisualStanding, learn
+from models.visual_views import views
 from pipeline.errors import CorruptModel, UsageError
 from pipeline.fusion import Calibration
 from pipeline.fusion import precise as expected_precision
@@ -79,7 +80,7 @@ def test_a_star_is_what_it_is_when_turned_about_its_centre_and_a_pair_is_not() -
         return [torch.from_numpy(one) for one in prepare(image[None], known)]
 
     def found(*inputs: torch.Tensor) -> tuple[float, float]:
-        near, _, _ = views(*inputs)
+        near, _, _, _ = views(*inputs)
         inner = near[0, 3:5, 10:22, 10:22].abs()
         return float(inner[0].max()), float(inner[1].max())
 
@@ -93,7 +94,7 @@ def test_a_star_is_what_it_is_when_turned_about_its_centre_and_a_pair_is_not() -
 
 def test_turned_stacks_are_the_same_to_what_is_measured() -> None:
     (middle, around, facts), _ = seen("SDSS")
-    near, wide, measured = views(middle, around, facts)
+    near, wide, measured, _ = views(middle, around, facts)
     turned = views(torch.rot90(middle, 1, (2, 3)).flip(3), torch.rot90(around, 1, (2, 3)).flip(3), facts)
     # Near the edges what turns about a centre off the middle comes from outside.
     inside = (slice(None), slice(None), slice(6, 26), slice(6, 26))
@@ -104,6 +105,35 @@ def test_turned_stacks_are_the_same_to_what_is_measured() -> None:
     torch.testing.assert_close(turned[1][:, [0, 1, 3]], around_turned[:, [0, 1, 3]], atol=1e-3, rtol=1e-3)  # resampled
     torch.testing.assert_close(turned[1][:, 5:].sum(1), around_turned[:, 5:].sum(1))  # the four cells change places
     torch.testing.assert_close(turned[2], measured, atol=1e-2, rtol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("scale", "fwhm", "side", "view"),
+    [(0.25, 1.2, 64, 0), (0.396, 1.3, 64, 0), (0.25, 1.2, 64, 1), (0.05, 0.1, 128, 1)],
+)
+def test_a_companion_is_told_from_a_neighbour_by_less_than_a_cell(
+    scale: float, fwhm: float, side: int, view: int
+) -> None:
+    rng = np.random.default_rng(5)
+    y, x = np.indices((side, side))
+
+    def star(x0: float, y0: float, light: float) -> np.ndarray:
+        return light * np.exp(-((x - x0) ** 2 + (y - y0) ** 2) / 2 / (fwhm / scale / 2.3548) ** 2)
+
+    for sep in (2.4, 2.6):
+        off = []
+        for angle in rng.uniform(0, 2 * np.pi, 12):
+            x0, y0 = (side - 1) / 2 + rng.uniform(-0.5, 0.5, 2)
+            x1, y1 = x0 + sep / scale * np.cos(angle), y0 + sep / scale * np.sin(angle)
+            image = star(x0, y0, 300) + star(x1, y1, 40) + rng.normal(size=(side, side))
+            known = np.array([[scale, 1, fwhm, 0.6, 1, 0, 0, 0, x0, y0]])
+            middle, around, facts = (torch.from_numpy(one) for one in prepare(image[None], known))
+            near, wide, _, away = views(middle, around, facts)
+            # The brightest cell that is not of the source.
+            planes = (near[0, 0], near[0, 2]) if view == 0 else (wide[0, 0, ::2, ::2], wide[0, 2, ::2, ::2])
+            brightest = torch.where(planes[0] > 0.7, planes[1], -9.0).argmax()
+            off.append(float(away[view][0].flatten()[brightest]) - sep)
+        assert np.abs(off).max() < 0.06 and np.std(off) < 0.03
 
 
 # what is learnt
@@ -119,7 +149,7 @@ def test_a_companion_counts_where_it_is_and_one_too_far_away_does_not() -> None:
     torch.manual_seed(0)
     network = get_spec("visualbinary").network()
     distance = torch.hypot(*torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij"))[None] * 0.2
-    for away, code in ((0.8, 5), (1.6, 7), (2.2, 8), (3.6, None)):
+    for away, code in ((0.8, 5), (1.6, 7), (2.2, 8), (3.0, None), (3.6, None)):
         spots = torch.full((1, 32, 32), -9.0)
         spots[0, round(away / 0.2), 0] = 9.0
         bins = network.fine._bins(spots, distance, torch.tensor([0.2]))[0]

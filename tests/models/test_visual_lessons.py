@@ -15,7 +15,7 @@ from models.runtime import Predictor
 from models.spec import get_spec
 from models.visual_lessons import asked, gather, prove, read_index, split
 from models.visual_standing import VisualStanding
-from pipeline.errors import Leak, UsageError
+from pipeline.errors import Leak, ModelNotFound, UsageError
 from pipeline.settings import StampSetSettings, TrainSettings
 from tests.models.toy_stamps import SURVEYS, ToySet, drawn
 
@@ -90,14 +90,14 @@ def test_every_worker_sees_all_surveys_through_the_spec(workspace: Folder, stage
 
 def test_what_cannot_be_asked_is_refused(workspace: Folder, toy_sets: None) -> None:
     with pytest.raises(UsageError, match="split by source"):
-        asked("visualbinary", None, {"split_by": "star"})
-    with pytest.raises(UsageError, match="start-from"):
-        asked("visualbinary", None, {"start_from": "visualbinary-0"})
+        asked(workspace, "visualbinary", None, {"split_by": "star"})
+    with pytest.raises(ModelNotFound, match="visualbinary-0"):
+        asked(workspace, "visualbinary", None, {"start_from": "visualbinary-0"})
     with pytest.raises(UsageError, match="--labels"):
         Sources(labels="list.csv").stamps(workspace, None)
     with pytest.raises(UsageError, match="describes triplets"):
         Sources(described=[Path("set.toml")]).stamps(workspace, None)
-    poster = asked("poster", None, {})
+    poster = asked(workspace, "poster", None, {})
     assert (poster.epochs, poster.validation, poster.test) == (40, 0.15, 0.15)
 
 
