@@ -60,53 +60,44 @@ def views(middle: Tensor, around: Tensor, facts: Tensor) -> tuple[Tensor, Tensor
     column, row = ((place - (MIDDLE - 1) / 2) / shrunk + (cells.shape[-1] - 1) / 2 for place in (x, y))
     unlike = _odd(cells, column, row)
     peak = functional.avg_pool2d(middle, 3, 1).amax((1, 2, 3)).clamp(min=3.0)[:, None, None]
+    distances, inside, away = _distances(odd, x, y, sigma, pixscale)
     near = torch.stack([
-        *_distance(pixels, x, y, pixscale), _asinh(pixels / _SOFT) / 2, _asinh(odd / 2) / 2,
-        _asinh(long / 2) / 2, torch.tanh(5 * odd / peak), torch.tanh(5 * long / peak),
-        (pixels / peak).clamp(-1, 2),
+        distances, inside, _asinh(pixels / _SOFT) / 2, _asinh(odd / 2) / 2, _asinh(long / 2) / 2,
+        torch.tanh(5 * odd / peak), torch.tanh(5 * long / peak), (pixels / peak).clamp(-1, 2),
     ], 1)  # fmt: skip
+    distances, inside, wider = _distances(unlike, column, row, (sigma / shrunk).clamp(min=0.7), step)
     others = torch.stack([
-        *_distance(cells, column, row, step), _asinh(cells / _SOFT) / 2, _asinh(unlike / 2) / 2,
-        _asinh(10 * cells / peak) / 3,
+        distances, inside, _asinh(cells / _SOFT) / 2, _asinh(unlike / 2) / 2, _asinh(10 * cells / peak) / 3,
     ], 1)  # fmt: skip
     wide = torch.cat([others, _asinh(phases / _SOFT) / 2], 1)
-    away = (
-        pixscale[:, None, None] * _away(odd, x, y, sigma),
-        step[:, None, None] * _away(unlike, column, row, (sigma / shrunk).clamp(min=0.7), 2),
-    )
-    return near, wide, _moments(pixels, x, y, sigma), away
+    return near, wide, _moments(pixels, x, y, sigma), (away, wider[:, ::2, ::2])
 
 
-def _away(pixels: Tensor, x: Tensor, y: Tensor, sigma: Tensor, every: int = 1) -> Tensor:
-    """Return how far the light of every so many-th cell is from a place, cells.
+def _distances(pixels: Tensor, x: Tensor, y: Tensor, sigma: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return, each (N, s, s): the distance of cells from a place over 2.5 arcsec; their light's; and that in arcsec.
 
-    The centroid by Gaussian weights around a cell goes half-way to a star as wide as they are.
+    The light of a cell is inside (-1) or outside (1) of 2.5 arcsec. Its centroid by Gaussian weights around the cell
+    goes half-way to a star as wide as they are.
     """
     axis = torch.arange(pixels.shape[-1], device=pixels.device, dtype=torch.float32)
-    steps = axis - axis[::every, None]
+    steps = axis - axis[:, None]
     weight = torch.exp(-(steps**2) / (2 * sigma[:, None, None] ** 2))
     moment = weight * steps
     across, along = pixels @ weight.transpose(1, 2), pixels @ moment.transpose(1, 2)
-    # Where there is less light than three times its noise, a cell is where it is.
+    # Where there is less light than three times its noise, it is where the cell is.
     light = torch.maximum(weight @ across, 3 * math.pi**0.5 * sigma[:, None, None])
-    dx = (2 * (weight @ along) / light).clamp(-1, 1)
-    dy = (2 * (moment @ across) / light).clamp(-1, 1)
-    places = axis[::every]
-    return torch.sqrt((places + dx - x[:, None, None]) ** 2 + (places[:, None] + dy - y[:, None, None]) ** 2)
+    dx, dy = ((2 * moments / light).clamp(-1, 1) for moments in (weight @ along, moment @ across))
+    left, low = (axis - x[:, None])[:, None, :], (axis - y[:, None])[:, :, None]
+    scale = scale[:, None, None]
+    away = scale * torch.sqrt((left + dx) ** 2 + (low + dy) ** 2)
+    cells = scale * torch.sqrt(left**2 + low**2)
+    return (cells / REACH).clamp(max=3.0), torch.tanh((away - REACH) / (0.2 * scale + 0.02)), away
 
 
 def _asinh(x: Tensor) -> Tensor:
     """Return torch.asinh, which takes ten times as long."""
     size = x.abs()
     return torch.sign(x) * torch.log1p(size + size**2 / (1 + torch.sqrt(1 + size**2)))
-
-
-def _distance(pixels: Tensor, x: Tensor, y: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the distance from a place over 2.5 arcsec, and whether that is inside (-1) or outside (1)."""
-    axis = torch.arange(pixels.shape[-1], device=x.device, dtype=torch.float32)
-    cells = torch.sqrt((axis - x[:, None])[:, None, :] ** 2 + (axis - y[:, None])[:, :, None] ** 2)
-    arcsec, cell = cells * scale[:, None, None], scale[:, None, None]
-    return (arcsec / REACH).clamp(max=3.0), torch.tanh((arcsec - REACH - 0.05) / (0.5 * cell + 0.05))
 
 
 def _weights(x: Tensor, y: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
