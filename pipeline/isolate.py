@@ -1,11 +1,17 @@
-"""Find the input that kills a worker: one by one in a child process with limits of memory and time."""
+"""Find the input that kills a worker: one by one in a child process with limits of memory and time.
+
+A child that dies of a signal from outside proves nothing: it is tried again before an input is blamed.
+"""
 
 import multiprocessing
 import os
 import resource
+import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
@@ -19,11 +25,31 @@ MEMORY_BYTES = 8 << 30
 SECONDS = 120.0
 LIMIT_SECONDS = 1800.0
 
+#: Deaths by a signal from outside after which an input is taken for their cause.
+TRIES = 3
+
+#: Deaths of a child that had not begun yet, or of a partition none of whose inputs is to blame, that are borne.
+PATIENCE = 20
+
 # A fresh interpreter: neither the engine's threads nor its memory are inherited.
 _CONTEXT = multiprocessing.get_context("spawn")
 
 # As in the engines' workers: with more threads a network's last bits differ.
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+
+_STRAY = (-signal.SIGKILL, -signal.SIGTERM)
+
+
+@dataclass(frozen=True)
+class _Death:
+    """How a child ended: in words; whether it had begun; whether somebody else may have killed it."""
+
+    text: str
+    begun: bool
+    stray: bool = False
+
+    def __str__(self) -> str:
+        return self.text
 
 
 def killers(
@@ -34,6 +60,9 @@ def killers(
     limit: float = LIMIT_SECONDS,
 ) -> dict[str, InputOutcome]:
     """Probe every input of a partition alone and return those that kill the process or raise an error.
+
+    What is killed by a signal that may come from outside (SIGKILL, SIGTERM) is an input's fault from the `TRIES`-th
+    time on.
 
     Parameters
     ----------
@@ -54,19 +83,28 @@ def killers(
     Raises
     ------
     ChildProcessError
-        If all inputs together take too long.
+        If all inputs together take too long, or no process lives long enough to try one.
     SkysiftError
         Whatever the stage has to say of the partition as a whole.
     """
     found: dict[str, InputOutcome] = {}
-    left = stage.inputs(key)
+    left, deaths, unborn = stage.inputs(key), Counter[str](), 0
     end = time.monotonic() + limit
     while left:
         with closing(_answers(_probe_all, stage, key, left, memory, seconds)) as answers:
             for name, answer in zip(list(left), answers):
+                if isinstance(answer, _Death) and not answer.begun:
+                    unborn += 1
+                    if unborn == PATIENCE or not answer.stray:
+                        raise ChildProcessError(f"{key}: {answer}, before it had begun, {unborn} times")
+                    break
+                if isinstance(answer, _Death) and answer.stray:
+                    deaths[name] += 1
+                    if deaths[name] < TRIES:
+                        break
                 left = left[1:]
-                if isinstance(answer, str):
-                    found[name] = InputOutcome(name, State.FAILED, str(Reason.KILLED), answer)
+                if isinstance(answer, str | _Death):
+                    found[name] = InputOutcome(name, State.FAILED, str(Reason.KILLED), str(answer))
                 if left and time.monotonic() > end:
                     raise ChildProcessError(f"{key}: {len(left)} inputs not probed after {limit:.0f} s")
     return found
@@ -81,7 +119,7 @@ def execute_isolated(
 ) -> Outcome:
     """Execute a partition that has killed its workers: as it is, then without the inputs that do it.
 
-    Takes three times `limit` at most; see `killers` for the parameters.
+    Where none does it, others kill its processes, and it is tried up to `PATIENCE` times. Takes three times `limit` at most; see `killers` for the parameters.
 
     Raises
     ------
@@ -91,36 +129,48 @@ def execute_isolated(
         What `Stage.execute` raises on purpose, `Stale` or `Mismatch` say.
     """
     skip: dict[str, InputOutcome] = {}
-    answer = _execute(stage, key, skip, memory, limit)
-    if isinstance(answer, str):  # a stray kill, of a machine short of memory, does not strike twice
+    answer = _execute(stage, key, skip, memory, limit, TRIES)
+    if not isinstance(answer, Outcome):
         skip = killers(stage, key, memory, seconds, limit)
-        answer = _execute(stage, key, skip, memory, limit)
+        answer = _execute(stage, key, skip, memory, limit, TRIES if skip else PATIENCE)
     if isinstance(answer, Outcome):
         return answer
     without = f"without {', '.join(sorted(skip))}" if skip else "though none of its inputs does it alone"
     raise ChildProcessError(f"{key}: {answer}, {without}")
 
 
-def _execute(stage: Stage, key: Key, skip: dict[str, InputOutcome], memory: int | None, limit: float) -> object:
-    with closing(_answers(_execute_whole, stage, key, skip, memory, limit)) as answers:
-        return next(answers)
+def _execute(
+    stage: Stage, key: Key, skip: dict[str, InputOutcome], memory: int | None, limit: float, tries: int
+) -> object:
+    """Return what a child answers or how it died; one that somebody else may have killed is started so often."""
+    end = time.monotonic() + limit
+    while True:
+        seconds = max(end - time.monotonic(), 0.0)
+        with closing(_answers(_execute_whole, stage, key, skip, memory, seconds)) as answers:
+            answer = next(answers)
+        tries -= 1
+        if not tries or not isinstance(answer, _Death) or not answer.stray:
+            return answer
 
 
 def _answers(
     target: Callable[..., None], stage: Stage, key: Key, what: object, memory: int | None, seconds: float
 ) -> Generator[object, None, None]:
-    """Yield what a child answers, and last, if it dies or is silent for `seconds`, a text that says so."""
+    """Yield what a child answers, and last, if it dies or is silent for `seconds`, how it ended."""
     child, pipe = _start(target, stage, key, what, memory)
+    begun = False
     try:
         while pipe.poll(seconds):
             answer = pipe.recv()
             if isinstance(answer, SkysiftError):
                 raise answer
-            yield answer
-        yield f"no answer for {seconds:.0f} s"
+            if begun:
+                yield answer
+            begun = True  # the first word of a child is that it is there
+        yield _Death(f"no answer for {seconds:.0f} s", begun)
     except EOFError:
         child.join()
-        yield f"its process died (exit {child.exitcode})"
+        yield _Death(f"its process died (exit {child.exitcode})", begun, child.exitcode in _STRAY)
     finally:
         child.kill()
         child.join()
@@ -157,12 +207,14 @@ def _limit(memory: int | None) -> None:
 
 def _probe_all(stage: Stage, key: Key, names: list[str], memory: int | None, pipe: Connection) -> None:
     _limit(memory)
+    pipe.send("begun")
     for name in names:
         pipe.send(_tried(stage.probe, key, name))
 
 
 def _execute_whole(stage: Stage, key: Key, skip: dict[str, InputOutcome], memory: int | None, pipe: Connection) -> None:
     _limit(memory)
+    pipe.send("begun")
     pipe.send(_tried(stage.execute, key, skip))
 
 

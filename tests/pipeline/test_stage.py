@@ -116,6 +116,40 @@ def test_only_the_killer_fails(tmp_path):
     assert outcome.counts == {"done": 2, "nothing": 0, "rejected": 0, "failed": 2}
 
 
+class Unlucky(Toy):
+    """Killed so often from outside while it is at an input called `unlucky`; one called `broken` crashes."""
+
+    often = 2
+
+    def probe(self, key, name):
+        if name not in ("unlucky", "broken"):
+            return
+        path = f"tries/{name}-{len(self.workspace.list('tries/'))}"
+        self.workspace.write(path, b"")
+        if name == "broken":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if len(self.workspace.list("tries/")) <= self.often:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def tries(stage):
+    return [entry.path for entry in stage.workspace.list("tries/")]
+
+
+def test_a_kill_from_outside_is_no_input_s_fault_a_crash_is(tmp_path):
+    stage = Unlucky(Folder(tmp_path / "killed"), names=("a", "unlucky", "b"))
+    assert killers(stage, KEY) == {} and len(tries(stage)) == 3
+    stage = Unlucky(Folder(tmp_path / "crashed"), names=("a", "broken", "b"))
+    assert set(killers(stage, KEY)) == {"broken"} and len(tries(stage)) == 1
+
+
+def test_a_partition_is_tried_on_while_others_kill_it(tmp_path, monkeypatch):
+    stage = Unlucky(Folder(tmp_path), names=("a", "unlucky", "b"))
+    stage.often = 6
+    monkeypatch.setattr("pipeline.isolate.killers", lambda *args: {})
+    assert execute_isolated(stage, KEY).counts["done"] == 3 and len(tries(stage)) == 7
+
+
 def test_discarding_removes_the_manifest_first(tmp_path, monkeypatch):
     stage = Toy(Folder(tmp_path))
     stage.execute(KEY)
