@@ -119,7 +119,8 @@ def execute_isolated(
 ) -> Outcome:
     """Execute a partition that has killed its workers: as it is, then without the inputs that do it.
 
-    Where none does it, others kill its processes, and it is tried up to `PATIENCE` times. Takes three times `limit` at most; see `killers` for the parameters.
+    Where none does it, others kill its processes, and it is tried up to `PATIENCE` times. Takes three times `limit` at
+    most; see `killers` for the parameters.
 
     Raises
     ------
