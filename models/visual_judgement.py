@@ -11,7 +11,7 @@ from models.evaluate import curves
 from models.judgement import calibration
 from models.visual_completeness import kept
 from models.visual_figures import figures
-from models.visual_rates import FALSE, at_false
+from models.visual_rates import FALSE, at_false, typical
 from models.visual_standing import VisualStanding, learn
 from pipeline.doubles import PREVALENCES
 from pipeline.fusion import precise
@@ -34,13 +34,15 @@ def card(history: list[dict[str, Any]], scored: pd.DataFrame) -> tuple[dict[str,
     history : list of dict
         One an epoch, see `models.evaluate.curves`.
     scored : pandas.DataFrame
-        Columns as of `judge`, and fold: the validation fold tells where the model stands, the test fold judges it.
+        Columns as of `judge`, and fold: the validation fold tells where the model stands, the test fold judges it, as
+        many of it as are `typical`.
     """
     standing = learn(scored[scored["fold"] == "validation"])
-    test = scored[scored["fold"] == "test"]
+    held_out = scored[scored["fold"] == "test"]
+    test = typical(held_out)
     told = judge(test, standing)
     pictures = {name: one.png for name, one in figures(told, test, standing).items()}
-    files = kept(test, standing)
+    files = kept(held_out, standing)
     return {"standing": standing.told(), "judgement": {"test": told}}, curves(history) | pictures | files
 
 
@@ -58,8 +60,8 @@ def judge(rows: pd.DataFrame, standing: VisualStanding) -> dict[str, Any]:
     Returns
     -------
     dict
-        n, doubles; classification where half of all are double, and at the threshold; calibration where as many are
-        as in these rows; expected: at each prevalence the precision and the false ones of 10,000 sources; surveys: of
+        n, doubles; classification and calibration where half of all are double, and classification at the threshold;
+        expected: at each prevalence the precision and the false ones of 10,000 sources; surveys: of
         each the completeness within `FRAME` at each share of `FALSE` (see `at_false`), and of each kind of what is not
         double the share taken for double.
     """
@@ -73,7 +75,7 @@ def judge(rows: pd.DataFrame, standing: VisualStanding) -> dict[str, Any]:
         "prior": standing.prior,
         "classification": classification(double, even >= 0.5),
         "at_threshold": classification(double, p >= standing.threshold),
-        "calibration": calibration(double.astype(float), standing.p_prior(odds, float(double.mean()))),
+        "calibration": calibration(double.astype(float), even),
         "expected": _expected(double, p >= standing.threshold),
         "surveys": {},
     }

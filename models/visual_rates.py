@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pipeline.fusion import EDGES
 from pipeline.metrics import wilson
 from pipeline.stamps import completeness
 
-__all__ = ["FALSE", "FRAME", "at_false", "framed", "grid"]
+__all__ = ["FALSE", "FRAME", "OTHERS", "at_false", "framed", "grid", "typical", "typically"]
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.bool_]
@@ -20,6 +21,9 @@ FALSE = (0.01, 0.001)
 
 #: What completeness is told for: separation, difference of magnitudes, signal to noise of the primary.
 FRAME = {"sep_arcsec": (0.2, 2.5), "delta_mag": (0.0, 4.0), "snr_1": (20.0, 500.0)}
+
+#: What it is told against: shares of what is not double, nearly all of it hard.
+OTHERS = {"single": 0.15, "neighbour": 0.5, "galaxy": 0.12, "artefact": 0.1, "misregistered": 0.06, "saturated": 0.07}
 
 _RESAMPLES = 200
 
@@ -34,6 +38,38 @@ def framed(rows: pd.DataFrame, names: Collection[str] = tuple(FRAME)) -> Rows:
         within = (value >= low) & (value <= high)
         inside &= within | (~double if name != "snr_1" else ~np.isfinite(value))
     return inside
+
+
+def typically(rows: pd.DataFrame) -> Floats:
+    """Return how much each row counts (n,) for rows to be such as probabilities are told for; 0 outside of `FRAME`.
+
+    Pairs of all separations in it are alike frequent, and others have the shares of `OTHERS`; both labels count as much
+    as they have rows.
+    """
+    inside, double = framed(rows), rows["label"].to_numpy() > 0
+    low, high = FRAME["sep_arcsec"]
+    edges = np.clip(EDGES, low, high)
+    place = np.digitize(np.nan_to_num(rows["sep_arcsec"].to_numpy(float)), edges[1:-1])
+    kinds = rows["kind"].to_numpy(str)
+    count = np.zeros(len(rows))
+    for number, width in enumerate(np.diff(edges)):
+        here = inside & double & (place == number)
+        count[here] = width / max(here.sum(), 1)
+    for kind, share in OTHERS.items():
+        here = inside & ~double & (kinds == kind)
+        count[here] = share / max(here.sum(), 1)
+    for some in (inside & double, inside & ~double):
+        count[some] *= some.sum() / max(count[some].sum(), 1e-300)
+    return count
+
+
+def typical(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return as many of rows, drawn by chance, as leave them such as probabilities are told for; see `typically`."""
+    count = typically(rows)
+    double = rows["label"].to_numpy() > 0
+    for some in (double, ~double):
+        count[some] /= max(count[some].max(initial=0), 1e-300)
+    return rows[np.random.default_rng(0).random(len(rows)) < count]
 
 
 def at_false(rows: pd.DataFrame, score: Floats, share: float) -> dict[str, Any]:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize
 from scipy.special import logit
 
-from models.standing import platt
 from models.visual import BINS
-from models.visual_rates import framed
+from models.visual_rates import framed, typically
 from pipeline.errors import UsageError
 from pipeline.fusion import Calibration, Curve, Fusion
 
@@ -60,9 +60,9 @@ def learn(held_out: "pd.DataFrame", prior: float = 0.09, precision: float = 0.9)
     Parameters
     ----------
     held_out : pandas.DataFrame
-        survey, label, weight (0: a pair that nobody can see), delta_mag, snr_1, bin_code, logit and, of a network with
-        bins, l0, l1, … Those outside of `FRAME` do not count: of what is too faint to be seen training holds more than
-        the sky that is asked of. Pairs of all separations do.
+        survey, label, kind, weight (0: a pair that nobody can see), sep_arcsec, delta_mag, snr_1, bin_code, logit and,
+        of a network with bins, l0, l1, … They count as `models.visual_rates.typically` says: training holds more than
+        the sky that is asked of of what is too close or too faint to be seen, and more of what is easy.
     prior : float
         Share of doubles that the threshold is for.
     precision : float
@@ -74,48 +74,71 @@ def learn(held_out: "pd.DataFrame", prior: float = 0.09, precision: float = 0.9)
         If doubles or others are missing.
     """
     held_out = held_out[framed(held_out, ("delta_mag", "snr_1"))]
-    visible = held_out[held_out["weight"] > 0]
-    label = visible["label"].to_numpy() > 0
+    held_out = held_out.assign(count=typically(held_out))
+    label = held_out.loc[(held_out["weight"] > 0) & (held_out["count"] > 0), "label"].to_numpy() > 0
     if label.all() or not label.any():
-        raise UsageError(f"{len(visible)} held-out stacks, {int(label.sum())} of doubles: nothing can be calibrated")
-    every = _calibration(label, visible["logit"].to_numpy(float))
+        raise UsageError(f"{len(label)} held-out stacks, {int(label.sum())} of doubles: nothing can be calibrated")
     bins = "bin_code" in held_out
-    surveys = {str(name): _of_survey(some, every, bins) for name, some in held_out.groupby("survey")}
-    shares = _shares(_counts(held_out)) if bins else np.full(BINS - 1, 1 / (BINS - 1))
-    known = {name: one for name, one in surveys.items() if one is not None}
-    standing = VisualStanding(every=every, surveys=known, shares=list(shares), curve=None, threshold=0.5, prior=prior,
+    shares = _shares(_pairs(held_out, held_out["count"])) if bins else np.full(BINS - 1, 1 / (BINS - 1))
+    standing = VisualStanding(every=Calibration(scale=1, offset=0), shares=list(shares), threshold=0.5, prior=prior,
                               precision=precision)  # fmt: skip
+    standing.every = _fitted(standing, held_out)
+    for name, rows in held_out.groupby("survey"):
+        if (own := _of_survey(standing, rows, bins)) is not None:
+            standing.surveys[str(name)] = own
+    held_out = held_out[held_out["count"] > 0]
     odds, double = standing.odds(standing.evidence(held_out)), held_out["label"].to_numpy() > 0
-    standing = standing.model_copy(update={"curve": Curve.of(double, standing.p_prior(odds, 0.5))})
+    curve = Curve.of(double, standing.p_prior(odds, 0.5), held_out["count"])
+    standing = standing.model_copy(update={"curve": curve})
     threshold = standing.p_prior(logit(standing.chosen(prior, precision)))
     return standing.model_copy(update={"threshold": float(threshold)})
 
 
-def _of_survey(rows: "pd.DataFrame", every: Calibration, bins: bool) -> Calibration | None:
+def _of_survey(standing: VisualStanding, rows: "pd.DataFrame", bins: bool) -> Calibration | None:
     """Return what logits of a survey mean, None if there are too few stacks of it to say."""
-    visible = rows[rows["weight"] > 0]
-    label = visible["label"].to_numpy() > 0
-    own = every
-    if min(label.sum(), (~label).sum()) >= _ENOUGH:
-        own = _calibration(label, visible["logit"].to_numpy(float))
-    if not bins or label.sum() < _SOME:
-        return None if own is every else own
-    there, all_ = _counts(visible), _counts(rows)
-    # Of a bin without a pair nothing is known: as one half.
-    seen = (there + 0.5 * (all_ == 0)) / np.maximum(all_, 1)
-    return own.model_copy(update={"taught": list(_shares(there)), "seen": list(seen)})
+    visible = rows["weight"] > 0
+    label = rows["label"].to_numpy() > 0
+    own = standing.every
+    if bins and (label & visible).sum() >= _SOME:
+        # What the network was taught, not what it is asked.
+        there, all_ = _pairs(rows, visible), _pairs(rows)
+        # Of a bin without a pair nothing is known: as one half.
+        seen = (there + 0.5 * (all_ == 0)) / np.maximum(all_, 1)
+        own = own.model_copy(update={"taught": list(_shares(there)), "seen": list(seen)})
+    if min((label & visible).sum(), (~label & visible).sum()) >= _ENOUGH:
+        own = _fitted(standing.model_copy(update={"every": own, "surveys": {}}), rows)
+    return None if own is standing.every else own
 
 
-def _counts(rows: "pd.DataFrame") -> Floats:
-    double = rows["label"].to_numpy() > 0
-    return np.bincount(rows["bin_code"].to_numpy()[double], minlength=BINS)[1:BINS].astype(float)
+def _fitted(standing: VisualStanding, rows: "pd.DataFrame") -> Calibration:
+    """Return the calibration of all surveys with the scale and offset by which rows are likeliest.
+
+    Platt's (1999), of the odds that a stack ends with: what the bins of separation and unseen pairs do to them counts.
+    """
+    rows = rows[rows["count"] > 0]
+    double, count = rows["label"].to_numpy() > 0, rows["count"].to_numpy()
+    weight = count / np.where(double, count[double].sum(), count[~double].sum())
+    sign = np.where(double, 1.0, -1.0)
+
+    def calibrated(values: Floats) -> VisualStanding:  # numpydoc ignore=GL08
+        own = {"scale": float(np.exp(values[0])), "offset": float(values[1])}
+        return standing.model_copy(update={"every": standing.every.model_copy(update=own)})
+
+    def cost(values: Floats) -> float:  # numpydoc ignore=GL08
+        one = calibrated(values)
+        return float((weight * np.logaddexp(0, -sign * one.odds(one.evidence(rows)))).sum())
+
+    start = np.array([np.log(standing.every.scale), standing.every.offset])
+    return calibrated(minimize(cost, start, method="L-BFGS-B", bounds=[(-5, 5), (-20, 20)]).x).every
+
+
+def _pairs(rows: "pd.DataFrame", count: "pd.Series | None" = None) -> Floats:
+    """Return how many pairs there are in each bin (8,), each counted so often."""
+    double = rows["label"] > 0
+    many = None if count is None else count[double].astype(float)
+    return np.bincount(rows["bin_code"][double], many, minlength=BINS)[1:BINS].astype(float)
 
 
 def _shares(count: Floats) -> Floats:
     shares = np.maximum(count / count.sum(), _LEAST_SHARE)
     return np.asarray(shares / shares.sum())
-
-
-def _calibration(label: NDArray[np.bool_], logits: Floats) -> Calibration:
-    scale, offset = platt(label, logits)
-    return Calibration(scale=scale, offset=offset)

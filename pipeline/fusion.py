@@ -90,7 +90,7 @@ class Curve(BaseModel):
         return self
 
     @staticmethod
-    def of(label: ArrayLike, p: ArrayLike, points: int = 200) -> "Curve":
+    def of(label: ArrayLike, p: ArrayLike, count: ArrayLike | None = None, points: int = 200) -> "Curve":
         """Return the curve of stacks with a label (n,) and a probability (n,), half of its points where p is highest.
 
         Parameters
@@ -99,18 +99,20 @@ class Curve(BaseModel):
             Which ones are double; some have to be, and some not.
         p : (n,) array
             Probability of each at half double.
+        count : (n,) array, optional
+            How much each counts; default all alike.
         points : int
             How many thresholds, at most.
         """
         double, values = np.asarray(label, bool), np.asarray(p, float)
+        many = np.ones(len(values)) if count is None else np.asarray(count, float)
         shares = np.append(
             np.linspace(0, 0.9, points // 2), 1 - np.geomspace(0.1, 1 / len(values), points - points // 2)
         )
         limits = np.unique(np.quantile(values, np.clip(shares, 0, 1)))
-        right, wrong = (np.sort(values[double == kind]) for kind in (True, False))
-        above = [1 - np.searchsorted(some, limits, "left") / len(some) for some in (right, wrong)]
+        above = [_above(values[double == kind], many[double == kind], limits) for kind in (True, False)]
         return Curve(p=limits.tolist(), completeness=above[0].tolist(), false_positives=above[1].tolist(),
-                     negatives=len(wrong))  # fmt: skip
+                     negatives=int((~double).sum()))  # fmt: skip
 
     def rates(self, threshold: float) -> tuple[float, float]:
         """Return completeness and rate of false positives at a threshold.
@@ -120,6 +122,13 @@ class Curve(BaseModel):
         found = float(np.interp(threshold, self.p, self.completeness))
         false = float(np.interp(threshold, self.p, self.false_positives))
         return found, (false * self.negatives + 1) / (self.negatives + 1)
+
+
+def _above(values: Floats, count: Floats, limits: Floats) -> Floats:
+    """Return the share of values, each counted so often, at limits or above."""
+    order = np.argsort(values)
+    below = np.concatenate([[0.0], np.cumsum(count[order])])
+    return np.clip(1 - below[np.searchsorted(values[order], limits, "left")] / below[-1], 0, 1)
 
 
 class Calibration(BaseModel):

@@ -10,7 +10,7 @@ from models.spec import get_spec
 from models.stamp_planes import COLUMNS, FACTS, poster_planes, prepare
 from models.visual import BINS, SEPARATIONS, augment, bin_code, loss, read, read_poster
 from models.visual_judgement import classification, judge, report
-from models.visual_rates import at_false, grid
+from models.visual_rates import OTHERS, at_false, grid, typical, typically
 from models.visual_standing import VisualStanding, learn
 from models.visual_views import views
 from pipeline.errors import CorruptModel, UsageError
@@ -247,6 +247,36 @@ def test_calibration_undoes_what_the_network_misjudges() -> None:
     expected = told["expected"]["0.09"]
     assert expected["precision"] == pytest.approx(0.9, abs=0.05)
     assert told["expected"]["0.01"]["precision"] < expected["precision"] < told["expected"]["0.5"]["precision"]
+
+
+def test_probabilities_are_told_for_even_separations_and_hard_others() -> None:
+    rows = scored(20_000).assign(kind=lambda rows: np.where(rows["label"], "pair", np.random.default_rng(1).choice(
+        list(OTHERS), len(rows), p=[0.5, 0.1, 0.1, 0.1, 0.1, 0.1])))  # fmt: skip
+    double = rows["label"] > 0
+    # Half of the pairs are close, as training has them.
+    rows.loc[double, "sep_arcsec"] = np.random.default_rng(2).permutation(
+        np.append(np.geomspace(0.1, 2.5, double.sum() // 2), np.linspace(0.1, 2.5, double.sum() - double.sum() // 2))
+    )
+    count = typically(rows)
+    assert not count[double & (rows["sep_arcsec"] < 0.2)].any() and count[~double].all()
+    for some in (rows.assign(count=count), typical(rows).assign(count=1.0)):
+        pairs, others = (some[some["label"] == label] for label in (1, 0))
+        found = np.histogram(pairs["sep_arcsec"], [0.2, 0.7, 1.4, 2.0, 2.5], weights=pairs["count"])[0]
+        np.testing.assert_allclose(found / pairs["count"].sum(), np.array([0.5, 0.7, 0.6, 0.5]) / 2.3, atol=0.02)
+        found = others.groupby("kind")["count"].sum() / others["count"].sum()
+        np.testing.assert_allclose(found[list(OTHERS)], list(OTHERS.values()), atol=0.02)
+    # What is told of them, not of what there happens to be more of.
+    close = (rows["sep_arcsec"] < 0.7) & (np.random.default_rng(3).random(len(rows)) < 0.8)
+    few, many = learn(rows[~close]), learn(rows)
+    np.testing.assert_allclose(few.shares, many.shares, atol=0.01)
+    assert few.threshold == pytest.approx(many.threshold, abs=0.05)
+
+
+def test_calibration_is_judged_where_half_of_all_are_double() -> None:
+    standing, rows = learn(scored()), scored(12_000, seed=2)
+    fewer = rows[(rows["label"] == 0) | (np.arange(len(rows)) % 4 == 0)].reset_index(drop=True)
+    for some in (rows, fewer):
+        assert judge(some, standing)["calibration"]["ece_middle"] < 0.045
 
 
 def test_a_card_that_says_nothing_is_refused() -> None:

@@ -101,6 +101,18 @@ def test_what_cannot_be_asked_is_refused(workspace: Folder, toy_sets: None) -> N
     assert (poster.epochs, poster.validation, poster.test) == (40, 0.15, 0.15)
 
 
+def test_what_a_model_to_begin_with_learnt_from_does_not_judge(workspace: Folder, stage: ToySet) -> None:
+    _, facts = gather(workspace, [stage], SPLIT)
+    card = facts | {"settings": SPLIT.model_dump(mode="json")}
+    made = Registry(workspace).save("visualbinary", get_spec("visualbinary").network().state_dict(), card, {})
+    begun = SPLIT.model_copy(update={"start_from": made})
+    gather(workspace, [stage], begun)  # split alike
+    with pytest.raises(UsageError, match="split otherwise; give another seed"):
+        gather(workspace, [stage], begun.model_copy(update={"seed": 7}))
+    stage.seed = 2  # another set
+    gather(workspace, [stage], begun.model_copy(update={"seed": 7}))
+
+
 def test_a_training_ends_in_a_model_that_stands_somewhere(
     workspace: Folder, ray_cluster: object, toy_sets: None, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -65,6 +65,7 @@ class ToySet(Stage):
     name = "toy_stamp_set"
     version = 1
     partition = 64
+    seed = 1
 
     @cached_property
     def each(self) -> int:
@@ -76,7 +77,8 @@ class ToySet(Stage):
         return {"toy": "1"}
 
     def describe(self) -> dict[str, Any]:
-        return {"store": "training/toy-*.zarr", "stacks": dict.fromkeys(SURVEYS, self.each * self.partition)}
+        told = {"store": "training/toy-*.zarr", "description": "toy", "seed": self.seed}
+        return told | {"stacks": dict.fromkeys(SURVEYS, self.each * self.partition)}
 
     def keys(self) -> list[Key]:
         return [Key("training", f"toy-{name.lower()}", part) for name in SURVEYS for part in range(self.each)]
