@@ -74,7 +74,7 @@ class MeasureStamps(Stage):
     """
 
     name = STAGE
-    version = 4
+    version = 5
 
     settings: MeasureSettings
 

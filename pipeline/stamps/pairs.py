@@ -218,7 +218,8 @@ def _excess(picture: Picture, model: Array, sky: float) -> tuple[float, float]:
     counts, left = model[bright], (picture.value - sky - model)[bright]
     # Eight parameters took their share of the residuals where the light is.
     free = counts.sum() ** 2 / (counts**2).sum()
-    square = left**2 * (1 + 8 / max(2 * free, 8)) - 1
+    # As of pixels that know nothing of one another: light scatters over a star's width as the sky does.
+    square = (picture.correlation * left) ** 2 * (1 + 8 / max(2 * free, 8)) - 1
     gain, error = float(known), least
     for _ in range(3):
         weight = 1 / (1 + gain * counts + (error * counts) ** 2)

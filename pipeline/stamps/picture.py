@@ -104,6 +104,8 @@ class Picture:
         Counts that `value` counts by.
     gain : float
         What a unit of flux adds to the variance; NaN: to be found.
+    correlation : float
+        By how much the noise of pixels scatters more, over a star's width, than theirs tells; `unit` has it in it.
     """
 
     px: Array
@@ -117,6 +119,7 @@ class Picture:
     psf: Psf
     unit: float
     gain: float = float("nan")
+    correlation: float = 1.0
     pixels: Array = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -200,11 +203,12 @@ def picture(stamp: Stamp, psf: Psf | None = None) -> Picture | None:
     noise = stamp.noise if np.isfinite(stamp.noise) and stamp.noise > 0 else noise
     if not noise > 0:
         return None
-    noise *= _correlation(image, good & (distance > 2 * psf.fwhm), psf.fwhm)
+    correlation = _correlation(image, good & (distance > 2 * psf.fwhm), psf.fwhm)
+    noise *= correlation
     near = good & (distance < REACH / stamp.pixscale + _BEYOND * psf.fwhm)
     index = np.full(image.shape, -1, np.int64)
     index[near] = np.arange(near.sum())
     value = (image[near] - sky) / noise
     gain = 1 / (stamp.gain * noise) if np.isfinite(stamp.gain) and stamp.gain > 0 else float("nan")
     return Picture(x[near], y[near], value, np.ones(value.size), index, stamp.pixscale,
-                   float(stamp.x0), float(stamp.y0), psf, noise, gain)  # fmt: skip
+                   float(stamp.x0), float(stamp.y0), psf, noise, gain, correlation)  # fmt: skip
