@@ -1,6 +1,7 @@
 #!/usr/bin/env python
 """Fit one and two stars to the stamps of all sources: separation, position angle, magnitudes, limits."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import click
 from catalogs.folder import Folder
 from jobs import options
 from pipeline.settings import MeasureSettings
-from pipeline.stamps.measures import measure_stamps
+from pipeline.stamps.measures import forecast, measure_stamps
 
 
 @options.job
@@ -22,11 +23,12 @@ from pipeline.stamps.measures import measure_stamps
 @click.option("--most", type=int, help="Stars that are fitted to one source, at most.  [default: 4]")
 @click.option("--surveys", help="TOML file of further surveys, as for ingest_stamps.")
 @options.overwrite
+@options.dry_run
 @options.settings_file
 @options.dask
 def main(
     workspace: Folder, gaia: str | None, counts: str | None, most: int | None, surveys: str | None, overwrite: bool,
-    config: Path | None, workers: int | None, dask_address: str | None,
+    dry_run: bool, config: Path | None, workers: int | None, dask_address: str | None,
 ) -> None:  # fmt: skip
     """Fit the stamps that ingest_stamps has stored, all surveys and filters of a source together.
 
@@ -35,6 +37,9 @@ def main(
     catalogue. With --gaia the stars are looked up, with --counts the probability of a chance alignment is given.
     """
     settings = MeasureSettings.load(config, "measure", gaia=gaia, counts=counts, most=most, surveys=surveys)
+    if dry_run:
+        click.echo(forecast(workspace, settings, workers or os.cpu_count() or 1, overwrite))
+        return
     with options.dask_session(workers, dask_address, workspace) as client:
         options.finish(measure_stamps(client, workspace, settings, overwrite))
 

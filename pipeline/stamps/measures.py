@@ -32,9 +32,12 @@ from pipeline.stamps.psf import Psf, nominal
 from pipeline.stamps.stars import Example, example, isolated, psf_among
 from pipeline.stamps.surveys import REACH, able, get
 
-__all__ = ["STAGE", "MeasureStamps", "measure_stamps", "psfs_of", "sources_path", "stamps_path"]
+__all__ = ["STAGE", "MeasureStamps", "forecast", "measure_stamps", "psfs_of", "sources_path", "stamps_path"]
 
 STAGE = "measure_stamps"
+
+#: A stamp on one core, s (measured).
+_SECONDS = 0.35
 
 #: Stars of one survey and filter that tell of its PSF, and stamps that are looked at for them, at most.
 _EXAMPLES, _LOOKED = 40, 150
@@ -288,10 +291,42 @@ def measure_stamps(
     Mismatch, Stale
         If something was made with other settings or inputs, naming all of it.
     """
+    stage = _stage(workspace, settings)
     workspace.sweep()
-    _Lists(settings)  # what cannot be read is told before anything is undone for it
+    status.renew(stage, overwrite)
+    yield run(stage, client)
+
+
+def forecast(workspace: Folder, settings: MeasureSettings, workers: int, overwrite: bool = False) -> str:
+    """Return in words what `measure_stamps` would do with so many processes; nothing is written.
+
+    Raises
+    ------
+    Missing, UsageError, Mismatch, Stale
+        As `measure_stamps`.
+    """
+    stage = _stage(workspace, settings)
+    keys = stage.keys()
+    again = set(status.outdated(stage, overwrite))
+    done = set(manifest.committed(workspace, STAGE)) - again
+    left = [key for key in keys if str(key) not in done]
+    sources = sum(len(stage.inputs(key)) for key in left)
+    images = sum(len(stage._of(key)) for key in left)
+    minutes = images * _SECONDS / max(min(workers, len(left)), 1) / 60
+    time = f"about {minutes:.0f} min with {workers} workers" if minutes >= 1 else "under a minute"
+    lines = [
+        f"sources to measure: {sources}, of {images} stamps, in {len(left)} partitions; {len(keys) - len(left)} "
+        f"partitions there already; {time if left else 'nothing to do'}"
+    ]
+    if again:
+        lines.append(f"to be replaced: {', '.join(sorted(again))}")
+    return "\n".join(lines)
+
+
+def _stage(workspace: Folder, settings: MeasureSettings) -> MeasureStamps:
+    """Return the stage, once all that it reads is known to be readable: before anything is undone for it."""
+    _Lists(settings)
     stage = MeasureStamps(workspace, settings)
     if not stage.keys():
         raise Missing(f"{workspace}: no stamps; run ingest_stamps first")
-    status.renew(stage, overwrite)
-    yield run(stage, client)
+    return stage

@@ -16,7 +16,7 @@ from pipeline.partition import Key
 from pipeline.stage import Stage, State, outcome_path
 from pipeline.stamps import layout, plan, stacks
 
-__all__ = ["STAGES", "outcomes", "renew", "status"]
+__all__ = ["STAGES", "outcomes", "outdated", "renew", "status"]
 
 #: Steps whose inputs have outcomes: of files, of sources, and of sources and surveys.
 STAGES = (plan.STAGE, stacks.STAGE, layout.MEASURE, layout.SCORE)
@@ -107,26 +107,34 @@ def _refused(workspace: Folder, slug: str) -> pd.DataFrame:
 
 
 def renew(stage: Stage, overwrite: bool, product: str = "") -> list[str]:
-    """Undo the partitions that a stage would not make so now, or refuse to go on with them.
+    """Undo the partitions that are `outdated`, or refuse to go on with them; return their keys, sorted."""
+    old = outdated(stage, overwrite, product)
+    for text in old:
+        manifest.discard(stage.workspace, stage.name, text)
+    return old
+
+
+def outdated(stage: Stage, overwrite: bool, product: str = "") -> list[str]:
+    """Return the partitions that a stage would not make so now, if they may be overwritten.
 
     Parameters
     ----------
     stage : Stage
         Whose partitions.
     overwrite : bool
-        Undo them, and those that are damaged, so that they are made anew; what else there is stays.
+        They may, and so may those that are damaged.
     product : str
         Folder of their keys; all of the stage if left out.
 
     Returns
     -------
     list of str
-        Keys of what was undone, sorted.
+        Keys, sorted.
 
     Raises
     ------
     Mismatch, Stale
-        If there are any, naming all, unless they are to be overwritten.
+        If there are any, naming all, unless they may be overwritten.
     """
     wanted = {str(key): key for key in stage.keys()}  # noqa: SIM118
     committed = sorted(manifest.committed(stage.workspace, stage.name, product))
@@ -137,8 +145,6 @@ def renew(stage: Stage, overwrite: bool, product: str = "") -> list[str]:
     if old and not overwrite:
         first, *others = old
         raise type(old[first])(f"{old[first]}" + (f"; likewise {', '.join(others)}" if others else ""))
-    for text in old:
-        manifest.discard(stage.workspace, stage.name, text)
     return list(old)
 
 

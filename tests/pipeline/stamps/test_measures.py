@@ -8,7 +8,7 @@ from catalogs.stamp_measures import MEASURES, STAMP_MEASURES
 from pipeline import manifest
 from pipeline.errors import Mismatch, Missing, UsageError
 from pipeline.settings import MeasureSettings, StampSettings
-from pipeline.stamps.measures import STAGE, MeasureStamps, measure_stamps, sources_path, stamps_path
+from pipeline.stamps.measures import STAGE, MeasureStamps, forecast, measure_stamps, sources_path, stamps_path
 from pipeline.stamps.recipe import ingest_stamps
 from tests.stamp_drawing import drawn, saved
 
@@ -86,6 +86,24 @@ def test_a_second_run_changes_nothing_and_other_settings_are_refused(measured) -
         list(measure_stamps(None, workspace, settings.model_copy(update={"most": 3})))
     list(measure_stamps(None, workspace, settings, overwrite=True))
     assert [manifest.read(workspace, STAGE, key).objects for key in keys] == before
+
+
+def test_a_forecast_says_what_is_left_and_writes_nothing(measured) -> None:  # type: ignore[no-untyped-def]
+    workspace, settings, _ = measured
+    before = [entry.path for entry in workspace.list()]
+    there = len(MeasureStamps(workspace, settings).keys())
+    assert forecast(workspace, settings, 2) == (
+        f"sources to measure: 0, of 0 stamps, in 0 partitions; {there} partitions there already; nothing to do"
+    )
+    other = settings.model_copy(update={"most": 3})
+    with pytest.raises(Mismatch, match="most"):
+        forecast(workspace, other, 2)
+    told = forecast(workspace, other, 2, overwrite=True)
+    assert told.startswith(f"sources to measure: 7, of 23 stamps, in {there} partitions; 0 partitions there already")
+    assert "to be replaced: measures/" in told
+    assert [entry.path for entry in workspace.list()] == before
+    with pytest.raises(Missing, match="run ingest_stamps first"):
+        forecast(Folder("/nonexistent/workspace"), MeasureSettings(), 2)
 
 
 @pytest.mark.parametrize("content", ["mag,n\n14,1\n", None])
