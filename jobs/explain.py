@@ -28,8 +28,9 @@ def main(workspace: Folder, identifier: str) -> None:
     preprocess, score) shows its manifest, version, settings, when and where it ran, whether it is stale, and what it
     made of the star: segments, and their scores with the runtime.
 
-    A source of stamps, as its files call it, is looked for first, be it a number: its row and rows by filter, and for
-    each survey its stack, how that was scored and stacked, and its files. To have a TIC instead: "TIC 7".
+    A source of stamps, as its files call it, is looked for first, be it a number: why it is of its tier, its row and
+    rows by filter, and for each survey its stack, how that was scored and stacked, and its files. To have a TIC
+    instead: "TIC 7".
 
     Anything else is a candidate: of an alert that was scored (ztf:1234) its row, packet and file, scores and model; of
     image differencing its row, pair, match, difference, and the files of both images.

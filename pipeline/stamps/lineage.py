@@ -6,8 +6,8 @@ import pyarrow.compute as pc
 
 from catalogs import write
 from catalogs.folder import Folder
-from catalogs.stamps import STACKS, STAMPS
-from catalogs.visual_binaries import VISUAL_BINARIES, VISUAL_BINARY_FILTERS
+from catalogs.stamps import STACKS, STAMPS, StampFlag
+from catalogs.visual_binaries import SPOILED, TIERS, VISUAL_BINARIES, VISUAL_BINARY_FILTERS
 from pipeline import lineage, manifest, visual
 from pipeline.commits import Log
 from pipeline.errors import Missing
@@ -33,7 +33,8 @@ def explain(workspace: Folder, source_id: str) -> dict[str, Any] | None:
     Returns
     -------
     dict or None
-        ``row`` of the catalogue and ``filters``, its rows by filter; ``snapshot`` they stand in; ``surveys``: of each
+        ``why`` it is of its tier, in sentences; ``row`` of the catalogue and ``filters``, its rows by filter;
+        ``snapshot`` they stand in; ``surveys``: of each
         its stack's row of the index, how it was scored, stacked and ingested, and its files with address; ``measures``:
         how it was measured; ``model``. None if there is no such source.
 
@@ -49,19 +50,39 @@ def explain(workspace: Folder, source_id: str) -> dict[str, Any] | None:
     row, log = rows[0], Log(workspace)
     snapshot = manifest.read(workspace, *str(row["manifest_key"]).split("/", 1))
     path = None if snapshot is None else snapshot.objects[0].path
-    surveys = {}
+    surveys, filters = {}, _rows(workspace, VISUAL_BINARY_FILTERS.name, source_id)
     for key in manifest.committed(workspace, layout.SCORE, layout.score_folder(row["model_id"])):
         if found := _survey(log, Key.parse(key), source_id):
             surveys[found["stack"]["survey"]] = found
     return {
         "source_id": source_id,
+        "why": _why(row, filters),
         "row": row,
-        "filters": _rows(workspace, VISUAL_BINARY_FILTERS.name, source_id),
+        "filters": filters,
         "snapshot": None if snapshot is None else {"path": path} | lineage.step(log, snapshot),
         "surveys": dict(sorted(surveys.items())),
         "measures": _measures(log, source_id),
         "model": lineage.model(workspace, row["model_id"], row["model_sha256"]),
     }
+
+
+def _why(row: Row, filters: list[Row]) -> list[str]:
+    """Return in sentences what speaks for a source's tier and what against it."""
+    if row["p_double"] is None:
+        return [f"{row['tier']}: {TIERS['unknown']}"]
+    p, threshold = row["p_double"], row["threshold"]
+    told = [f"{row['tier']}: p_double {p:.3g}, threshold {threshold:.3g} (prior {row['prior']:g})"]
+    alone = {
+        one["survey"]: one["p"] for one in filters if one["p"] is not None and one["survey"] in row["surveys_able"]
+    }
+    told += [f"{survey} alone: p {p:.3g}" for survey, p in sorted(alone.items())]
+    if row["p_fit"] is not None:
+        gains = [f"{one['survey']} {one['filter']} {one['delta_chi2']:.0f}" for one in filters if one["delta_chi2"]]
+        told.append(f"fits alone: p_fit {row['p_fit']:.3g}; two stars lower chi2 by {', '.join(gains) or 'nothing'}")
+    told += [f"a star as bright is there by chance: {row['p_chance']:.2g}"] if row["p_chance"] is not None else []
+    spoiled = [str(bit.name) for bit in StampFlag if bit & SPOILED & row["flags"]]
+    told += [f"may make one star look double: {', '.join(spoiled)}"] if spoiled else []
+    return told
 
 
 def _check_scored(workspace: Folder, source_id: str) -> None:

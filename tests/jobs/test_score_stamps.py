@@ -55,7 +55,10 @@ def test_stacks_become_a_catalogue_that_all_jobs_open(ray_cluster, workspace, tm
     stamps = seen["ingested"][0]["stamps"]
     assert [one["file"] for one in stamps] == ["7_Pan-STARRS_g.fits", "7_Pan-STARRS_r.fits"]
     assert told["measures"]["manifest"] is None and told["model"]["card"].startswith("models/visualbinary/")
-    assert json.loads(run("explain", *options, "b").output)["measures"]["stale"] is False
+    assert told["why"][0].startswith(f"{told['row']['tier']}: p_double ") and len(told["why"]) == 2
+    assert told["why"][1].startswith("Pan-STARRS alone: p ")
+    measured = json.loads(run("explain", *options, "b").output)
+    assert measured["measures"]["stale"] is False and any("fits alone: p_fit 0.99" in one for one in measured["why"])
 
     for name in ("rows.csv", "rows.ecsv", "rows.vot"):
         result = run("export", *options, "--catalog", "visual_binaries", tmp_path / name)
