@@ -61,7 +61,7 @@ class ScoreStamps(Stage):
     """
 
     name = layout.SCORE
-    version = 1
+    version = 2
 
     settings: VisualScoreSettings
 

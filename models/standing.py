@@ -3,7 +3,7 @@
 All of it is learnt from triplets that the training held out to choose the best epoch; the test triplets only judge.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -119,7 +119,7 @@ def learn(held_out: "pd.DataFrame", prior: float = 0.01, missed: float = 0.01) -
     """
     label, logits, weight = (held_out[name].to_numpy(float) for name in ("label", "logit", "weight"))
     counted = weight > 0
-    scale, offset = platt(label[counted] > 0, logits[counted])
+    scale, offset = platt(label[counted] > 0, lambda scale, offset: scale * logits[counted] + offset)
     p = expit(scale * logits + offset)
     threshold = operating_point(label[counted] > 0, p[counted], missed)
     rows = embedding(held_out)
@@ -133,23 +133,28 @@ def operating_point(label: NDArray[np.bool_], p: Floats, missed: float) -> float
     return float(real[int(np.floor(missed * len(real)))]) if len(real) else 0.5
 
 
-def platt(label: NDArray[np.bool_], logits: Floats) -> tuple[float, float]:
+def platt(
+    label: NDArray[np.bool_], odds: Callable[[float, float], Floats], count: Floats | None = None
+) -> tuple[float, float]:
     """Return scale and offset of Platt (1999), both labels weighing the same.
 
     Parameters
     ----------
     label : (n,) array of bool
         Which rows are positive.
-    logits : (n,) array
-        What a network gives for them.
+    odds : callable
+        Returns the natural logarithm of the odds of each row (n,), given scale and offset.
+    count : (n,) array, optional
+        How much each row counts among those of its label; default all alike.
     """
     from scipy.optimize import minimize  # a second that those who only score need not wait
 
-    weight = np.where(label, 0.5 / max(label.sum(), 1), 0.5 / max((~label).sum(), 1))
+    many = np.ones(len(label)) if count is None else count
+    weight = 0.5 * many / np.maximum(np.where(label, many[label].sum(), many[~label].sum()), 1e-300)
     sign = np.where(label, 1.0, -1.0)
 
     def cost(values: Floats) -> float:  # numpydoc ignore=GL08
-        return float((weight * np.logaddexp(0, -sign * (np.exp(values[0]) * logits + values[1]))).sum())
+        return float((weight * np.logaddexp(0, -sign * odds(float(np.exp(values[0])), float(values[1])))).sum())
 
     found = minimize(cost, np.zeros(2), method="L-BFGS-B", bounds=[(-5, 5), (-20, 20)]).x
     return float(np.exp(found[0])), float(found[1])

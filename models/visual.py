@@ -81,7 +81,7 @@ class Sight(nn.Module):
     stars that differ the difference is), and less what it looks like turned by 90 degrees (elongation).
 
     A companion that is resolved is a matter of one place: both views are searched for it cell by cell, and what is
-    found counts for the bin of separation that the cell is in. A star outside the last bin counts for none.
+    found counts for the bin of separation that the cell's light is in. A star outside the last bin counts for none.
 
     Parameters
     ----------

@@ -40,6 +40,8 @@ def card(history: list[dict[str, Any]], scored: pd.DataFrame) -> tuple[dict[str,
     standing = learn(scored[scored["fold"] == "validation"])
     held_out = scored[scored["fold"] == "test"]
     test = typical(held_out)
+    if test["label"].nunique() < 2:  # a training of so few that there is nothing to choose from
+        test = held_out
     told = judge(test, standing)
     pictures = {name: one.png for name, one in figures(told, test, standing).items()}
     files = kept(held_out, standing)

@@ -22,10 +22,11 @@ FALSE = (0.01, 0.001)
 #: What completeness is told for: separation, difference of magnitudes, signal to noise of the primary.
 FRAME = {"sep_arcsec": (0.2, 2.5), "delta_mag": (0.0, 4.0), "snr_1": (20.0, 500.0)}
 
-#: What it is told against: shares of what is not double, nearly all of it hard.
+#: What it is told against: shares of what is not double, nearly all of it hard: mostly neighbours outside of the frame.
 OTHERS = {"single": 0.15, "neighbour": 0.5, "galaxy": 0.12, "artefact": 0.1, "misregistered": 0.06, "saturated": 0.07}
 
 _RESAMPLES = 200
+_COMMON = 0.95  # share of rows that are drawn by how much they count; the others count more, and all stay
 
 
 def framed(rows: pd.DataFrame, names: Collection[str] = tuple(FRAME)) -> Rows:
@@ -64,11 +65,15 @@ def typically(rows: pd.DataFrame) -> Floats:
 
 
 def typical(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return as many of rows, drawn by chance, as leave them such as probabilities are told for; see `typically`."""
+    """Return as many of rows, drawn by chance, as leave them such as probabilities are told for; see `typically`.
+
+    Of what there is far too little of all is kept, and little else is lost for it.
+    """
     count = typically(rows)
     double = rows["label"].to_numpy() > 0
-    for some in (double, ~double):
-        count[some] /= max(count[some].max(initial=0), 1e-300)
+    for some in (double & (count > 0), ~double & (count > 0)):
+        if some.any():
+            count[some] /= np.quantile(count[some], _COMMON)
     return rows[np.random.default_rng(0).random(len(rows)) < count]
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from scipy.special import logit
 
+from models.standing import platt
 from models.visual import BINS
 from models.visual_rates import framed, typically
 from pipeline.errors import UsageError
@@ -82,7 +82,7 @@ def learn(held_out: "pd.DataFrame", prior: float = 0.09, precision: float = 0.9)
     shares = _shares(_pairs(held_out, held_out["count"])) if bins else np.full(BINS - 1, 1 / (BINS - 1))
     standing = VisualStanding(every=Calibration(scale=1, offset=0), shares=list(shares), threshold=0.5, prior=prior,
                               precision=precision)  # fmt: skip
-    standing.every = _fitted(standing, held_out)
+    standing.every = _fitted(standing, _blind(standing.every, held_out) if bins else standing.every, held_out)
     for name, rows in held_out.groupby("survey"):
         if (own := _of_survey(standing, rows, bins)) is not None:
             standing.surveys[str(name)] = own
@@ -96,40 +96,39 @@ def learn(held_out: "pd.DataFrame", prior: float = 0.09, precision: float = 0.9)
 
 def _of_survey(standing: VisualStanding, rows: "pd.DataFrame", bins: bool) -> Calibration | None:
     """Return what logits of a survey mean, None if there are too few stacks of it to say."""
-    visible = rows["weight"] > 0
-    label = rows["label"].to_numpy() > 0
+    double = rows["label"].to_numpy() > 0
     own = standing.every
-    if bins and (label & visible).sum() >= _SOME:
-        # What the network was taught, not what it is asked.
-        there, all_ = _pairs(rows, visible), _pairs(rows)
-        # Of a bin without a pair nothing is known: as one half.
-        seen = (there + 0.5 * (all_ == 0)) / np.maximum(all_, 1)
-        own = own.model_copy(update={"taught": list(_shares(there)), "seen": list(seen)})
-    if min((label & visible).sum(), (~label & visible).sum()) >= _ENOUGH:
-        own = _fitted(standing.model_copy(update={"every": own, "surveys": {}}), rows)
+    if bins and (double & (rows["weight"] > 0)).sum() >= _SOME:
+        own = _blind(own, rows)
+    counted = (rows["weight"] > 0) & (rows["count"] > 0)
+    if min((double & counted).sum(), (~double & counted).sum()) >= _ENOUGH:
+        own = _fitted(standing, own, rows)
     return None if own is standing.every else own
 
 
-def _fitted(standing: VisualStanding, rows: "pd.DataFrame") -> Calibration:
-    """Return the calibration of all surveys with the scale and offset by which rows are likeliest.
+def _blind(known: Calibration, rows: "pd.DataFrame") -> Calibration:
+    """Return a calibration with what its network was taught, not what it is asked, and which pairs cannot be seen."""
+    there, all_ = _pairs(rows, rows["weight"] > 0), _pairs(rows)
+    # Of a bin without a pair nothing is known: as one half.
+    seen = (there + 0.5 * (all_ == 0)) / np.maximum(all_, 1)
+    return known.model_copy(update={"taught": list(_shares(there)), "seen": list(seen)})
 
-    Platt's (1999), of the odds that a stack ends with: what the bins of separation and unseen pairs do to them counts.
+
+def _fitted(standing: VisualStanding, known: Calibration, rows: "pd.DataFrame") -> Calibration:
+    """Return a calibration with the scale and offset by which rows are likeliest.
+
+    By the odds that a stack ends with: what the bins of separation and unseen pairs do to them counts.
     """
     rows = rows[rows["count"] > 0]
-    double, count = rows["label"].to_numpy() > 0, rows["count"].to_numpy()
-    weight = count / np.where(double, count[double].sum(), count[~double].sum())
-    sign = np.where(double, 1.0, -1.0)
 
-    def calibrated(values: Floats) -> VisualStanding:  # numpydoc ignore=GL08
-        own = {"scale": float(np.exp(values[0])), "offset": float(values[1])}
-        return standing.model_copy(update={"every": standing.every.model_copy(update=own)})
+    def calibrated(scale: float, offset: float) -> Calibration:  # numpydoc ignore=GL08
+        return known.model_copy(update={"scale": scale, "offset": offset})
 
-    def cost(values: Floats) -> float:  # numpydoc ignore=GL08
-        one = calibrated(values)
-        return float((weight * np.logaddexp(0, -sign * one.odds(one.evidence(rows)))).sum())
+    def odds(scale: float, offset: float) -> Floats:  # numpydoc ignore=GL08
+        one = standing.model_copy(update={"every": calibrated(scale, offset), "surveys": {}})
+        return one.odds(one.evidence(rows))
 
-    start = np.array([np.log(standing.every.scale), standing.every.offset])
-    return calibrated(minimize(cost, start, method="L-BFGS-B", bounds=[(-5, 5), (-20, 20)]).x).every
+    return calibrated(*platt(rows["label"].to_numpy() > 0, odds, rows["count"].to_numpy()))
 
 
 def _pairs(rows: "pd.DataFrame", count: "pd.Series | None" = None) -> Floats:

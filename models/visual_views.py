@@ -36,11 +36,12 @@ def views(middle: Tensor, around: Tensor, facts: Tensor) -> tuple[Tensor, Tensor
     Returns
     -------
     near : Tensor, (N, 8, 32, 32)
-        The middle: distance from its light's centre over 2.5 arcsec; inside or outside of 2.5 arcsec; compressed; what
-        is odd about the centre and what is elongated, each over the noise and over the peak; the middle over its peak.
+        The middle: how far cells are from the source over 2.5 arcsec; whether their light is inside or outside of that;
+        compressed; what is odd about the source and what is elongated, each over the noise and over the peak; the
+        middle over its peak.
     wide : Tensor, (N, 9, 64, 64)
-        All, four cells at a step: distance; inside or outside; each of the four cells compressed; their mean
-        compressed; what is odd about the same centre; the mean over the peak, compressed.
+        All, four cells at a step: how far; inside or outside; their mean compressed; what is odd about the same source;
+        the mean over the peak, compressed; each of the four cells compressed.
     measured : Tensor, (N, 10)
         See `_moments`.
     away : tuple of Tensor, (N, 32, 32)
@@ -84,7 +85,7 @@ def _distances(pixels: Tensor, x: Tensor, y: Tensor, sigma: Tensor, scale: Tenso
     weight = torch.exp(-(steps**2) / (2 * sigma[:, None, None] ** 2))
     moment = weight * steps
     across, along = pixels @ weight.transpose(1, 2), pixels @ moment.transpose(1, 2)
-    # Where there is less light than three times its noise, it is where the cell is.
+    # Less light than three times its noise counts as that much: noise moves no cell far.
     light = torch.maximum(weight @ across, 3 * math.pi**0.5 * sigma[:, None, None])
     dx, dy = ((2 * moments / light).clamp(-1, 1) for moments in (weight @ along, moment @ across))
     left, low = (axis - x[:, None])[:, None, :], (axis - y[:, None])[:, :, None]

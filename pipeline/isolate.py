@@ -37,6 +37,9 @@ _CONTEXT = multiprocessing.get_context("spawn")
 # As in the engines' workers: with more threads a network's last bits differ.
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 
+#: Before another child is started, s: a machine short of memory needs time to have some again.
+_PAUSE = 0.5
+
 _STRAY = (-signal.SIGKILL, -signal.SIGTERM)
 
 
@@ -91,22 +94,26 @@ def killers(
     left, deaths, unborn = stage.inputs(key), Counter[str](), 0
     end = time.monotonic() + limit
     while left:
+        if time.monotonic() > end:
+            raise ChildProcessError(f"{key}: {len(left)} inputs not probed after {limit:.0f} s")
         with closing(_answers(_probe_all, stage, key, left, memory, seconds)) as answers:
             for name, answer in zip(list(left), answers):
                 if isinstance(answer, _Death) and not answer.begun:
                     unborn += 1
                     if unborn == PATIENCE or not answer.stray:
                         raise ChildProcessError(f"{key}: {answer}, before it had begun, {unborn} times")
+                    time.sleep(_PAUSE)
                     break
                 if isinstance(answer, _Death) and answer.stray:
                     deaths[name] += 1
                     if deaths[name] < TRIES:
+                        time.sleep(_PAUSE)
                         break
                 left = left[1:]
                 if isinstance(answer, str | _Death):
                     found[name] = InputOutcome(name, State.FAILED, str(Reason.KILLED), str(answer))
-                if left and time.monotonic() > end:
-                    raise ChildProcessError(f"{key}: {len(left)} inputs not probed after {limit:.0f} s")
+                if time.monotonic() > end:
+                    break
     return found
 
 
@@ -146,12 +153,12 @@ def _execute(
     """Return what a child answers or how it died; one that somebody else may have killed is started so often."""
     end = time.monotonic() + limit
     while True:
-        seconds = max(end - time.monotonic(), 0.0)
-        with closing(_answers(_execute_whole, stage, key, skip, memory, seconds)) as answers:
+        with closing(_answers(_execute_whole, stage, key, skip, memory, max(end - time.monotonic(), 1.0))) as answers:
             answer = next(answers)
         tries -= 1
-        if not tries or not isinstance(answer, _Death) or not answer.stray:
+        if not tries or not isinstance(answer, _Death) or not answer.stray or time.monotonic() > end:
             return answer
+        time.sleep(_PAUSE)
 
 
 def _answers(

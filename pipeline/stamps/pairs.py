@@ -211,15 +211,17 @@ def _excess(picture: Picture, model: Array, sky: float) -> tuple[float, float]:
 
     The residuals say it; never less than what is known of both.
     """
-    known, least = np.nan_to_num(picture.gain), picture.psf.error
+    # A PSF that is wrong is so over a star's width, and what it leaves does not average out there any more than the
+    # noise of pixels that share it.
+    known, least = np.nan_to_num(picture.gain), picture.correlation * picture.psf.error
     bright = model > 1
     if bright.sum() < 4:
         return float(known), least
-    counts, left = model[bright], (picture.value - sky - model)[bright]
+    # As of pixels that know nothing of one another: `value` is in units of what the sky scatters over a star's width.
+    counts, left = model[bright], picture.correlation * (picture.value - sky - model)[bright]
     # Eight parameters took their share of the residuals where the light is.
     free = counts.sum() ** 2 / (counts**2).sum()
-    # As of pixels that know nothing of one another: light scatters over a star's width as the sky does.
-    square = (picture.correlation * left) ** 2 * (1 + 8 / max(2 * free, 8)) - 1
+    square = left**2 * (1 + 8 / max(2 * free, 8)) - 1
     gain, error = float(known), least
     for _ in range(3):
         weight = 1 / (1 + gain * counts + (error * counts) ** 2)

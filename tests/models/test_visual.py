@@ -265,11 +265,34 @@ def test_probabilities_are_told_for_even_separations_and_hard_others() -> None:
         np.testing.assert_allclose(found / pairs["count"].sum(), np.array([0.5, 0.7, 0.6, 0.5]) / 2.3, atol=0.02)
         found = others.groupby("kind")["count"].sum() / others["count"].sum()
         np.testing.assert_allclose(found[list(OTHERS)], list(OTHERS.values()), atol=0.02)
-    # What is told of them, not of what there happens to be more of.
-    close = (rows["sep_arcsec"] < 0.7) & (np.random.default_rng(3).random(len(rows)) < 0.8)
-    few, many = learn(rows[~close]), learn(rows)
+    # What is told of them, not of what there happens to be more of: here close pairs, which nobody can tell.
+    unlike(rows, double & (rows["sep_arcsec"] < 0.7))
+    fewer = (rows["sep_arcsec"] < 0.7) & (np.random.default_rng(3).random(len(rows)) < 0.8)
+    few, many = learn(rows[~fewer]), learn(rows)
     np.testing.assert_allclose(few.shares, many.shares, atol=0.01)
-    assert few.threshold == pytest.approx(many.threshold, abs=0.05)
+    assert few.threshold == pytest.approx(many.threshold, abs=0.02)
+    told, same = (one.p_prior(one.odds(one.evidence(rows)), 0.5) for one in (few, many))
+    np.testing.assert_allclose(told, same, atol=0.05)
+
+
+def unlike(rows: pd.DataFrame, some: pd.Series) -> None:
+    """Make a network say of some rows, in place, what it says of single stars."""
+    columns = ["score", "logit", *(f"l{k}" for k in range(BINS))]
+    singles = rows.loc[rows["label"] == 0, columns].to_numpy()
+    rows.loc[some, columns] = singles[np.arange(some.sum()) % len(singles)]
+
+
+def test_a_survey_with_few_pairs_is_calibrated_as_the_others_are() -> None:
+    rows = scored(9000, ("SDSS", "HST", "ZTF"))
+    rows = rows[(rows["survey"] != "ZTF") | (rows.index % 15 == 0)].reset_index(drop=True)
+    unseen = (rows["label"] > 0) & (rows["sep_arcsec"] < 0.45)
+    unlike(rows, unseen)
+    standing = learn(rows.assign(weight=np.where(unseen, 0.0, 1.0)))
+    assert 50 <= ((rows["survey"] == "ZTF") & (rows["label"] > 0) & ~unseen).sum() < 150
+    for one in (standing.every, *standing.surveys.values()):  # as the visible ones were made
+        assert one.scale == pytest.approx(2.0, rel=0.12) and one.offset == pytest.approx(-2.0, abs=0.3)
+        assert one.taught is not None and one.taught[1] < 0.01 and one.seen is not None and one.seen[1] == 0
+    assert standing.surveys["ZTF"].scale == standing.every.scale
 
 
 def test_calibration_is_judged_where_half_of_all_are_double() -> None:

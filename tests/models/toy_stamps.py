@@ -65,7 +65,7 @@ class ToySet(Stage):
     name = "toy_stamp_set"
     version = 1
     partition = 64
-    seed = 1
+    seed, description = 1, "toy"
 
     @cached_property
     def each(self) -> int:
@@ -77,7 +77,7 @@ class ToySet(Stage):
         return {"toy": "1"}
 
     def describe(self) -> dict[str, Any]:
-        told = {"store": "training/toy-*.zarr", "description": "toy", "seed": self.seed}
+        told = {"store": f"training/toy-{self.seed}-*.zarr", "description": self.description, "seed": self.seed}
         return told | {"stacks": dict.fromkeys(SURVEYS, self.each * self.partition)}
 
     def keys(self) -> list[Key]:

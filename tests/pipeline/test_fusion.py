@@ -87,6 +87,10 @@ def test_threshold_by_a_measured_curve_and_without():
     assert 0.9 <= 0.09 * found / (0.09 * found + 0.91 * false) < 0.92
     assert fusion(threshold=0.7).chosen(0.09, 0.9) == pytest.approx(expit(logit(0.7) - logit(0.09)))
     assert fusion(threshold=0.7).chosen(0.2, 0.9) == pytest.approx(expit(logit(0.9) - logit(0.2)))
+    often = np.arange(len(p)) % 3 + 1
+    counted, repeated = Curve.of(label, p, often), Curve.of(np.repeat(label, often), np.repeat(p, often))
+    for at in (0.2, 0.5, 0.9):
+        np.testing.assert_allclose(counted.rates(at)[0], repeated.rates(at)[0], atol=0.02)
 
 
 def test_no_false_one_among_nine_is_not_none_at_all():
