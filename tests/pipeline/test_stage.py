@@ -143,6 +143,18 @@ def test_a_kill_from_outside_is_no_input_s_fault_a_crash_is(tmp_path):
     assert set(killers(stage, KEY)) == {"broken"} and len(tries(stage)) == 1
 
 
+class Stillborn(Toy):
+    """Cannot be had in another process."""
+
+    def __setstate__(self, state):
+        raise RuntimeError("no such stage here")
+
+
+def test_what_dies_before_it_has_begun_blames_no_input(tmp_path):
+    with pytest.raises(ChildProcessError, match="before it had begun"):
+        killers(Stillborn(Folder(tmp_path)), KEY)
+
+
 def test_a_partition_is_tried_on_while_others_kill_it(tmp_path, monkeypatch):
     stage = Unlucky(Folder(tmp_path), names=("a", "unlucky", "b"))
     stage.often = 6
