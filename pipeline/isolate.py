@@ -3,6 +3,7 @@
 A child that dies of a signal from outside proves nothing: it is tried again before an input is blamed.
 """
 
+import logging
 import multiprocessing
 import os
 import resource
@@ -20,6 +21,8 @@ from pipeline.partition import Key
 from pipeline.stage import InputOutcome, Outcome, Stage, State
 
 __all__ = ["MEMORY_BYTES", "execute_isolated", "killers"]
+
+log = logging.getLogger(__name__)
 
 MEMORY_BYTES = 8 << 30
 SECONDS = 120.0
@@ -158,6 +161,7 @@ def _execute(
         tries -= 1
         if not tries or not isinstance(answer, _Death) or not answer.stray or time.monotonic() > end:
             return answer
+        log.warning("%s: %s; trying it again, %d times at most", key, answer, tries)
         time.sleep(_PAUSE)
 
 
