@@ -36,7 +36,7 @@ __all__ = ["STAGE", "MeasureStamps", "forecast", "measure_stamps", "psfs_of", "s
 
 STAGE = "measure_stamps"
 
-#: A stamp on one core, s (measured).
+#: A stamp on one core, s, about (of the demo's sources, most of which can tell).
 _SECONDS = 0.35
 
 #: Stars of one survey and filter that tell of its PSF, and stamps that are looked at for them, at most.

@@ -35,8 +35,8 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from catalogs.folder import Folder
 from models.evaluate import metrics
 from models.stamp_planes import COLUMNS, prepare
-from models.visual import views
 from models.visual_rates import FALSE, at_false
+from models.visual_views import views
 from pipeline.settings import StampSetSettings
 from pipeline.simulate.spectra import Grid, Spectrum, image, points
 from pipeline.simulate.stamp_scenes import Description, Exposure, Scene
@@ -227,7 +227,8 @@ def _features(workspace: Folder, description: str | None, survey: str, stacks: i
         planes = prepare(_stacks(workspace, rows), rows[list(COLUMNS)].to_numpy(float))
         seen = [torch.from_numpy(plane) for plane in planes]
         with torch.inference_mode():
-            found.append(np.concatenate([planes[-1], views(*seen)[-1].numpy()], 1))
+            _, _, measured, _ = views(*seen)
+        found.append(np.concatenate([planes[-1], measured.numpy()], 1))
     return np.concatenate(found).astype(float), pd.concat(index, ignore_index=True)
 
 
