@@ -30,6 +30,10 @@ MEASURES = Table(
                "primary among them; null, as all that is fitted, where n_images is 0", (1, None), True),
         Column("n_images", INT, "", "meta.number;obs.image", "Stamps that were fitted; 0 where none can tell, of "
                "a survey that does not resolve 2.5 arcsec or with too few good pixels", (0, None)),
+        measured("ra", "deg", "pos.eq.ra", "Right ascension of the brightest component, ICRS, mean of the stamps by "
+                 "their WCS; null where none tells which side is north", 0, 360),
+        measured("dec", "deg", "pos.eq.dec", "Declination of the same", -90, 90),
+        measured("pos_epoch", "yr", "time.epoch", "Julian year of ra, dec, ra_2 and dec_2: mean of the stamps"),
         measured("delta_chi2", "", "stat.fit.chi2;arith.diff", "Chi squared of one star minus that of two, all stamps",
                  0),
         measured("delta_chi2_extended", "", "stat.fit.chi2;arith.diff", "Chi squared of one star of any width minus "
@@ -39,8 +43,8 @@ MEASURES = Table(
                      f"of north, ICRS; {_PAIR}", 0, 360),
         Column("pa_ambiguous", pa.bool_(), "", "meta.code.qual", "Which one is the brighter is not significant (less "
                f"than 2 sigma): the position angle may be off by 180 deg; {_PAIR}", nullable=True),
-        *_with_error("delta_mag", "mag", "phot.mag;arith.diff", "Difference of magnitudes, mean of the stamps; "
-                     f"{_PAIR}", 0),
+        *_with_error("delta_mag", "mag", "phot.mag;arith.diff", "Difference of magnitudes, mean of the stamps, of "
+                     f"whatever bands; its error holds their scatter; {_PAIR}", 0),
         measured("ra_2", "deg", "pos.eq.ra", f"Right ascension of the fainter component, ICRS; {_PAIR}", 0, 360),
         measured("dec_2", "deg", "pos.eq.dec", "Declination of the same", -90, 90),
         *(measured(f"dm_limit_{name}", "mag", "phot.mag;arith.diff;stat.max", "Difference of magnitudes up to which a "
@@ -49,13 +53,15 @@ MEASURES = Table(
         measured("p_fit", "", "stat.probability", "Probability of a second point source by the fits alone, were half "
                  "of all sources double", 0, 1),
         measured("p_chance", "", "stat.probability", "Probability of an unrelated star as bright as the second one, or "
-                 "brighter, within the separation; null without star counts or without a pair", 0, 1),
+                 "brighter, within the separation; its magnitude is that in counts_filter of [measure], the median of "
+                 "all bands if none is named; null without star counts or without a pair", 0, 1),
         Column("gaia_id_1", LONG, "", "meta.id.cross", "Gaia source at the primary, by the table given", (0, None),
                True),
         Column("gaia_id_2", LONG, "", "meta.id.cross", "Gaia source at the companion", (0, None), True),
         measured("plx_diff_sigma", "", "stat.value;pos.parallax", "Difference of the parallaxes of the two in sigmas",
                  0),
-        measured("pm_diff_sigma", "", "stat.value;pos.pm", "Difference of their proper motions in sigmas", 0),
+        measured("pm_diff_sigma", "", "stat.value;pos.pm", "Difference of their proper motions in sigmas: square root "
+                 "of the sum of squares in right ascension and declination, 1.25 on average if there is none", 0),
         measured("ruwe", "", "stat.fit.chi2", "Gaia's RUWE of the primary", 0),
         measured("ipd_frac_multi_peak", "", "stat.fit;arith.ratio", "Share of Gaia's transits of the primary with "
                  "several peaks, per cent, as Gaia has it", 0, 100),

@@ -27,6 +27,7 @@ class StampFlag(Worded):
     FAINT = 128, "the source's signal to noise is below 5"
     UNABLE = 256, "the survey cannot resolve 2.5 arcsec: nothing is said by it alone"
     NOMINAL_FWHM = 512, "the FWHM could not be measured: it is the survey's"
+    UNORIENTED = 1024, "no WCS: which side is north is not known; by it alone no angles and no places are told"
 
 
 #: Kind of a simulated stack that is not double → what it shows.

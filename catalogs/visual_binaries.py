@@ -92,8 +92,8 @@ _OF_A_STAMP = (
 
 _SEEN = (
     _SOURCE, _RA, _DEC,
-    measured("pos_epoch", "yr", "time.epoch", "Julian year of the exposures that ra and dec were asked for in: of the "
-             "stack with the smallest FWHM that has a position; null where these are not dated"),
+    measured("pos_epoch", "yr", "time.epoch", "Julian year of ra and dec, if they were measured, else of the exposures "
+             "they were asked for in: of the stack with the smallest FWHM; null where these are not dated"),
     Column("surveys_used", pa.list_(TEXT), "", "meta.id;obs", "Surveys with a stack of the source, in alphabetical "
            "order"),
     Column("surveys_able", pa.list_(TEXT), "", "meta.id;obs", "Those of them that resolve 2.5 arcsec in this stack and "

@@ -119,6 +119,8 @@ def fit(
         files["tb/events.out.tfevents.training"] = events.read_bytes()
     weights = checkpoint.read_weights(run.folder, card["best_epoch"])
     model_id = registry.save(name, weights, card, files)
+    if "report.txt" in files:
+        print(f"{model_id}, on sources of the test fold:\n{files['report.txt'].decode()}", end="")
     workspace.remove_tree(run.path)
     return model_id
 

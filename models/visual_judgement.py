@@ -27,7 +27,7 @@ _RESAMPLES = 200
 
 
 def card(history: list[dict[str, Any]], scored: pd.DataFrame) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Return what the card of a model of stamps says of it, and figures by name of file.
+    """Return what the card of a model of stamps says of it, and figures and `report` by name of file.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def card(history: list[dict[str, Any]], scored: pd.DataFrame) -> tuple[dict[str,
         test = held_out
     told = judge(test, standing)
     pictures = {name: one.png for name, one in figures(told, test, standing).items()}
-    files = kept(held_out, standing)
+    files = {**kept(held_out, standing), "report.txt": f"{report(told)}\n".encode()}
     return {"standing": standing.told(), "judgement": {"test": told}}, curves(history) | pictures | files
 
 

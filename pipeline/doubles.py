@@ -10,6 +10,7 @@ from catalogs.stamps import StampFlag
 from catalogs.visual_binaries import VISUAL_BINARIES, VISUAL_BINARY_FILTERS, tier
 from pipeline.fusion import Fusion, fused, precise
 from pipeline.stamps import completeness
+from pipeline.stamps.gaia import julian_year
 
 __all__ = ["expected", "filters", "sources", "with_completeness"]
 
@@ -17,8 +18,6 @@ Floats = NDArray[np.float64]
 
 #: Prevalences, of which is said how many of the doubles are false.
 PREVALENCES = (0.5, 0.09, 0.01)
-
-_J2000, _YEAR = 51544.5, 365.25  # MJD, d
 
 
 def sources(
@@ -112,6 +111,8 @@ def expected(found: pd.DataFrame, fusion: Fusion) -> list[str]:
     told = [f"{len(doubles)} of {len(judged)} sources are of the tier double (p_double >= {threshold:.4g})"]
     if fusion.curve is None and not len(doubles):
         return told
+    if fusion.curve is not None:
+        told.append("by the stacks that the model was judged on, of its mix of surveys and one a source:")
     for share in PREVALENCES:
         if fusion.curve is not None:
             found_share, false_share = fusion.curve.rates(threshold)
@@ -154,8 +155,7 @@ def _positions(rows: pd.DataFrame, first: NDArray[np.intp]) -> dict[str, Floats]
     placed = rows.assign(number=number.cumsum()).sort_values(["number", "fwhm_arcsec", "survey"])
     placed = placed[placed["ra"].notna() & placed["dec"].notna()].drop_duplicates("number").set_index("number")
     placed = placed.reindex(range(len(first)))
-    epoch = 2000 + (placed["mjd"].astype(float) - _J2000) / _YEAR
-    columns = {"ra": placed["ra"], "dec": placed["dec"], "pos_epoch": epoch}
+    columns = {"ra": placed["ra"], "dec": placed["dec"], "pos_epoch": julian_year(placed["mjd"].astype(float))}
     return {name: column.to_numpy(float) for name, column in columns.items()}
 
 
@@ -168,7 +168,9 @@ def _with(found: pd.DataFrame, measures: pd.DataFrame, key: list[str], columns: 
     return both
 
 
-def with_completeness(found: pd.DataFrame, rows: pd.DataFrame, simulated: pd.DataFrame) -> pd.DataFrame:
+def with_completeness(
+    found: pd.DataFrame, rows: pd.DataFrame, single: pd.DataFrame, simulated: pd.DataFrame
+) -> pd.DataFrame:  # fmt: skip
     """Return sources with the share of pairs like theirs that the best of their surveys finds.
 
     Parameters
@@ -177,11 +179,16 @@ def with_completeness(found: pd.DataFrame, rows: pd.DataFrame, simulated: pd.Dat
         From `sources`.
     rows : pandas.DataFrame
         Scores, as for `sources`.
+    single : pandas.DataFrame
+        source_id, survey, snr_1, as measured: of the brighter star in each filter; of the stack where it was not.
     simulated : pandas.DataFrame
         Of `catalogs.stamps.COMPLETENESS`.
     """
     pairs = found.loc[found["sep_arcsec"].notna(), ["source_id", "sep_arcsec", "delta_mag"]]
     seen = rows.loc[_able(rows), ["source_id", "survey", "snr"]].merge(pairs, on="source_id")
+    power = single.assign(power=single["snr_1"] ** 2).groupby(["source_id", "survey"])["power"].sum(min_count=1)
+    seen = seen.merge(np.sqrt(power).rename("snr_1").reset_index(), "left", ["source_id", "survey"])
+    seen["snr"] = seen["snr_1"].fillna(seen["snr"])
     numbers = (seen[name].to_numpy(float) for name in ("snr", "sep_arcsec", "delta_mag"))
     share = completeness.of(simulated, seen["survey"].to_numpy(object), *numbers) if len(seen) else np.empty(0)
     best = pd.Series(share, seen["source_id"].to_numpy(object), float).groupby(level=0).max()

@@ -41,7 +41,7 @@ from pipeline.stamps import completeness, layout
 __all__ = ["CURRENT", "VERSION", "Made", "Model", "combine", "follow", "publish", "tables"]
 
 #: To be raised whenever the same scores and measures give other bytes.
-VERSION = 1
+VERSION = 2
 
 #: The one file people open.
 CURRENT = f"catalogs/{VISUAL_BINARIES.name}.parquet"
@@ -98,7 +98,7 @@ def combine(
     found = sources(rows, whole, model.fusion, **asked)
     simulated = completeness.read(workspace, f"catalogs/{VISUAL_BINARIES.name}/model={model.id}")
     if simulated is not None:
-        found = with_completeness(found, rows, simulated)
+        found = with_completeness(found, rows, single, simulated)
     if reviews is not None:
         found = review.reviewed(found, reviews, "source_id")
     made = {VISUAL_BINARIES.name: found, VISUAL_BINARY_FILTERS.name: filters(rows, stamps, single, model.fusion)}

@@ -15,11 +15,12 @@ import pandas as pd
 
 from pipeline.simulate.stamps import described, draw, render
 from pipeline.stamps import odds, surveys
+from pipeline.stamps.light import Plane
 from pipeline.stamps.measure import measure
 from pipeline.stamps.measures import psfs_of
 from pipeline.stamps.picture import Stamp
 
-__all__ = ["measured_set"]
+__all__ = ["measured_set", "stamp_of"]
 
 #: Surveys that tell, and numbers of parts that no training set has.
 _SURVEYS, _PART = ("SDSS", "Pan-STARRS", "DECaLS", "HSCLA", "HST", "JWST"), 70_000
@@ -52,7 +53,7 @@ def measured_set(survey: str, part: int, count: int) -> pd.DataFrame:
         if sky.label:
             angle = np.degrees(np.arctan2(sky.east[1], sky.north[1])) + (180 if light[1] > 1 else 0)
             told |= {"sep_arcsec": sky.separation, "pa_deg": angle % 360, "delta_mag": abs(2.5 * np.log10(light[1]))}
-        made.append([_stamp(survey, one, rng) for one in seen])
+        made.append([stamp_of(one.plane(surveys.get(survey), rng), survey) for one in seen])
         rows.append(told | {"fwhm_arcsec": min(one.facts["fwhm_arcsec"] for one in seen)})
     psfs = psfs_of([stamp for stamps in made for stamp in stamps])
     own = {"sep_arcsec", "sep_arcsec_err", "pa_deg", "pa_deg_err", "delta_mag", "delta_mag_err"}
@@ -62,8 +63,9 @@ def measured_set(survey: str, part: int, count: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _stamp(survey: str, seen: object, rng: np.random.Generator) -> Stamp:
-    told, plane = surveys.get(survey), seen.plane(surveys.get(survey), rng)  # type: ignore[attr-defined]
+def stamp_of(plane: Plane, survey: str) -> Stamp:
+    """Return a simulated filter of a survey as fits see it."""
+    told = surveys.get(survey)
     known = bool(np.isfinite(plane.fwhm_arcsec))
     fwhm = plane.fwhm_arcsec if known else told.filter(plane.filter).fwhm_arcsec
     return Stamp(plane.image, plane.mask, float("nan"), survey, plane.filter, told.pixscale, plane.x0, plane.y0,

@@ -296,6 +296,27 @@ def stacked(description: Description, survey: str, seed: int, n: int) -> tuple[N
     return np.stack([stack for stack, _ in made]), index[LESSONS.names]
 
 
+def filters_of(description: Description, scene: Scene, seed: int, number: int) -> tuple[list[Plane], list[Rendered]]:
+    """Render the filters that `one_stacked` stacks.
+
+    Parameters
+    ----------
+    description, scene, seed, number
+        As there.
+
+    Returns
+    -------
+    list of Plane
+        What is told of each, which is not all true.
+    list of Rendered
+        The same with the truth.
+    """
+    survey = surveys.get(scene.survey)
+    rng = np.random.default_rng([description.seed, crc32(scene.survey.encode()), seed, number, 1])
+    seen = [render(scene, scene.survey, name, rng) for name in scene.exposures]
+    return [one.plane(survey, rng) for one in seen], seen
+
+
 def one_stacked(description: Description, scene: Scene, seed: int, number: int) -> tuple[Image, dict[str, Any]]:
     """Render and stack one source.
 
@@ -315,10 +336,8 @@ def one_stacked(description: Description, scene: Scene, seed: int, number: int) 
     row : dict
         Columns of `catalogs.stamps.LESSONS` but row.
     """
-    survey = surveys.get(scene.survey)
-    rng = np.random.default_rng([description.seed, crc32(scene.survey.encode()), seed, number, 1])
-    seen = [render(scene, scene.survey, name, rng) for name in scene.exposures]
-    done = stack_source([one.plane(survey, rng) for one in seen], survey)
+    planes, seen = filters_of(description, scene, seed, number)
+    done = stack_source(planes, surveys.get(scene.survey))
     return done.image, {"source_id": scene.name} | done.facts | truth(
         scene.sky, [one.facts for one in seen], description.weightless
     )

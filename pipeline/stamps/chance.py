@@ -12,6 +12,9 @@ __all__ = ["chance", "read_counts", "surface_density"]
 
 _NEEDED = ("mag", "per_arcsec2")
 
+#: Counts of a place tell of no other further away, deg, and of no stars so much fainter or brighter, mag.
+_NEAR, _BEYOND = 5.0, 2.0
+
 
 def chance(separation: ArrayLike, density: ArrayLike) -> NDArray[np.float64]:
     """Return the probability that a star is as near by chance.
@@ -75,18 +78,23 @@ def surface_density(counts: pd.DataFrame, mag: float, ra: float = np.nan, dec: f
     Returns
     -------
     float
-        Between two rows the logarithm is interpolated; before the first row it is that row's slope that goes on, and
-        beyond the last one the last two's. NaN if `mag` is.
+        Between two rows the logarithm is interpolated; up to 2 mag before the first and after the last row the slope
+        of the nearest two goes on. NaN further away, of a `mag` that is, and more than 5 deg from any place of the
+        table.
     """
     if not np.isfinite(mag):
         return float("nan")
     if {"ra", "dec"} <= set(counts) and np.isfinite(ra) and np.isfinite(dec):
         east = np.radians((counts["ra"] - ra + 180) % 360 - 180) * np.cos(np.radians((counts["dec"] + dec) / 2))
         apart = np.hypot(east, np.radians(counts["dec"] - dec))
+        if apart.min() > np.radians(_NEAR):
+            return float("nan")
         nearest = counts.loc[apart.idxmin()]
         counts = counts[(counts["ra"] == nearest["ra"]) & (counts["dec"] == nearest["dec"])]
     mags = counts["mag"].to_numpy()
     logs = np.log10(np.maximum(counts["per_arcsec2"].to_numpy(), 1e-12))
+    if not mags[0] - _BEYOND <= mag <= mags[-1] + _BEYOND:
+        return float("nan")
     if mags.size == 1:
         return float(10 ** logs[0])
     if mag < mags[0]:

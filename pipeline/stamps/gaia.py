@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 
 from pipeline.errors import UsageError
 
-__all__ = ["COLUMNS", "Gaia", "read_table"]
+__all__ = ["COLUMNS", "Gaia", "julian_year", "read_table"]
 
 #: Columns of the catalogue that Gaia fills.
 COLUMNS = ("gaia_id_1", "gaia_id_2", "plx_diff_sigma", "pm_diff_sigma", "ruwe", "ipd_frac_multi_peak")
@@ -37,8 +37,13 @@ _SOURCE, _FLOOR = 1.0, 0.1
 #: Errors within which the companion must lie.
 _SIGMAS = 3.0
 
-#: Epoch of Gaia's positions where the table does not say, Julian years, and of MJD 51544.5.
-_EPOCH, _J2000 = 2016.0, 2000.0
+#: Epoch of Gaia's positions where the table does not say, Julian year.
+_EPOCH = 2016.0
+
+
+def julian_year(mjd: float | pd.Series) -> float | pd.Series:
+    """Return the Julian year of a modified Julian date."""
+    return 2000 + (mjd - 51544.5) / 365.25
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
@@ -109,7 +114,7 @@ class Gaia:
         east = (stars["ra"] - ra + 180) % 360 - 180
         east, north = east * np.cos(np.radians(stars["dec"])) * 3600, (stars["dec"] - dec) * 3600
         if np.isfinite(mjd):
-            years = _J2000 + (mjd - 51544.5) / 365.25 - stars["ref_epoch"].fillna(_EPOCH)
+            years = julian_year(mjd) - stars["ref_epoch"].fillna(_EPOCH)
             east = east + stars["pmra"].fillna(0) / 1000 * years
             north = north + stars["pmdec"].fillna(0) / 1000 * years
         stars = stars.assign(east=east, north=north)

@@ -180,6 +180,8 @@ def _told(row: Mapping[str, Any]) -> str:
     words = [f"{str(row['tier']).capitalize()}: p_double {row['p_double']:.4f}"]
     if (found := showcase.companion(row)) is not None:
         words.append(f"{np.hypot(*found):.2f}″ apart at {float(row['pa_deg']):.0f}° east of north")
+    elif _known(row, "sep_arcsec"):
+        words.append(f"{row['sep_arcsec']:.2f}″ apart, at an angle that is not known")
     elif _known(row, "sep_network_arcsec"):
         words.append(f"about {row['sep_network_arcsec']:.1f}″ apart by the network")
     if _known(row, "n_components"):

@@ -99,7 +99,7 @@ class IngestStamps(Stage):
     """
 
     name = plan.STAGE
-    version = 3
+    version = 4
 
     settings: StampSettings
 
@@ -211,7 +211,9 @@ class IngestStamps(Stage):
         spoilt |= delivered.mask
         cut = grid.cut(image, spoilt, (x, y), seen.axes(x, y), survey)
         plane = Plane(cut.image, row["filter"], cut.x0, cut.y0, cut.mask, cut.pixscale, facts["fwhm_arcsec"])
-        return _measured(plane, cut, seen.pixscale, survey, facts | row)
+        made = _measured(plane, cut, seen.pixscale, survey, facts | row)
+        made.row["flags"] |= 0 if seen.wcs is not None else int(StampFlag.UNORIENTED)
+        return made
 
 
 def _check_inside(image: NDArray[np.float32], place: tuple[float, float], pixscale: float, fwhm: float) -> None:

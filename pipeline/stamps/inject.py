@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.ndimage import shift
 
-from pipeline.stamps.pairs import CLOSE, fit
+from pipeline.stamps.pairs import REACH, fit
 from pipeline.stamps.picture import Picture, Stamp, picture
 from pipeline.stamps.psf import Psf, of_shapes
 from pipeline.stamps.stars import example, expected, isolated, psf_among
@@ -175,7 +175,7 @@ def round_stars(stamp: Stamp, snr: float = 30.0) -> tuple[list[Donor], Psf]:
     psf = psf_among([one for _, one in told], usual)
     if not psf.n_stars and told:  # too few for its rest, but they are alike
         psf = of_shapes(np.array([one.theta for _, one in told]), np.array([one.covariance for _, one in told]), usual)
-    margin = CLOSE / stamp.pixscale + before.fwhm
+    margin = REACH / stamp.pixscale + before.fwhm
     size = np.array(stamp.image.shape[::-1])
     found = []
     for place, one in told:

@@ -7,21 +7,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from catalogs.visual_binaries import DM_LIMITS
+from pipeline.stamps.gaia import julian_year
 from pipeline.stamps.odds import p_fit
-from pipeline.stamps.pairs import CLOSE, SURE, Comparison, Fit, compare, fit
+from pipeline.stamps.pairs import SURE, Comparison, Fit, compare, fit
 from pipeline.stamps.picture import Picture, Stamp, picture
 from pipeline.stamps.places import sought
 from pipeline.stamps.psf import Psf
 from pipeline.stamps.search import ring, scores
 from pipeline.stamps.stars import psf_of
+from pipeline.stamps.surveys import REACH
 
-__all__ = ["LIMITS", "Measure", "measure"]
+__all__ = ["Measure", "measure"]
 
 Array = NDArray[np.float64]
 
-#: Column → separation, arcsec, at which the faintest companion is told that five sigma would have shown.
-LIMITS = {"dm_limit_0p3": 0.3, "dm_limit_0p5": 0.5, "dm_limit_1p0": 1.0, "dm_limit_2p0": 2.0}
-
+#: Sigmas that the faintest companion would have shown with, which `DM_LIMITS` tell of.
 _SIGMA = 5.0
 
 #: Share of the directions in which there must be pixels for such a limit to be told.
@@ -32,6 +33,9 @@ _MAG = 2.5 / np.log(10)
 
 #: Gain of χ² from which an image's own separation is told.
 _OWN = 9.0
+
+#: What is not known without knowing where north is.
+_NORTH = ("ra", "dec", "pos_epoch", "ra_2", "dec_2", "pa_deg", "pa_deg_err")
 
 #: Arcsec by which positions of one survey differ from another's, at best.
 _ASTROMETRY = 0.05
@@ -44,24 +48,22 @@ class Measure:
     Parameters
     ----------
     source : dict
-        n_components (within 2.5"), n_images, p_fit, snr_1, width (best separation over the smallest FWHM, even if it is
-        not significant), delta_chi2, delta_chi2_extended (over an extended source), sep_arcsec,
-        sep_arcsec_err, pa_deg, pa_deg_err (east of north, from the brighter to the fainter), pa_ambiguous, delta_mag,
-        delta_mag_err (mean of the bands), ra_2, dec_2: NaN unless two stars fit significantly better than one, and
-        better than one that is extended (pa_ambiguous: None); and `LIMITS`, negative where not even an equal star would
-        have been seen, NaN where there are no pixels. Without an image that can be fitted n_images is 0, the rest NaN.
+        ra, dec (of the brightest star, where it was found), pos_epoch (Julian year of that), n_components (within
+        2.5"), n_images, p_fit, snr_1, width (best separation over the smallest FWHM, even if it is not significant),
+        delta_chi2, delta_chi2_extended (over an extended source), sep_arcsec, sep_arcsec_err, pa_deg, pa_deg_err (east
+        of north, from the brighter to the fainter), pa_ambiguous, delta_mag, delta_mag_err (mean of the bands), ra_2,
+        dec_2: NaN unless two stars fit significantly better than one, and better than one that is extended
+        (pa_ambiguous: None); and `DM_LIMITS`, negative where not even an equal star would have been seen, NaN where
+        there are no pixels. Without an image that can be fitted n_images is 0, the rest NaN; so are angles and places
+        where no stamp that was fitted tells where north is.
     rows : list of dict
         A row an image: survey, filter, mjd, fwhm_arcsec, snr_1, flux_2 and mag_2 of the fainter star, delta_chi2,
         sep_arcsec and pa_deg by a fit to it alone that begins at the common one, delta_mag (fainter minus brighter star
         of the source) at the common separation; each with its error, `_err`.
-    place : tuple of float
-        Right ascension and declination, deg, where the source was found, which may be a little off where it was asked
-        for: the median of the images.
     """
 
     source: dict[str, Any]
     rows: list[dict[str, Any]]
-    place: tuple[float, float]
 
 
 def measure(
@@ -73,7 +75,8 @@ def measure(
     Parameters
     ----------
     stamps : sequence of Stamp
-        Of all surveys and filters; those that cannot resolve 2.5" are not asked.
+        Of all surveys and filters; those that cannot resolve 2.5" are not asked, nor, beside ones that tell where north
+        is, those that do not; of these alone the sharpest survey is.
     ra, dec : float
         Of the place x0, y0 of the stamps, deg; the source need not be quite there.
     most : int
@@ -83,7 +86,7 @@ def measure(
     """
     used, pictures = _fitted(stamps, psfs or {})
     if not pictures:
-        return Measure(_nothing(), [_row(stamp) for stamp in stamps], (ra, dec))
+        return Measure(_nothing(), [_row(stamp) for stamp in stamps])
     found = compare(pictures, most)
     source = _nothing() | {
         "n_components": 1, "n_images": len(pictures), "delta_chi2": found.delta_chi2,
@@ -92,29 +95,29 @@ def measure(
     pair = _pair(found)
     first = pair.pop("first")
     sharpest = min(one.scale * float(np.exp(found.two.thetas[i, 0])) for i, one in enumerate(found.fitted))
-    source["width"] = pair["sep_arcsec"] / sharpest if pair["sep_arcsec"] <= CLOSE else np.nan
-    double = pair["sep_arcsec"] <= CLOSE and found.delta_chi2 > SURE and found.delta_extended > 0
-    if pair["sep_arcsec"] > CLOSE:
+    source["width"] = pair["sep_arcsec"] / sharpest if pair["sep_arcsec"] <= REACH else np.nan
+    double = pair["sep_arcsec"] <= REACH and found.delta_chi2 > SURE and found.delta_extended > 0
+    if pair["sep_arcsec"] > REACH:
         source["delta_chi2"] = 0.0
     if double:
         source |= pair
-        source["n_components"] = 1 + int((np.hypot(*found.more.offsets.T) <= CLOSE).sum())
-        source["ra_2"], source["dec_2"] = _second_place(found, used, first, ra, dec)
+        source["n_components"] = 1 + int((np.hypot(*found.more.offsets.T) <= REACH).sum())
+        source |= _place(found.two, used, 1 - first, ra, dec, "_2")
+    source |= _place(found.two if double else found.one, used, first if double else 0, ra, dec)
     source |= _limits(found, found.more if double else found.one)
     rows = {id(stamp): _measured(stamp, found, i, first, double) for i, stamp in enumerate(used)}
     source["snr_1"] = float(np.sqrt(sum(row["snr_1"] ** 2 for row in rows.values())))
     source["p_fit"] = float(p_fit(*(source[name] for name in ("delta_chi2", "delta_chi2_extended", "snr_1", "width"))))
-    moved = [[stamp.x0 - one.x0, one.y0 - stamp.y0] * np.array(one.scale) for stamp, one in zip(used, pictures)]
-    place = _sky(np.median(moved, axis=0), ra, dec) if np.any(moved) else (ra, dec)
-    return Measure(source, [rows.get(id(stamp)) or _row(stamp) for stamp in stamps], place)
+    if not used[0].oriented:
+        for told in (source, *rows.values()):
+            told |= {name: np.nan for name in _NORTH if name in told}
+    return Measure(source, [rows.get(id(stamp)) or _row(stamp) for stamp in stamps])
 
 
 def _fitted(stamps: Sequence[Stamp], psfs: Mapping[tuple[str, str], Psf]) -> tuple[list[Stamp], list[Picture]]:
     """Return the stamps that are fitted, and their pixels: around the source, wherever that is."""
     used, pictures = list[Stamp](), list[Picture]()
-    for stamp in stamps:
-        if not stamp.able:
-            continue
+    for stamp in _alike(stamps):
         told = psfs.get((stamp.survey, stamp.filter))
         before = stamp.psf if told is None else told.scaled(stamp.fwhm / stamp.pixscale)
         one = picture(stamp, psf_of(stamp, before))
@@ -128,10 +131,19 @@ def _fitted(stamps: Sequence[Stamp], psfs: Mapping[tuple[str, str], Psf]) -> tup
     return used, pictures
 
 
+def _alike(stamps: Sequence[Stamp]) -> list[Stamp]:
+    """Return the stamps whose axes go the same way, of those of surveys that can tell."""
+    able = [stamp for stamp in stamps if stamp.able]
+    if oriented := [stamp for stamp in able if stamp.oriented]:
+        return oriented
+    sharpest = min(able, key=lambda stamp: stamp.fwhm).survey if able else None
+    return [stamp for stamp in able if stamp.survey == sharpest]
+
+
 def _nothing() -> dict[str, Any]:
-    names = ("n_components", "delta_chi2", "delta_chi2_extended", "snr_1", "width", "p_fit", "sep_arcsec",
-             "sep_arcsec_err", "pa_deg", "pa_deg_err", "delta_mag", "delta_mag_err", "ra_2", "dec_2",
-             *LIMITS)  # fmt: skip
+    names = ("ra", "dec", "pos_epoch", "n_components", "delta_chi2", "delta_chi2_extended", "snr_1", "width", "p_fit",
+             "sep_arcsec", "sep_arcsec_err", "pa_deg", "pa_deg_err", "delta_mag", "delta_mag_err", "ra_2", "dec_2",
+             *DM_LIMITS.values())  # fmt: skip
     return {"n_images": 0, "pa_ambiguous": None} | dict.fromkeys(names, np.nan)
 
 
@@ -173,7 +185,9 @@ def _pair(found: Comparison) -> dict[str, Any]:
     weight = np.nan_to_num(1 / ratios[:, 1] ** 2)
     total = weight.sum()
     mean = float((weight * np.nan_to_num(ratios[:, 0])).sum() / total) if total > 0 else np.nan
-    error = float(1 / np.sqrt(total)) if total > 0 else np.nan
+    # Bands in which it differs scatter by more than their errors.
+    scatter = (weight * np.nan_to_num(ratios[:, 0] - mean) ** 2).sum() / max((weight > 0).sum() - 1, 1)
+    error = float(np.sqrt(max(scatter, 1.0) / total)) if total > 0 else np.nan
     first = int(mean < 0)
     offset = -found.two.offsets[0] if first else found.two.offsets[0]
     sep, sep_err, pa, pa_err = polar(offset, found.two.covariance[:2, :2])
@@ -185,15 +199,18 @@ def _pair(found: Comparison) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _second_place(found: Comparison, stamps: Sequence[Stamp], first: int, ra: float, dec: float) -> tuple[float, float]:
-    """Return right ascension and declination of the fainter star, the mean of all images."""
-    sums, total = np.zeros(2), 0.0
+def _place(found: Fit, stamps: Sequence[Stamp], star: int, ra: float, dec: float, name: str = "") -> dict[str, float]:
+    """Return right ascension and declination of a star, the mean of all images; of the first with its epoch."""
+    offset, dated, total = np.zeros(2), np.zeros(2), 0.0
     for i, one in enumerate(stamps):
-        error = np.trace(found.two.place_error(i)) * one.pixscale**2 / 2 + _ASTROMETRY**2
-        x, y = found.two.places[i][1 - first]
-        sums += np.array([-(x - one.x0), y - one.y0]) * one.pixscale / error
-        total += 1 / error
-    return _sky(sums / total, ra, dec)
+        weight = 1 / (np.trace(found.place_error(i)) * one.pixscale**2 / 2 + _ASTROMETRY**2)
+        x, y = found.places[i][star]
+        offset += weight * np.array([-(x - one.x0), y - one.y0]) * one.pixscale
+        dated += weight * np.array([one.mjd, 1.0]) if np.isfinite(one.mjd) else 0.0
+        total += weight
+    place = _sky(offset / total, ra, dec)
+    epoch = float(julian_year(dated[0] / dated[1])) if dated[1] else np.nan
+    return dict(zip((f"ra{name}", f"dec{name}"), place, strict=True)) | ({} if name else {"pos_epoch": epoch})
 
 
 def _sky(offset: Array, ra: float, dec: float) -> tuple[float, float]:
@@ -209,7 +226,7 @@ def _limits(found: Comparison, last: Fit) -> dict[str, float]:
     """Return the faintest companions that would have been seen, mag below the brightest star, by separation."""
     limits = {}
     brightest = [int(np.argmax(fluxes[: 1 + len(last.offsets)])) for fluxes in last.fluxes]
-    for name, radius in LIMITS.items():
+    for radius, name in DM_LIMITS.items():
         offsets = ring(radius)
         information = np.zeros(len(offsets))
         for i, one in enumerate(found.pictures):
@@ -240,7 +257,7 @@ def _measured(stamp: Stamp, found: Comparison, image: int, first: int, double: b
     places = np.delete(found.two.places[image], 1, axis=0)
     two = fit([one], [places], found.two.offsets, found.two.thetas[image : image + 1], 15)
     sep, sep_err, pa, pa_err = polar(-two.offsets[0] if first else two.offsets[0], two.covariance)
-    row["delta_chi2"] = max(alone.chi2 - two.chi2, 0.0) if sep <= CLOSE else 0.0
+    row["delta_chi2"] = max(alone.chi2 - two.chi2, 0.0) if sep <= REACH else 0.0
     if not double:
         row["snr_1"] = _snr(one, alone, 0)
         return row
@@ -250,7 +267,7 @@ def _measured(stamp: Stamp, found: Comparison, image: int, first: int, double: b
         row |= {"delta_mag": -ratio if first else ratio, "delta_mag_err": error}
         row["flux_2"] = float(found.two.fluxes[image][1 - first]) * one.unit
         row["mag_2"] = stamp.zeropoint - 2.5 * float(np.log10(row["flux_2"]))
-    if sep <= CLOSE and two.fluxes[0][1] > 0 and row["delta_chi2"] > _OWN:
+    if sep <= REACH and two.fluxes[0][1] > 0 and row["delta_chi2"] > _OWN:
         row |= {"sep_arcsec": sep, "sep_arcsec_err": sep_err, "pa_deg": pa, "pa_deg_err": pa_err}
     return row
 

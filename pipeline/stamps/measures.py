@@ -15,6 +15,7 @@ from distributed import Client
 from catalogs import write
 from catalogs.folder import Folder
 from catalogs.stamp_measures import MEASURES, STAMP_MEASURES
+from catalogs.stamps import StampFlag
 from pipeline import manifest, stores
 from pipeline.errors import FATAL, Missing
 from pipeline.manifest import Object
@@ -49,7 +50,10 @@ _NOISE = 0.15
 _UNSEEN = "no stamp of a survey that resolves 2.5 arcsec shows enough of it"
 
 #: What is said of a pair that star counts tell nothing of.
-_UNLIT = "no p_chance: the second star's magnitude is not known in the filter of the counts, for want of a zero point"
+_UNLIT = (
+    "no p_chance: the second star's magnitude is not known in the filter of the counts, for want of a zero point; or "
+    "the counts are of nowhere near it, or of no stars so faint"
+)
 
 #: Name of Gaia's magnitude of the source, and what `counts_filter` calls that band.
 _BRIGHT, _GAIA = "phot_g_mean_mag", "G"
@@ -77,7 +81,7 @@ class MeasureStamps(Stage):
     """
 
     name = STAGE
-    version = 5
+    version = 6
 
     settings: MeasureSettings
 
@@ -158,7 +162,7 @@ class MeasureStamps(Stage):
                 continue
             try:
                 found = measure(own, *places[name], self.settings.most, psfs)
-                told = lists.told(found)
+                told = lists.told(found, *places[name])
             except FATAL:
                 raise
             except Exception as error:  # noqa: BLE001 — whatever it was, it was this source's
@@ -197,6 +201,7 @@ class MeasureStamps(Stage):
         zeropoint = row["zeropoint"] if np.isfinite(row["zeropoint"]) else survey.magnitude(row["exptime_s"])
         return Stamp(image, mask, row["noise"], row["survey"], row["filter"], row["pixscale"], row["x0"], row["y0"],
                      row["mjd"], float(fwhm), bool(np.isfinite(told)), zeropoint=zeropoint,
+                     oriented=not row["flags"] & int(StampFlag.UNORIENTED),
                      able=able(survey) and max(fwhm, 2 * row["pixscale"]) <= REACH)  # fmt: skip
 
 
@@ -237,9 +242,11 @@ class _Lists:
         self.counts = read_counts(settings.counts) if settings.counts else None
         self.filter = settings.counts_filter
 
-    def told(self, found: Measure) -> dict[str, Any]:
-        """Return p_chance and Gaia's columns of a source."""
-        (ra, dec), source, told = found.place, found.source, dict[str, Any]()
+    def told(self, found: Measure, ra: float, dec: float) -> dict[str, Any]:
+        """Return p_chance and Gaia's columns of a source, by the place where it was asked for if no other is known."""
+        source, told = found.source, dict[str, Any]()
+        if np.isfinite(source["ra"]):
+            ra, dec = source["ra"], source["dec"]
         bright: Any = np.nan
         if self.gaia is not None:
             dates = [row["mjd"] for row in found.rows if np.isfinite(row["mjd"])]

@@ -14,13 +14,11 @@ from scipy.optimize import nnls
 from pipeline.stamps import descent
 from pipeline.stamps.picture import Picture
 from pipeline.stamps.search import disc, peaks, scores, splits
+from pipeline.stamps.surveys import REACH
 
-__all__ = ["CLOSE", "SURE", "Comparison", "Fit", "compare", "fit"]
+__all__ = ["SURE", "Comparison", "Fit", "compare", "fit"]
 
 Array = NDArray[np.float64]
-
-#: Arcsec within which a second star is a companion.
-CLOSE = 2.5
 
 #: Gain of χ² from which a neighbour, and a component beyond the second, is taken for real.
 SURE = 30.0
@@ -166,7 +164,7 @@ def compare(pictures: Sequence[Picture], most: int = 2) -> Comparison:
     one, pictures = _with_neighbours(pictures, fit(pictures, starts, _NONE, steps=0))
     for _ in range(3):
         slim, two = _second(pictures, one)
-        if np.hypot(*two.offsets[0]) <= CLOSE or _again(slim, one).chi2 - two.chi2 < SURE:
+        if np.hypot(*two.offsets[0]) <= REACH or _again(slim, one).chi2 - two.chi2 < SURE:
             break
         # It is a neighbour, and near enough to hide a companion.
         one = fit(pictures, two.places, _NONE, two.thetas)
@@ -248,7 +246,7 @@ def _with_neighbours(pictures: list[Picture], one: Fit) -> tuple[Fit, list[Pictu
 def _companions(places: Array, picture: Picture) -> NDArray[np.bool_]:
     """Return which stars are near enough to the first to be companions, not neighbours."""
     apart = np.hypot(*(places - places[0]).T) * picture.scale
-    return (apart <= CLOSE) & (apart > 0)
+    return (apart <= REACH) & (apart > 0)
 
 
 def _neighbours(picture: Picture, places: Array, theta: Array) -> Array:
@@ -256,13 +254,13 @@ def _neighbours(picture: Picture, places: Array, theta: Array) -> Array:
     room = _NEIGHBOURS + 1 - len(places)
     grid = np.stack([picture.px, picture.py], axis=1)
     apart = np.hypot(*(grid - places[0]).T) * picture.scale
-    if not room or apart.max() < CLOSE:
+    if not room or apart.max() < REACH:
         return _NONE
     flux, error = scores(picture, places, theta, *grid.T)
     gain = np.where(flux > 0, (flux / error) ** 2, 0)
     # A maximum at the edge of what is no companion's may be the flank of one.
     tops = peaks(grid, gain, picture.psf.fwhm, _NEIGHBOURS, SURE, summits=True)
-    far = np.hypot(*(tops - places[0]).T) * picture.scale > CLOSE
+    far = np.hypot(*(tops - places[0]).T) * picture.scale > REACH
     return tops[far][: min(room, 2)]
 
 
@@ -278,16 +276,16 @@ def _second(pictures: Sequence[Picture], one: Fit) -> tuple[list[Picture], Fit]:
     tried.append(_split(slim, one, close[best], 10))
     tried = [_again(slim, min(tried, key=lambda fit: fit.chi2)), *tried]
     lead = tried[0]
-    within = [one for one in tried if np.hypot(*one.offsets[0]) <= CLOSE]
+    within = [one for one in tried if np.hypot(*one.offsets[0]) <= REACH]
     inner = min(within, key=lambda fit: fit.chi2, default=lead)
-    if np.hypot(*lead.offsets[0]) > CLOSE and inner.chi2 - lead.chi2 < SURE:
+    if np.hypot(*lead.offsets[0]) > REACH and inner.chi2 - lead.chi2 < SURE:
         lead = inner
     return slim, lead
 
 
 def _candidates(pictures: Sequence[Picture], last: Fit, width: float, most: int = 2) -> Array:
     """Return offsets (n, 2) from the first star, arcsec, where one more star gains most."""
-    grid = disc(CLOSE, 0.45 * width)
+    grid = disc(REACH, 0.45 * width)
     gain = np.zeros(len(grid))
     for i, picture in enumerate(pictures):
         x, y = last.places[i][0]

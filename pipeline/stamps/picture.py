@@ -57,6 +57,8 @@ class Stamp:
         The survey can resolve 2.5 arcsec.
     zeropoint : float
         Magnitude of one count; NaN: unknown.
+    oriented : bool
+        North is up indeed; else nobody knows.
     """
 
     image: NDArray[np.float32]
@@ -73,6 +75,7 @@ class Stamp:
     gain: float = float("nan")
     able: bool = True
     zeropoint: float = float("nan")
+    oriented: bool = True
 
     @property
     def psf(self) -> Psf:

@@ -293,7 +293,7 @@ def _facts(whole: Plane, lights: Sequence[Light], shares: Pixels, survey: Survey
     known = np.isfinite(told)
     flags = light.near(whole.x0, whole.y0)
     for one in lights:
-        flags |= one.plane.flags & int(StampFlag.RESAMPLED)
+        flags |= one.plane.flags & int(StampFlag.RESAMPLED | StampFlag.UNORIENTED)
     if len(widths):
         fwhm = float(np.quantile(widths, 0.5, method="lower")) * light.pixscale
     elif known.any():

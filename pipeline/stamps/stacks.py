@@ -46,7 +46,7 @@ class StackStamps(Stage):
     """
 
     name = STAGE
-    version = 3
+    version = 4
 
     settings: StampSettings
 

@@ -15,6 +15,7 @@ from tests.benchmarks import (
     differencing,
     drift,
     ephemerides,
+    fused,
     light_curves,
     poster,
     real_stars,
@@ -41,6 +42,7 @@ PROGRAMS = {
     "stamps": stamps.main,
     "stamp_limit": stamp_limit.main,
     "stamp_scoring": stamp_scoring.main,
+    "fused": fused.main,
     "poster": poster.main,
     "real_stars": real_stars.main,
 }
@@ -57,7 +59,10 @@ if __name__ == "__main__":
     if unknown := [name for name in options.names if name not in PROGRAMS]:
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(PROGRAMS)}")
     for name in options.names or PROGRAMS:
-        if name in ("differencing", "poster", "realbogus", "stamps", "stamp_limit", "real_stars") and options.fields:
+        if (
+            name in ("differencing", "fused", "poster", "realbogus", "stamps", "stamp_limit", "real_stars")
+            and options.fields
+        ):
             PROGRAMS[name](options.fields)
         else:
             PROGRAMS[name]()

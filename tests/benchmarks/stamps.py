@@ -26,10 +26,12 @@ from models.visual_standing import VisualStanding
 from pipeline import stores
 from pipeline.errors import ModelNotFound
 from pipeline.settings import StampSetSettings
+from pipeline.simulate.stamp_odds import stamp_of
+from pipeline.simulate.stamps import described, drawn, filters_of
 from pipeline.stamps import surveys
 from pipeline.stamps.light import Plane
 from pipeline.stamps.measure import measure
-from pipeline.stamps.picture import Stamp
+from pipeline.stamps.measures import psfs_of
 from pipeline.stamps.stack import stack_source
 from pipeline.stamps.training import StampSet
 from tests.benchmarks.figures import figure, heading, timed
@@ -46,6 +48,9 @@ _EASY = 0.90
 
 #: What of a pair is measured, and by how much it may be off, arcsec and magnitudes; least number of pairs.
 PAIR, FEWEST = {"sep_arcsec": 0.03, "delta_mag": 0.1}, 10
+
+#: What else fits say (`pipeline.stamps.measure.Measure`), however sure they are.
+FIT = ("delta_chi2", "delta_chi2_extended", "snr_1", "width", "p_fit")
 
 
 def made(workspace: Folder, stacks: int) -> StampSet:
@@ -87,21 +92,22 @@ def _stacks(workspace: Folder, rows: pd.DataFrame) -> NDArray[np.float32]:
     return read[rows["row"].to_numpy() - first]
 
 
-def fitted(workspace: Folder, rows: pd.DataFrame) -> pd.DataFrame:
-    """Return what fits say of each stack of a survey: the pair, and gain (of χ², two stars over one; NaN: no fit)."""
-    found = []
-    for _, some in rows.groupby(["path", "part"], sort=False):
-        for image, row in zip(_stacks(workspace, some), some.itertuples(), strict=True):
-            survey = surveys.get(row.survey)
-            stamp = Stamp(
-                image=image, mask=np.where(np.isfinite(image), 0, 2).astype(np.uint8), noise=row.noise,
-                survey=row.survey, filter=row.filters.split(",")[0], pixscale=row.pixscale, x0=row.x0, y0=row.y0,
-                mjd=np.nan, fwhm=row.fwhm_arcsec, measured=False, gain=np.nan, able=surveys.able(survey),
-                zeropoint=np.nan,
-            )  # fmt: skip
-            told = measure([stamp], most=2).source
-            gain = np.minimum(told["delta_chi2"], told["delta_chi2_extended"])
-            found.append({"gain": gain} | {name: told[name] for value in PAIR for name in (value, f"{value}_err")})
+def fitted(rows: pd.DataFrame, description: Path | None = DESCRIPTION) -> pd.DataFrame:
+    """Return what `measure_stamps` says of the filters of each stack of a survey: `FIT`, the pair, and gain.
+
+    That is the less of what χ² gains by two stars over one, and over an extended one; NaN where there is no fit.
+    """
+    told, made = described(description), []
+    for source, survey in zip(rows["source_id"], rows["survey"], strict=True):
+        part, number = map(int, source.rpartition(":")[2].split("-"))
+        planes, _ = filters_of(told, drawn(told, survey, part, number), part, number)
+        made.append([stamp_of(plane, survey) for plane in planes])
+    psfs, found = psfs_of([stamp for stamps in made for stamp in stamps]), []
+    for stamps in made:
+        source = measure(stamps, psfs=psfs).source
+        gain = np.minimum(source["delta_chi2"], source["delta_chi2_extended"])
+        pair = [name for value in PAIR for name in (value, f"{value}_err")]
+        found.append({"gain": gain} | {name: source[name] for name in (*FIT, *pair)})
     return pd.DataFrame(found, rows.index)
 
 
@@ -143,7 +149,7 @@ def main(stacks: int = FEW) -> None:
             told = judge(rows, standing)
             print(report(told))
             _print(entry.id, told, number == 0 and entry.name == "visualbinary")
-        _classical(workspace, index)
+        _classical(index)
 
 
 def _print(name: str, told: dict, asked: bool) -> None:
@@ -167,18 +173,19 @@ def _print(name: str, told: dict, asked: bool) -> None:
            f"below {held['ece_middle_if_right']:.4f} if right")  # fmt: skip
 
 
-def _classical(workspace: Folder, index: pd.DataFrame) -> None:
+def _classical(index: pd.DataFrame) -> None:
+    """Print what the fits of filters find, by p_fit, of the first stacks of each survey."""
     for survey, rows in index.groupby("survey"):
         some = rows.iloc[:FITS]
         with timed() as spent:
-            told = fitted(workspace, some)
+            told = fitted(some)
         _pairs(str(survey), some, told)
-        gain = told["gain"].to_numpy()
-        unfitted = int(np.isnan(gain).sum())
-        gain = np.nan_to_num(gain, nan=-1e9)  # what cannot be fitted is not called double, before anything that is
-        area = metrics(some["label"], gain)["roc_auc"]
+        p_fit = told["p_fit"].to_numpy()
+        unfitted = int(np.isnan(p_fit).sum())
+        p_fit = np.nan_to_num(p_fit, nan=-1)  # what cannot be fitted is not called double, before anything that is
+        area = metrics(some["label"], p_fit)["roc_auc"]
         for share in FALSE:
-            at = at_false(some, gain, share)
+            at = at_false(some, p_fit, share)
             if at["completeness"] is not None:
                 figure(f"two-star fit: {survey}, completeness at {share:.1%} false", at["completeness"], "-", None,
                        f"{at['interval'][0]:.3f} to {at['interval'][1]:.3f}, {len(some)} stacks ({unfitted} unfitted), "

@@ -68,7 +68,8 @@ def test_false_ones_by_the_curve_or_by_the_rows():
     curve = {"p": [0.0, 0.5, 1.0], "completeness": [1, 0.8, 0], "false_positives": [1, 0.009, 0], "negatives": 999}
     measured = FUSION.model_copy(update={"curve": Fusion.model_validate(FUSION.model_dump() | {"curve": curve}).curve})
     told = expected(found.assign(threshold=0.5), measured)
-    assert told[1] == "if 50% of all are double: 0.5 false ones expected, precision 0.988, completeness 0.800"
+    assert "mix of surveys" in told[1]
+    assert told[2] == "if 50% of all are double: 0.5 false ones expected, precision 0.988, completeness 0.800"
     nothing = sources(scored(row("a", odds=None)), NOTHING, FUSION, **ASKED)
     assert "nothing is known of any source" in expected(nothing, FUSION)[0]
 
@@ -83,10 +84,15 @@ def test_completeness_is_that_of_the_best_survey():
     measures = pd.DataFrame({"source_id": ["a", "b"], "n_components": 2, "sep_arcsec": 0.8, "delta_mag": 1.5})
     rows = scored(row("a", "SDSS", 1.0, snr=70.0), row("a", "HST", 1.0, snr=70.0), row("b", odds=1.0, snr=70.0),
                   row("c", odds=1.0))  # fmt: skip
-    found = with_completeness(sources(rows, measures, FUSION, **ASKED), rows, simulated)
+    single = pd.DataFrame({"source_id": [], "survey": [], "snr_1": []}).astype({"snr_1": float})
+    found = with_completeness(sources(rows, measures, FUSION, **ASKED), rows, single, simulated)
     np.testing.assert_allclose(found["completeness"], [0.9, 0.3, np.nan], atol=0.03)
-    none = with_completeness(sources(rows, NOTHING, FUSION, **ASKED), rows, simulated)
+    none = with_completeness(sources(rows, NOTHING, FUSION, **ASKED), rows, single, simulated)
     assert none["completeness"].isna().all()
+    # The brighter star's signal to noise counts where it was measured, of both filters: sqrt(2) 200 is not simulated.
+    single = pd.DataFrame({"source_id": "a", "survey": ["HST", "HST", "SDSS"], "snr_1": [200.0, 200.0, np.nan]})
+    found = with_completeness(sources(rows, measures, FUSION, **ASKED), rows, single, simulated)
+    np.testing.assert_allclose(found["completeness"], [0.3, 0.3, np.nan], atol=0.03)
 
 
 def test_a_filter_that_is_in_no_stack_has_no_probability():

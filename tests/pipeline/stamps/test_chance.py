@@ -35,7 +35,7 @@ def test_counts_are_read_and_interpolated(tmp_path, suffix: str) -> None:  # typ
     counts = read_counts(path)
     for mag, density in ((15.0, 10**2.5), (13.0, 10**1.5), (19.0, 10**4.5), (18.0, 1e4)):
         assert surface_density(counts, mag) * 3600**2 == pytest.approx(density)
-    assert np.isnan(surface_density(counts, np.nan))
+    assert np.isnan([surface_density(counts, mag) for mag in (np.nan, 5.0, 30.0)]).all()
 
 
 def test_counts_of_the_nearest_place(tmp_path) -> None:  # type: ignore[no-untyped-def]
@@ -44,6 +44,7 @@ def test_counts_of_the_nearest_place(tmp_path) -> None:  # type: ignore[no-untyp
     counts = read_counts(path)
     assert surface_density(counts, 17, 0.1, 0.2) == pytest.approx(1e-3)
     assert surface_density(counts, 17, 19, 0.2) == pytest.approx(1e-4)
+    assert np.isnan(surface_density(counts, 17, 10, 0.2)) and np.isnan(surface_density(counts, 17, 20, 60))
 
 
 def test_counts_that_are_none(tmp_path) -> None:  # type: ignore[no-untyped-def]
@@ -164,7 +165,7 @@ def test_counts_of_a_filter_are_for_that_filter_alone() -> None:
         source = {"sep_arcsec": 1.0, "sep_arcsec_err": 0.1, "pa_deg": 0.0, "ra_2": 10.0, "dec_2": 60 + 1 / 3600}
         stars = pd.DataFrame({"source_id": [1], "ra": [10.0], "dec": [60.0], "phot_g_mean_mag": [17.5]})
         lists.gaia = Gaia(stars)
-        told = lists.told(Measure(source | {"delta_mag": 1.5}, rows, (10.0, 60.0)))
+        told = lists.told(Measure(source | {"delta_mag": 1.5, "ra": np.nan}, rows), 10.0, 60.0)
         return float(told["p_chance"])
 
     def by_hand(mag: float) -> float:

@@ -76,6 +76,15 @@ def test_filters_lie_on_each_other_by_the_place_of_the_source(workspace, tmp_pat
     assert stack["centroid_shift"] < 0.02 and not stack["flags"] & StampFlag.SHIFTED
 
 
+def test_of_a_file_without_a_wcs_it_is_said_that_north_is_not_known(workspace, tmp_path):
+    stamp(tmp_path / "a", "s", "SDSS", "r")
+    write(tmp_path / "a" / "t_SDSS_r.fits", stars((64, 64), [(31, 31, 1e4)], 3), {"PIXSCALE": 0.396})
+    made(workspace, tmp_path / "a")
+    for read, kind in ((ingest.read_index, "stamps"), (stacks.read_index, "stacks")):
+        flags = read(workspace, Key(kind, "sdss", 0)).set_index("source_id")["flags"] & StampFlag.UNORIENTED
+        assert flags.to_dict() == {"s": 0, "t": StampFlag.UNORIENTED}
+
+
 def test_the_finest_survey_tells_the_place_unless_it_looks_elsewhere(workspace, tmp_path):
     """The middle of unWISE is as good as its pixels; a frame of HST far from all others is not on the source."""
     plain = {"RA_OBJ": None, "DEC_OBJ": None}

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -22,12 +24,39 @@ def test_surveys_and_filters_share_separation_and_angle() -> None:
     # East is right ascension: at 60 degrees an arcsec is two of it.
     assert source["ra_2"] == pytest.approx(150 + 2 * 1.5 * np.sin(np.radians(30)) / 3600, abs=0.4 / 3600)
     assert source["dec_2"] == pytest.approx(60 + 1.5 * np.cos(np.radians(30)) / 3600, abs=0.2 / 3600)
+    # The brighter star is where the images are asked for, and from it the other as far as they are apart.
+    assert np.hypot((source["ra"] - 150) / 2, source["dec"] - 60) * 3600 < 0.1
+    offset = (source["ra_2"] - source["ra"]) / 2, source["dec_2"] - source["dec"]
+    assert np.hypot(*offset) * 3600 == pytest.approx(source["sep_arcsec"], rel=1e-3)
+    assert np.degrees(np.arctan2(*offset)) == pytest.approx(source["pa_deg"], abs=0.1)
+    assert source["delta_mag_err"] > 0.1  # of three bands that differ
     for row, dm in zip(found.rows, (1.0, 1.4, 2.0), strict=True):
         assert abs(row["delta_mag"] - dm) < 4 * row["delta_mag_err"] < 1
         assert abs(row["sep_arcsec"] - 1.5) < 4 * row["sep_arcsec_err"]
         assert row["delta_chi2"] > 30
     MEASURES.check(MEASURES.conform(MEASURES.of([{"source_id": "1"} | source])))
     STAMP_MEASURES.check(STAMP_MEASURES.conform(STAMP_MEASURES.of([{"source_id": "1"} | row for row in found.rows])))
+
+
+def test_places_are_of_the_time_of_the_images() -> None:
+    rng = np.random.default_rng(6)
+    stamps = [replace(drawn(rng, snr=100), mjd=mjd) for mjd in (51544.5, 51544.5 + 4 * 365.25, np.nan)]
+    assert measure(stamps).source["pos_epoch"] == pytest.approx(2002, abs=0.1)
+    assert np.isnan(measure(stamps[2:]).source["pos_epoch"])
+
+
+def test_without_north_there_are_separations_and_no_angles() -> None:
+    rng = np.random.default_rng(7)
+    first, other = drawn(rng, 1.6, 70, 1.0, snr=80), drawn(rng, 1.6, 160, 1.0, snr=80)
+    lost = replace(other, oriented=False)
+    alone = measure([lost], 150.0, 60.0)
+    assert abs(alone.source["sep_arcsec"] - 1.6) < 0.1 and abs(alone.rows[0]["sep_arcsec"] - 1.6) < 0.1
+    assert np.isnan([alone.source[name] for name in ("ra", "dec", "ra_2", "dec_2", "pa_deg", "pa_deg_err")]).all()
+    assert np.isnan(alone.rows[0]["pa_deg"])
+    both = measure([lost, first], 150.0, 60.0)
+    assert both.source["n_images"] == 1 and abs(both.source["pa_deg"] - 70) < 5
+    sharper = replace(first, survey="Pan-STARRS", fwhm=0.9 * first.fwhm, oriented=False)
+    assert measure([lost, sharper]).source["n_images"] == 1
 
 
 def test_the_angle_is_from_the_brighter_to_the_fainter() -> None:
