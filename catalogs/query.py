@@ -247,7 +247,12 @@ def _where(table: pa.Table, condition: str) -> pa.Table:
         try:
             kept = connection.table("catalog").filter(duckdb.SQLExpression(condition)).project(_ROW).fetchnumpy()
         except duckdb.Error as error:
-            raise QueryError(f"where: {condition!r} is not a condition on this catalogue: {error}") from error
+            # Without the name of duckdb's error, and the query that the condition was put into.
+            said = " ".join(str(error).partition("\n\nLINE")[0].partition(": ")[2].split()) or str(error)
+            raise QueryError(
+                f"where: {condition!r} is not a condition on this catalogue: {said}; give one as of SQL on "
+                f"its columns, such as {table.column_names[0]} IS NOT NULL (`query --limit 0 --csv` names them all)"
+            ) from error
         return table.take(pa.array(np.sort(np.asarray(kept[_ROW], dtype=np.int64))))
 
 

@@ -109,6 +109,13 @@ def test_hostile_sql_is_refused_with_its_text(workspace, stars, condition):
     assert len(query(workspace)) == len(stars)
 
 
+def test_a_column_that_is_not_there_is_told_with_those_like_it(workspace):
+    with pytest.raises(QueryError) as error:
+        query(workspace, where="tmagg < 12")
+    assert '"tmagg" not found' in str(error.value) and '"tmag"' in str(error.value)
+    assert "Binder" not in str(error.value) and "\n" not in str(error.value)
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.text(max_size=40))
 def test_any_text_is_a_condition_or_a_query_error(stars, text):
