@@ -168,7 +168,9 @@ def _published_model(folder: Folder, published: str) -> str | None:
 
 def _absence(folder: Folder, table: Table, model: str | None) -> str:
     who = f" of model {model}" if model else ""
-    return f"{folder}: no catalogue {table.name}{who} yet; `{table.made_by} --workspace {folder}` makes it"
+    there = [name for name in sorted(TABLES) if name != table.name and folder.exists(f"catalogs/{name}.parquet")]
+    others = f"; there are {', '.join(f'--catalog {name}' for name in there)}" if there else ""
+    return f"{folder}: no catalogue {table.name}{who} yet; `{table.made_by} --workspace {folder}` makes it{others}"
 
 
 def _as_of(known: list[Release], when: int | str | datetime) -> Release:

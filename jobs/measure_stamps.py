@@ -13,7 +13,7 @@ import click
 from catalogs.folder import Folder
 from jobs import options
 from pipeline.settings import MeasureSettings
-from pipeline.stamps.measures import forecast, measure_stamps
+from pipeline.stamps.measures import forecast, measure_stamps, planned
 
 
 @options.job
@@ -40,6 +40,7 @@ def main(
     if dry_run:
         click.echo(forecast(workspace, settings, workers or os.cpu_count() or 1, overwrite))
         return
+    planned(workspace, settings)  # what is wrong is told before Dask starts
     with options.dask_session(workers, dask_address, workspace) as client:
         options.finish(measure_stamps(client, workspace, settings, overwrite))
 

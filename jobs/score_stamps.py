@@ -35,7 +35,8 @@ def main(
 
     What is scored is not scored again by the same model. At the end all surveys of a source are put together, with
     what measure_stamps has measured so far; visual_binaries_filters.parquet holds a row for each filter. How many
-    doubles are false is told for catalogues of which half, 9% and 1% are double.
+    doubles are false is told for catalogues of which half, 9% and 1% are double. WORKSPACE/reports/visual_binaries.html
+    shows the best and the doubtful, catalogs/visual_binaries/model=ID/completeness.png which pairs are found at all.
     """
     settings = VisualScoreSettings.load(config, "visual", prior=prior, runtime=runtime, precision=precision)
     if dry_run:

@@ -11,7 +11,7 @@ from catalogs.folder import Folder
 from catalogs.visual_binaries import VISUAL_BINARIES
 from models.registry import Entry
 from models.visual_standing import VisualStanding
-from pipeline.stamps import completeness
+from pipeline.stamps import completeness, surveys
 
 __all__ = ["FILE", "adopt", "figures", "kept"]
 
@@ -29,6 +29,8 @@ def kept(scored: pd.DataFrame, standing: VisualStanding) -> dict[str, bytes]:
     standing : VisualStanding
         Where the model stands: what its scores mean, and its threshold.
     """
+    # What cannot resolve a pair makes no double by itself, whatever the network says of it.
+    scored = scored[[surveys.able(surveys.get(name)) for name in scored["survey"]]]
     p = standing.p_prior(standing.odds(standing.evidence(scored)))
     return {FILE: completeness.to_bytes(completeness.table(scored.assign(p=p), standing.threshold))}
 

@@ -8,18 +8,22 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from catalogs.figures import COLORS, Picture, canvas, embed
-from models.visual_rates import FALSE, framed, grid
+from models.visual_rates import FALSE, FRAME, framed, grid
 from models.visual_standing import VisualStanding
 from pipeline.stamps.completeness import DM_EDGES, SEP_EDGES, panel
+from pipeline.stamps.surveys import able, get
 
 __all__ = ["figures"]
 
 Floats = NDArray[np.float64]
 
 _LEAST = 1e-4
+_ENOUGH = 10  # pairs of a cell whose share is told
 
 
-def figures(told: Mapping[str, Any], rows: pd.DataFrame, standing: VisualStanding) -> dict[str, Picture]:
+def figures(
+    told: Mapping[str, Any], rows: pd.DataFrame, standing: VisualStanding, every: pd.DataFrame | None = None
+) -> dict[str, Picture]:
     """Return pictures by name of file: completeness, reliability, rates.
 
     Parameters
@@ -28,28 +32,35 @@ def figures(told: Mapping[str, Any], rows: pd.DataFrame, standing: VisualStandin
         From `models.visual_judgement.judge`.
     rows, standing
         What it was made of.
+    every : pandas.DataFrame, optional
+        All that `rows` were drawn from, for the completeness of pairs; default these alone.
     """
-    odds = standing.odds(standing.evidence(rows))
-    drawn = {"completeness.png": _completeness(told, rows, odds), "rates.png": _rates(rows, odds)}
+    odds, every = standing.odds(standing.evidence(rows)), rows if every is None else every
+    pairs = every[(every["label"] > 0).to_numpy() & framed(every)]
+    found = _completeness(told, pairs, standing.odds(standing.evidence(pairs)))
+    drawn = {"completeness.png": found, "rates.png": _rates(rows, odds)}
     return drawn | {"reliability.png": _reliability(told["calibration"])}
 
 
-def _completeness(told: Mapping[str, Any], rows: pd.DataFrame, odds: Floats) -> Picture:
+def _completeness(told: Mapping[str, Any], pairs: pd.DataFrame, odds: Floats) -> Picture:
     """Draw completeness at the first share of false ones by separation and difference of magnitudes."""
-    names = list(told["surveys"])
+    names = [name for name in told["surveys"] if able(get(name))]
     columns = min(4, len(names))
     figure, axes = canvas(-(-len(names) // columns), columns, 2.6 * columns, 2.3 * -(-len(names) // columns))
     for axis in axes.flat[len(names) :]:
         axis.set_visible(False)
     for axis, name in zip(axes.flat, names, strict=False):
         cut = told["surveys"][name][f"at_{FALSE[0]:g}"]["cut"]
-        some = ((rows["survey"] == name) & (rows["label"] > 0)).to_numpy() & framed(rows)
-        cells = grid(rows[some], odds[some], np.inf if cut is None else cut)
+        some = (pairs["survey"] == name).to_numpy()
+        cells = grid(pairs[some], odds[some], np.inf if cut is None else cut)
         counts = cells.groupby(["sep_arcsec", "delta_mag"])[["n", "found"]].sum()
-        shares = (counts["found"] / counts["n"]).unstack()
+        shares = (counts["found"] / counts["n"]).where(counts["n"] >= _ENOUGH).unstack()
         panel(axis, shares.reindex(index=SEP_EDGES[:-1], columns=DM_EDGES[:-1]).to_numpy(float))
         axis.set(title=name, xlabel="separation, arcsec", ylabel="Δm")
-    caption = f"Per cent of doubles that are found; {FALSE[0]:.0%} of what is not double is taken for it."
+    caption = (
+        f"Per cent of doubles that are found, S/N {FRAME['snr_1'][0]:g} to {FRAME['snr_1'][1]:g}; {FALSE[0]:.0%} of "
+        f"what is not double is taken for it. A dash: fewer than {_ENOUGH} pairs."
+    )
     return embed(figure, "Completeness by separation and difference of magnitudes in each survey", caption, wide=True)
 
 

@@ -43,7 +43,7 @@ def card(history: list[dict[str, Any]], scored: pd.DataFrame) -> tuple[dict[str,
     if test["label"].nunique() < 2:  # a training of so few that there is nothing to choose from
         test = held_out
     told = judge(test, standing)
-    pictures = {name: one.png for name, one in figures(told, test, standing).items()}
+    pictures = {name: one.png for name, one in figures(told, test, standing, held_out).items()}
     files = {**kept(held_out, standing), "report.txt": f"{report(told)}\n".encode()}
     return {"standing": standing.told(), "judgement": {"test": told}}, curves(history) | pictures | files
 

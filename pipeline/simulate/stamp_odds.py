@@ -68,7 +68,8 @@ def stamp_of(plane: Plane, survey: str) -> Stamp:
     told = surveys.get(survey)
     known = bool(np.isfinite(plane.fwhm_arcsec))
     fwhm = plane.fwhm_arcsec if known else told.filter(plane.filter).fwhm_arcsec
-    return Stamp(plane.image, plane.mask, float("nan"), survey, plane.filter, told.pixscale, plane.x0, plane.y0,
+    mask = np.zeros(plane.image.shape, np.uint8) if plane.mask is None else plane.mask
+    return Stamp(plane.image, mask, float("nan"), survey, plane.filter, told.pixscale, plane.x0, plane.y0,
                  plane.mjd, fwhm, known)  # fmt: skip
 
 

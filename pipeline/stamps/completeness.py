@@ -219,7 +219,10 @@ def draw(table: pd.DataFrame, snr: tuple[float, float] = (20.0, 500.0)) -> Pictu
         axis.set_xlabel("separation (arcsec)")
     for axis in axes[:, 0]:
         axis.set_ylabel("Δm (mag)")
-    words = f"Per cent of simulated pairs that are found, S/N {snr[0]:g} to {snr[1]:g}"
+    words = (
+        f"Per cent of simulated pairs that are found at the threshold of the model's card, S/N {snr[0]:g} to "
+        f"{snr[1]:g}; a dash: too few to tell"
+    )
     names = ", ".join(title for title, _ in panels)
     return embed(figure, f"{words}: {names}.", words + ".", wide=across > 2)
 

@@ -33,7 +33,7 @@ from pipeline.stamps.psf import Psf, nominal
 from pipeline.stamps.stars import Example, example, isolated, psf_among
 from pipeline.stamps.surveys import REACH, able, get
 
-__all__ = ["STAGE", "MeasureStamps", "forecast", "measure_stamps", "psfs_of", "sources_path", "stamps_path"]
+__all__ = ["STAGE", "MeasureStamps", "forecast", "measure_stamps", "planned", "psfs_of", "sources_path", "stamps_path"]
 
 STAGE = "measure_stamps"
 
@@ -298,7 +298,7 @@ def measure_stamps(
     Mismatch, Stale
         If something was made with other settings or inputs, naming all of it.
     """
-    stage = _stage(workspace, settings)
+    stage = planned(workspace, settings)
     workspace.sweep()
     status.renew(stage, overwrite)
     yield run(stage, client)
@@ -312,7 +312,7 @@ def forecast(workspace: Folder, settings: MeasureSettings, workers: int, overwri
     Missing, UsageError, Mismatch, Stale
         As `measure_stamps`.
     """
-    stage = _stage(workspace, settings)
+    stage = planned(workspace, settings)
     keys = stage.keys()
     again = set(status.outdated(stage, overwrite))
     done = set(manifest.committed(workspace, STAGE)) - again
@@ -330,10 +330,27 @@ def forecast(workspace: Folder, settings: MeasureSettings, workers: int, overwri
     return "\n".join(lines)
 
 
-def _stage(workspace: Folder, settings: MeasureSettings) -> MeasureStamps:
-    """Return the stage, once all that it reads is known to be readable: before anything is undone for it."""
+def planned(workspace: Folder, settings: MeasureSettings) -> MeasureStamps:
+    """Return the stage, once all that it reads is known to be readable: before anything is undone for it.
+
+    Parameters
+    ----------
+    workspace : Folder
+        Holds the stamps.
+    settings : MeasureSettings
+        Names the lists of stars, and the table of further surveys.
+
+    Raises
+    ------
+    Missing
+        If there is no stamp.
+    UsageError
+        If a list of stars cannot be read, or stamps are of a survey that is not known.
+    """
     _Lists(settings)
     stage = MeasureStamps(workspace, settings)
     if not stage.keys():
-        raise Missing(f"{workspace}: no stamps; run ingest_stamps first")
+        raise Missing(f"{workspace}: no stamps; `python -m jobs.ingest_stamps --workspace {workspace}` stores them")
+    for slug in stage.index["slug"].unique():
+        get(slug, settings.surveys)
     return stage

@@ -6,7 +6,7 @@ The figures and their sources stand in ``surveys.toml`` beside this module; a us
 import math
 import re
 import tomllib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property, lru_cache
 from pathlib import Path
 from statistics import median
@@ -29,6 +29,8 @@ _APERTURES = (1.0, 1.5, 5.0)
 
 #: The same of what is resolved, arcsec: above the first nothing within `REACH` is told from one star.
 _RESOLUTIONS = (REACH, 1.5, 0.8)
+
+_NEEDED = ("name", "aperture_m", "pixscale", "side", "filters")
 
 SCHEMES = ("delivered", "aperture", "poster")
 
@@ -196,17 +198,34 @@ def _surveys(path: str | None) -> dict[str, Survey]:
 
 
 def _parsed(file: Path) -> list[Survey]:
+    cure = "give [[survey]] tables as pipeline/stamps/surveys.toml does"
     try:
         tables = tomllib.loads(file.read_text())["survey"]
-        return [_survey(dict(table)) for table in tables]
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{file}: {error}") from error
-    except (KeyError, TypeError, ValueError, AttributeError, re.error) as error:
-        cure = "give [[survey]] tables as pipeline/stamps/surveys.toml does"
-        raise UsageError(f"{file}: {type(error).__name__}: {error}; {cure}") from error
+    except OSError as error:
+        raise UsageError(f"{file}: no table of surveys can be read there: {error.strerror}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{file}: {error}; {cure}") from error
+    except KeyError as error:
+        raise UsageError(f"{file}: no [[survey]] in it; {cure}") from error
+    if not (isinstance(tables, list) and all(isinstance(table, dict) for table in tables)):
+        raise UsageError(f"{file}: `survey` is {tables!r}, not one table or more; {cure}")
+    found = []
+    for number, table in enumerate(tables, 1):
+        try:
+            found.append(_survey(dict(table)))
+        except (TypeError, ValueError, AttributeError, re.error) as error:
+            raise UsageError(f"{file}: survey {table.get('name', number)}: {error}; {cure}") from error
+    return found
 
 
 def _survey(table: dict[str, Any]) -> Survey:
+    if absent := [name for name in _NEEDED if name not in table]:
+        raise ValueError(f"{', '.join(absent)} missing")
+    if odd := sorted(set(table) - {one.name for one in fields(Survey)}):
+        raise ValueError(f"unknown {', '.join(odd)}; there are {', '.join(one.name for one in fields(Survey))}")
+    for name, row in table["filters"].items():
+        if not isinstance(row, list) or len(row) < 2:
+            raise ValueError(f"filter {name} = {row!r}: [wavelength in µm, FWHM in arcsec] is needed")
     filters = [Filter(name, float(row[0]), float(row[1]), tuple(row[2:])) for name, row in table.pop("filters").items()]
     table["filters"] = tuple(sorted(filters, key=lambda one: one.wavelength_um))
     for name in ("aliases", "telescopes"):

@@ -172,6 +172,28 @@ def test_a_second_session_of_a_process_uses_the_first(ray_cluster):
     assert ray.is_initialized()
 
 
+def test_without_a_dashboard_ray_starts_all_the_same(monkeypatch, caplog):
+    asked = []
+
+    def init(**options):
+        asked.append(options["include_dashboard"])
+        if asked == [True]:
+            raise Exception("Failed to start the dashboard")
+        return "started"
+
+    monkeypatch.setattr("ray.init", init)
+    monkeypatch.setattr("ray.shutdown", lambda: None)
+    assert local._start_ray(1, None) == "started" and asked == [True, False]
+    assert "without it" in caplog.text
+
+    def broken(**options):
+        raise ValueError("no memory")
+
+    monkeypatch.setattr("ray.init", broken)
+    with pytest.raises(ValueError, match="memory"):
+        local._start_ray(1, None)
+
+
 def test_work_that_is_done_stays_done_when_dask_is_slow_to_stop(monkeypatch, caplog):
     from distributed import LocalCluster
 

@@ -84,13 +84,13 @@ def test_completeness_is_that_of_the_best_survey():
     measures = pd.DataFrame({"source_id": ["a", "b"], "n_components": 2, "sep_arcsec": 0.8, "delta_mag": 1.5})
     rows = scored(row("a", "SDSS", 1.0, snr=70.0), row("a", "HST", 1.0, snr=70.0), row("b", odds=1.0, snr=70.0),
                   row("c", odds=1.0))  # fmt: skip
-    single = pd.DataFrame({"source_id": [], "survey": [], "snr_1": []}).astype({"snr_1": float})
+    single = pd.DataFrame({"source_id": "", "survey": "", "snr_1": 0.0}, range(0))
     found = with_completeness(sources(rows, measures, FUSION, **ASKED), rows, single, simulated)
     np.testing.assert_allclose(found["completeness"], [0.9, 0.3, np.nan], atol=0.03)
     none = with_completeness(sources(rows, NOTHING, FUSION, **ASKED), rows, single, simulated)
     assert none["completeness"].isna().all()
-    # The brighter star's signal to noise counts where it was measured, of both filters: sqrt(2) 200 is not simulated.
-    single = pd.DataFrame({"source_id": "a", "survey": ["HST", "HST", "SDSS"], "snr_1": [200.0, 200.0, np.nan]})
+    # The brighter star's signal to noise counts where it was measured, of both filters: sqrt(2) 4000 is not simulated.
+    single = pd.DataFrame({"source_id": "a", "survey": ["HST", "HST", "SDSS"], "snr_1": [4000.0, 4000.0, np.nan]})
     found = with_completeness(sources(rows, measures, FUSION, **ASKED), rows, single, simulated)
     np.testing.assert_allclose(found["completeness"], [0.3, 0.3, np.nan], atol=0.03)
 

@@ -81,7 +81,7 @@ def test_of_a_file_without_a_wcs_it_is_said_that_north_is_not_known(workspace, t
     write(tmp_path / "a" / "t_SDSS_r.fits", stars((64, 64), [(31, 31, 1e4)], 3), {"PIXSCALE": 0.396})
     made(workspace, tmp_path / "a")
     for read, kind in ((ingest.read_index, "stamps"), (stacks.read_index, "stacks")):
-        flags = read(workspace, Key(kind, "sdss", 0)).set_index("source_id")["flags"] & StampFlag.UNORIENTED
+        flags = read(workspace, Key(kind, "sdss", 0)).set_index("source_id")["flags"] & int(StampFlag.UNORIENTED)
         assert flags.to_dict() == {"s": 0, "t": StampFlag.UNORIENTED}
 
 

@@ -180,13 +180,22 @@ def test_a_survey_can_be_added(tmp_path: Path) -> None:
     assert get("SDSS", file) == get("SDSS")
 
 
+_ONE = '[[survey]]\nname = "A"\naperture_m = 1\nside = 64\n'
+
+
 @pytest.mark.parametrize(
     ("text", "what"),
-    [("survey = 3", "TypeError"),
-     ('[[survey]]\nname = "A"\naperture_m = 1\npixscale = 0.1\nside = 64\nfilters = { K = [2, 1] }\n'
-      'numbers = { "F.*" = 1 }', "one group"), ('[[survey]]\nname = "A"', "KeyError"), ("[[", "mine.toml"),
-     ('[[survey]]\nname = "A"\naperture_m = 1\npixscale = 0.01\nside = 64\nfilters = { K = [2, 1] }', "do not hold")],
-)  # fmt: skip
+    [
+        ("survey = 3", "one table"),
+        ("[surveys]", "no .*survey"),
+        ("[[", "mine.toml"),
+        ('[[survey]]\nname = "A"', "survey A: aperture_m, pixscale, side, filters missing"),
+        (_ONE + "pixscale = 0.1\nfilters = { K = [2] }", "survey A: filter K"),
+        (_ONE + "pixscale = 0.1\nfilters = { K = [2, 1] }\nmirror = 2", "survey A: unknown mirror"),
+        (_ONE + 'pixscale = 0.1\nfilters = { K = [2, 1] }\nnumbers = { "F.*" = 1 }', "one group"),
+        (_ONE + "pixscale = 0.01\nfilters = { K = [2, 1] }", "do not hold"),
+    ],
+)
 def test_a_file_that_makes_no_sense_is_refused_with_its_name(tmp_path: Path, text: str, what: str) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(text)
