@@ -1,5 +1,6 @@
 """The way of stamps: archive → plan → IngestStamps → StackStamps, survey by survey."""
 
+import shlex
 from collections.abc import Iterator
 from functools import partial
 
@@ -78,21 +79,27 @@ def ingest_stamps(
         plan.save(workspace, slug, changes[slug])
     for slug, change in changes.items():
         if slug == plan.UNKNOWN:
-            report = Report(plan.STAGE, slug)
-            report.counts["rejected"] += change.refused
-            yield report
+            yield _told(workspace, Report(plan.STAGE, "files of no known survey"), change.refused)
             continue
         cutting = ingest.IngestStamps(workspace, archive, slug, settings)
         cutting.prepare()
         report = run(cutting, client)
         report.label = slug
-        report.counts["rejected"] += change.refused
-        yield report
+        yield _told(workspace, report, change.refused)
         stacking = stacks.StackStamps(workspace, slug, settings)
         stacking.prepare()
         report = run(stacking, client)
         report.label = slug
         yield report
+
+
+def _told(workspace: Folder, report: Report, refused: int) -> Report:
+    """Return a report with the files that were refused before any was read, and where to read why."""
+    report.counts["rejected"] += refused
+    if report.counts["rejected"]:
+        where = shlex.quote(str(workspace))
+        report.notes.append(f"why: python -m jobs.status --workspace {where} --outcomes {plan.STAGE}")
+    return report
 
 
 def _discard(workspace: Folder) -> None:
