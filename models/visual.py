@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from models.resnet import layer
 from models.stamp_planes import AROUND, FACTS, MIDDLE, WHOLE
-from models.visual_views import NEAR, WIDE, scales, views
+from models.visual_views import NEAR, WIDE, WINGS, views
 from pipeline.fusion import EDGES
 
 __all__ = [
@@ -115,17 +115,14 @@ class Sight(nn.Module):
         found = [spot(features) for spot, features in zip(self.spots, (close, far), strict=True)]
         with torch.autocast(middle.device.type, enabled=False):
             logits = logits.float()
-            pixscale, step = scales(facts)
-            cells = pixscale, 2 * step
             bins = [logits[:, 1:]]
-            for spots, distance, cell in zip(found, away, cells, strict=True):
-                bins.append(self._bins(spots[:, 0].float(), distance, cell))
+            for spots, (distance, error) in zip(found, away, strict=True):
+                bins.append(self._bins(spots[:, 0].float(), distance, error))
             return torch.cat([logits[:, :1], torch.logsumexp(torch.stack(bins), 0)], 1)
 
-    def _bins(self, spots: Tensor, distance: Tensor, cell: Tensor) -> Tensor:
+    def _bins(self, spots: Tensor, distance: Tensor, error: Tensor) -> Tensor:
         """Return how likely there is a companion in each bin (N, 8), of cells (N, s, s) whose light is so far away."""
-        blur = (0.15 * cell + 0.02)[:, None, None, None]  # arcsec
-        beyond = torch.sigmoid((distance[:, None] - self.edges[:, None, None]) / blur)
+        beyond = torch.sigmoid((distance[:, None] - self.edges[:, None, None]) / (WINGS * error[:, None]))
         share = (beyond[:, :-1] - beyond[:, 1:]).clamp(min=1e-6)
         # log2 takes a sixth of log's time.
         return torch.logsumexp((spots[:, None] + math.log(2) * torch.log2(share)).flatten(2), 2)

@@ -9,23 +9,29 @@ from torch.nn import functional
 from models.stamp_planes import MIDDLE, USUAL_FWHM, USUAL_SCALE
 from pipeline.stamps.surveys import REACH
 
-__all__ = ["NEAR", "WIDE", "scales", "views"]
+__all__ = ["NEAR", "WIDE", "WINGS", "views"]
 
 #: Planes of both views (see `views`).
 NEAR, WIDE = 8, 9
 
+#: Scale of a logistic distribution of errors, over their σ: near a normal one, with wider wings, as theirs are.
+WINGS = 0.59
+
 _SOFT = 3.0  # asinh of the noise in units of this
 _LANCZOS = 4
 _SIGMA = 2.3548  # FWHM of a Gaussian
+_CENTROID = 2.5  # error of a centroid by such weights, in σ over S/N (measured on simulated companions)
+
+Places = tuple[Tensor, Tensor]
 
 
-def scales(facts: Tensor) -> tuple[Tensor, Tensor]:
+def _scales(facts: Tensor) -> tuple[Tensor, Tensor]:
     """Return arcsec of a cell of the middle, and of a step: two cells of all; each (N,)."""
     pixscale, step = (USUAL_SCALE * torch.exp(facts[:, number]) for number in (0, 1))
     return pixscale, step
 
 
-def views(middle: Tensor, around: Tensor, facts: Tensor) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, Tensor]]:
+def views(middle: Tensor, around: Tensor, facts: Tensor) -> tuple[Tensor, Tensor, Tensor, tuple[Places, Places]]:
     """Return what the layers see: of the middle, of all around, and moments; and how far what a cell shows is away.
 
     Parameters
@@ -44,12 +50,12 @@ def views(middle: Tensor, around: Tensor, facts: Tensor) -> tuple[Tensor, Tensor
         the mean over the peak, compressed; each of the four cells compressed.
     measured : Tensor, (N, 10)
         See `_moments`.
-    away : tuple of Tensor, (N, 32, 32)
+    away : tuple of tuple of Tensor, (N, 32, 32)
         Of every cell of the middle, and of every other one of all: how far the light that it shows beside the source is
-        from the source, arcsec. A star is somewhere in a cell, and 2.5 arcsec may be in the same.
+        from the source, and its error, arcsec. A star is somewhere in a cell, and 2.5 arcsec may be in the same.
     """
     pixels = middle[:, 0]
-    pixscale, step = scales(facts)
+    pixscale, step = _scales(facts)
     sigma = (torch.exp(facts[:, 2]) * USUAL_FWHM / _SIGMA).clamp(0.7, 6.0)
     x, y = _centre(pixels, sigma)
     odd, long = _turned(pixels, x, y)
@@ -71,14 +77,14 @@ def views(middle: Tensor, around: Tensor, facts: Tensor) -> tuple[Tensor, Tensor
         distances, inside, _asinh(cells / _SOFT) / 2, _asinh(unlike / 2) / 2, _asinh(10 * cells / peak) / 3,
     ], 1)  # fmt: skip
     wide = torch.cat([others, _asinh(phases / _SOFT) / 2], 1)
-    return near, wide, _moments(pixels, x, y, sigma), (away, wider[:, ::2, ::2])
+    return near, wide, _moments(pixels, x, y, sigma), (away, (wider[0][:, ::2, ::2], wider[1][:, ::2, ::2]))
 
 
-def _distances(pixels: Tensor, x: Tensor, y: Tensor, sigma: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return, each (N, s, s): the distance of cells from a place over 2.5 arcsec; their light's; and that in arcsec.
+def _distances(pixels: Tensor, x: Tensor, y: Tensor, sigma: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Places]:
+    """Return, each (N, s, s): how far cells are from a place over 2.5 arcsec; where their light is; that in arcsec.
 
-    The light of a cell is inside (-1) or outside (1) of 2.5 arcsec. Its centroid by Gaussian weights around the cell
-    goes half-way to a star as wide as they are.
+    The light of a cell is inside (-1) or outside (1) of 2.5 arcsec, as far as its error tells. Its centroid by Gaussian
+    weights around the cell goes half-way to a star as wide as they are.
     """
     axis = torch.arange(pixels.shape[-1], device=pixels.device, dtype=torch.float32)
     steps = axis - axis[:, None]
@@ -86,13 +92,15 @@ def _distances(pixels: Tensor, x: Tensor, y: Tensor, sigma: Tensor, scale: Tenso
     moment = weight * steps
     across, along = pixels @ weight.transpose(1, 2), pixels @ moment.transpose(1, 2)
     # Less light than three times its noise counts as that much: noise moves no cell far.
-    light = torch.maximum(weight @ across, 3 * math.pi**0.5 * sigma[:, None, None])
+    noise = math.pi**0.5 * sigma[:, None, None]
+    light = torch.maximum(weight @ across, 3 * noise)
     dx, dy = ((2 * moments / light).clamp(-1, 1) for moments in (weight @ along, moment @ across))
     left, low = (axis - x[:, None])[:, None, :], (axis - y[:, None])[:, :, None]
     scale = scale[:, None, None]
     away = scale * torch.sqrt((left + dx) ** 2 + (low + dy) ** 2)
     cells = scale * torch.sqrt(left**2 + low**2)
-    return (cells / REACH).clamp(max=3.0), torch.tanh((away - REACH) / (0.2 * scale + 0.02)), away
+    error = torch.sqrt((_CENTROID * scale * sigma[:, None, None] * noise / light) ** 2 + (0.1 * scale + 0.01) ** 2)
+    return (cells / REACH).clamp(max=3.0), torch.tanh((away - REACH) / (2 * WINGS * error)), (away, error)
 
 
 def _asinh(x: Tensor) -> Tensor:

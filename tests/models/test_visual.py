@@ -109,7 +109,7 @@ def test_turned_stacks_are_the_same_to_what_is_measured() -> None:
 
 @pytest.mark.parametrize(
     ("scale", "fwhm", "side", "view"),
-    [(0.25, 1.2, 64, 0), (0.396, 1.3, 64, 0), (0.25, 1.2, 64, 1), (0.05, 0.1, 128, 1)],
+    [(0.25, 1.2, 64, 0), (0.396, 1.3, 64, 0), (0.25, 1.2, 64, 1), (0.05, 0.15, 128, 1)],
 )
 def test_a_companion_is_told_from_a_neighbour_by_less_than_a_cell(
     scale: float, fwhm: float, side: int, view: int
@@ -120,20 +120,23 @@ def test_a_companion_is_told_from_a_neighbour_by_less_than_a_cell(
     def star(x0: float, y0: float, light: float) -> np.ndarray:
         return light * np.exp(-((x - x0) ** 2 + (y - y0) ** 2) / 2 / (fwhm / scale / 2.3548) ** 2)
 
-    for sep in (2.4, 2.6):
-        off = []
+    for sep, light in ((2.4, 40), (2.6, 40), (2.4, 20), (2.6, 20)):
+        off, sigmas = [], []
         for angle in rng.uniform(0, 2 * np.pi, 12):
             x0, y0 = (side - 1) / 2 + rng.uniform(-0.5, 0.5, 2)
             x1, y1 = x0 + sep / scale * np.cos(angle), y0 + sep / scale * np.sin(angle)
-            image = star(x0, y0, 300) + star(x1, y1, 40) + rng.normal(size=(side, side))
+            image = star(x0, y0, 300) + star(x1, y1, light) + rng.normal(size=(side, side))
             known = np.array([[scale, 1, fwhm, 0.6, 1, 0, 0, 0, x0, y0]])
             middle, around, facts = (torch.from_numpy(one) for one in prepare(image[None], known))
             near, wide, _, away = views(middle, around, facts)
             # The brightest cell that is not of the source.
             planes = (near[0, 0], near[0, 2]) if view == 0 else (wide[0, 0, ::2, ::2], wide[0, 2, ::2, ::2])
             brightest = torch.where(planes[0] > 0.7, planes[1], -9.0).argmax()
-            off.append(float(away[view][0].flatten()[brightest]) - sep)
-        assert np.abs(off).max() < 0.06 and np.std(off) < 0.03
+            distance, error = (float(one.flatten()[brightest]) for one in away[view])
+            off.append(distance - sep)
+            sigmas.append(off[-1] / error)
+        assert 0.1 < np.sqrt(np.mean(np.square(sigmas))) < 1.5
+        assert light < 40 or (np.abs(off).max() < 0.06 and np.std(off) < 0.03)
 
 
 # what is learnt
@@ -152,7 +155,7 @@ def test_a_companion_counts_where_it_is_and_one_too_far_away_does_not() -> None:
     for away, code in ((0.8, 5), (1.6, 7), (2.2, 8), (3.0, None), (3.6, None)):
         spots = torch.full((1, 32, 32), -9.0)
         spots[0, round(away / 0.2), 0] = 9.0
-        bins = network.fine._bins(spots, distance, torch.tensor([0.2]))[0]
+        bins = network.fine._bins(spots, distance, torch.full_like(distance, 0.08))[0]
         assert (bins.argmax() + 1 == code and bins.max() > 7) if code else bins.max() < 0
 
 
