@@ -44,12 +44,11 @@ def sources(
         Factor in odds below the threshold that is possible.
     """
     names, first = np.unique(rows["source_id"].to_numpy(str), return_index=True)
-    able = _able(rows)
-    counted = able | ~_any(able, first)[np.searchsorted(names, rows["source_id"].to_numpy(str))]
+    able, number = _able(rows), np.searchsorted(names, rows["source_id"].to_numpy(str))
+    counted = able | ~_any(able, first)[number]
     flags = np.where(counted, rows["flags"].to_numpy(np.int64), 0)
     flags = np.bitwise_or.reduceat(flags, first) if len(first) else flags
-    ratios = _ratios(rows, able, fusion)
-    together = np.add.reduceat(ratios, first) if len(first) else ratios
+    together = fusion.together(_ratios(rows, able, fusion), number, len(first))
     known = _any(able, first)
     odds = np.where(known, fused(together, fusion.shares), np.nan)
     threshold = fusion.chosen(prior, precision_asked)
