@@ -350,7 +350,8 @@ def planned(workspace: Folder, settings: MeasureSettings) -> MeasureStamps:
     _Lists(settings)
     stage = MeasureStamps(workspace, settings)
     if not stage.keys():
-        raise Missing(f"{workspace}: no stamps; `python -m jobs.ingest_stamps --workspace {workspace}` stores them")
+        cure = f"python -m jobs.ingest_stamps --archive DIR --workspace {workspace}"
+        raise Missing(f"{workspace}: no stamps; run ingest_stamps first: {cure}")
     for slug in stage.index["slug"].unique():
         get(slug, settings.surveys)
     return stage
