@@ -53,8 +53,9 @@ MEASURES = Table(
         measured("p_fit", "", "stat.probability", "Probability of a second point source by the fits alone, were half "
                  "of all sources double", 0, 1),
         measured("p_chance", "", "stat.probability", "Probability of an unrelated star as bright as the second one, or "
-                 "brighter, within the separation; its magnitude is that in counts_filter of [measure], the median of "
-                 "all bands if none is named; null without star counts or without a pair", 0, 1),
+                 "brighter, within the separation; its magnitude is that in counts_filter of [measure], if none is "
+                 "named the median of all bands, else Gaia's G and delta_mag; null without star counts near it, or of "
+                 "stars like it, and without a pair", 0, 1),
         Column("gaia_id_1", LONG, "", "meta.id.cross", "Gaia source at the primary, by the table given", (0, None),
                True),
         Column("gaia_id_2", LONG, "", "meta.id.cross", "Gaia source at the companion", (0, None), True),

@@ -207,27 +207,20 @@ def _start_ray(workers: int | None, object_store_bytes: int | None) -> Any:
 
     _authenticate()
 
-    def start(dashboard: bool) -> Any:
-        return ray.init(
-            address="local",
-            num_cpus=workers,
-            _node_ip_address="127.0.0.1",
-            include_dashboard=dashboard,
-            dashboard_host="127.0.0.1",
-            dashboard_port=None,  # the dashboard takes 8265 or the next that it gets: asked before, another may take it
-            object_store_memory=object_store_bytes,
-            logging_level=logging.WARNING,
-            log_to_driver=False,  # answers carry errors; the rest is in Ray's logs
-        )
-
-    try:
-        return start(dashboard=True)
-    except Exception as error:  # Ray has no class of its own for it
-        if "dashboard" not in str(error):
-            raise
-        _log.warning("Ray's dashboard did not start, as on a machine that does much else: going on without it")
-        ray.shutdown()
-        return start(dashboard=False)
+    context = ray.init(
+        address="local",
+        num_cpus=workers,
+        _node_ip_address="127.0.0.1",
+        include_dashboard=None,  # one, but none is no error: on a machine that does much else it may not come up
+        dashboard_host="127.0.0.1",
+        dashboard_port=None,  # the dashboard takes 8265 or the next that it gets: asked before, another may take it
+        object_store_memory=object_store_bytes,
+        logging_level=logging.WARNING,
+        log_to_driver=False,  # answers carry errors; the rest is in Ray's logs
+    )
+    if not context.dashboard_url:
+        _log.warning("Ray's dashboard did not start: going on without it")
+    return context
 
 
 @contextlib.contextmanager

@@ -61,7 +61,7 @@ class ScoreStamps(Stage):
     """
 
     name = layout.SCORE
-    version = 2
+    version = 3
 
     settings: VisualScoreSettings
 

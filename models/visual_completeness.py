@@ -30,7 +30,7 @@ def kept(scored: pd.DataFrame, standing: VisualStanding) -> dict[str, bytes]:
         Where the model stands: what its scores mean, and its threshold.
     """
     # What cannot resolve a pair makes no double by itself, whatever the network says of it.
-    scored = scored[[surveys.able(surveys.get(name)) for name in scored["survey"]]]
+    scored = scored[scored["survey"].map(lambda name: surveys.able(surveys.get(name))).astype(bool)]
     p = standing.p_prior(standing.odds(standing.evidence(scored)))
     return {FILE: completeness.to_bytes(completeness.table(scored.assign(p=p), standing.threshold))}
 

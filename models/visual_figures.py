@@ -44,7 +44,7 @@ def figures(
 
 def _completeness(told: Mapping[str, Any], pairs: pd.DataFrame, odds: Floats) -> Picture:
     """Draw completeness at the first share of false ones by separation and difference of magnitudes."""
-    names = [name for name in told["surveys"] if able(get(name))]
+    names = [name for name in told["surveys"] if able(get(name))] or list(told["surveys"])
     columns = min(4, len(names))
     figure, axes = canvas(-(-len(names) // columns), columns, 2.6 * columns, 2.3 * -(-len(names) // columns))
     for axis in axes.flat[len(names) :]:

@@ -61,6 +61,8 @@ def sources(
         "sep_network_arcsec": np.where(known, fusion.separation(together), np.nan),
         "saturated": (flags & int(StampFlag.SATURATED)) > 0, "flags": flags,
     })  # fmt: skip
+    if "ra" in measures:  # a place that was measured has the epoch of that, or none
+        found.loc[found["source_id"].isin(measures.loc[measures["ra"].notna(), "source_id"]), "pos_epoch"] = np.nan
     return _with(found, measures, ["source_id"], VISUAL_BINARIES.names)
 
 

@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 
 from pipeline.errors import UsageError
 
-__all__ = ["COLUMNS", "Gaia", "julian_year", "read_table"]
+__all__ = ["COLUMNS", "Gaia", "julian_year", "modified_julian_date", "read_table"]
 
 #: Columns of the catalogue that Gaia fills.
 COLUMNS = ("gaia_id_1", "gaia_id_2", "plx_diff_sigma", "pm_diff_sigma", "ruwe", "ipd_frac_multi_peak")
@@ -39,6 +39,11 @@ _SIGMAS = 3.0
 
 #: Epoch of Gaia's positions where the table does not say, Julian year.
 _EPOCH = 2016.0
+
+
+def modified_julian_date(year: float) -> float:
+    """Return the modified Julian date of a Julian year."""
+    return 51544.5 + (year - 2000) * 365.25
 
 
 def julian_year(mjd: float | pd.Series) -> float | pd.Series:

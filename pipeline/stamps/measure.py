@@ -117,13 +117,18 @@ def measure(
 def _fitted(stamps: Sequence[Stamp], psfs: Mapping[tuple[str, str], Psf]) -> tuple[list[Stamp], list[Picture]]:
     """Return the stamps that are fitted, and their pixels: around the source, wherever that is."""
     used, pictures = list[Stamp](), list[Picture]()
-    for stamp in _alike(stamps):
+    for stamp in stamps:
+        if not stamp.able:
+            continue
         told = psfs.get((stamp.survey, stamp.filter))
         before = stamp.psf if told is None else told.scaled(stamp.fwhm / stamp.pixscale)
         one = picture(stamp, psf_of(stamp, before))
         if one is not None:
             used.append(stamp)
             pictures.append(one)
+    alike = _alike(used)
+    used = [one for one, kept in zip(used, alike, strict=True) if kept]
+    pictures = [one for one, kept in zip(pictures, alike, strict=True) if kept]
     places = sought(pictures) if pictures else []
     for i, (one, (x, y)) in enumerate(zip(pictures, places, strict=True)):
         if (x, y) != (one.x0, one.y0):
@@ -131,13 +136,12 @@ def _fitted(stamps: Sequence[Stamp], psfs: Mapping[tuple[str, str], Psf]) -> tup
     return used, pictures
 
 
-def _alike(stamps: Sequence[Stamp]) -> list[Stamp]:
-    """Return the stamps whose axes go the same way, of those of surveys that can tell."""
-    able = [stamp for stamp in stamps if stamp.able]
-    if oriented := [stamp for stamp in able if stamp.oriented]:
-        return oriented
-    sharpest = min(able, key=lambda stamp: stamp.fwhm).survey if able else None
-    return [stamp for stamp in able if stamp.survey == sharpest]
+def _alike(stamps: Sequence[Stamp]) -> list[bool]:
+    """Return which stamps are fitted: those whose axes are known, else those of the sharpest survey."""
+    if any(stamp.oriented for stamp in stamps):
+        return [stamp.oriented for stamp in stamps]
+    sharpest = min(stamps, key=lambda stamp: stamp.fwhm).survey if stamps else None
+    return [stamp.survey == sharpest for stamp in stamps]
 
 
 def _nothing() -> dict[str, Any]:
@@ -187,7 +191,7 @@ def _pair(found: Comparison) -> dict[str, Any]:
     mean = float((weight * np.nan_to_num(ratios[:, 0])).sum() / total) if total > 0 else np.nan
     # Bands in which it differs scatter by more than their errors.
     scatter = (weight * np.nan_to_num(ratios[:, 0] - mean) ** 2).sum() / max((weight > 0).sum() - 1, 1)
-    error = float(np.sqrt(max(scatter, 1.0) / total)) if total > 0 else np.nan
+    error = float(1 / np.sqrt(total)) if total > 0 else np.nan
     first = int(mean < 0)
     offset = -found.two.offsets[0] if first else found.two.offsets[0]
     sep, sep_err, pa, pa_err = polar(offset, found.two.covariance[:2, :2])
@@ -195,7 +199,8 @@ def _pair(found: Comparison) -> dict[str, Any]:
         sep = np.inf
     return {
         "sep_arcsec": sep, "sep_arcsec_err": sep_err, "pa_deg": pa, "pa_deg_err": pa_err, "delta_mag": abs(mean),
-        "delta_mag_err": error, "pa_ambiguous": bool(abs(mean) < 2 * error), "first": first,
+        "delta_mag_err": error * float(np.sqrt(max(scatter, 1.0))), "pa_ambiguous": bool(abs(mean) < 2 * error),
+        "first": first,
     }  # fmt: skip
 
 

@@ -26,7 +26,7 @@ from pipeline.settings import MeasureSettings, digest
 from pipeline.stage import InputOutcome, Product, Stage, State
 from pipeline.stamps import ingest, odds, plan, status
 from pipeline.stamps.chance import chance, read_counts, surface_density
-from pipeline.stamps.gaia import Gaia
+from pipeline.stamps.gaia import Gaia, modified_julian_date
 from pipeline.stamps.measure import Measure, measure
 from pipeline.stamps.picture import Stamp
 from pipeline.stamps.psf import Psf, nominal
@@ -52,7 +52,7 @@ _UNSEEN = "no stamp of a survey that resolves 2.5 arcsec shows enough of it"
 #: What is said of a pair that star counts tell nothing of.
 _UNLIT = (
     "no p_chance: the second star's magnitude is not known in the filter of the counts, for want of a zero point; or "
-    "the counts are of nowhere near it, or of no stars so faint"
+    "the counts are of nowhere near it, or of no stars so faint or so bright"
 )
 
 #: Name of Gaia's magnitude of the source, and what `counts_filter` calls that band.
@@ -251,6 +251,8 @@ class _Lists:
         if self.gaia is not None:
             dates = [row["mjd"] for row in found.rows if np.isfinite(row["mjd"])]
             mjd = float(np.median(dates)) if dates else np.nan
+            if np.isfinite(source["ra"]):
+                mjd = modified_julian_date(source["pos_epoch"])
             error = source["sep_arcsec_err"]
             matched = self.gaia.match(
                 ra, dec, source["ra_2"], source["dec_2"], 0 if np.isnan(error) else error, mjd,

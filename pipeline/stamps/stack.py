@@ -60,6 +60,9 @@ def stack_source(planes: Sequence[Plane], survey: Survey, method: str = "weighte
     method : {"weighted", "clipped", "mean"}
         See `stack`; one stamp alone is ``single``.
     """
+    # What may be turned does not lie on what is not.
+    lost = [bool(plane.flags & StampFlag.UNORIENTED) for plane in planes]
+    planes = [plane for plane, away in zip(planes, lost, strict=True) if all(lost) or not away]
     planes = sorted(planes, key=lambda plane: (survey.filter(plane.filter).wavelength_um, plane.filter))
     lights = [Light(plane, survey) for plane in planes]
     first = max(range(len(lights)), key=lambda k: lights[k].snr / lights[k].fwhm)

@@ -44,7 +44,7 @@ def page(seen: list[StarCurves]) -> None:
         for rank, (one, systems) in enumerate(found, 1):
             row = {"tic_id": one.tic_id, "eb_id": 1, "period": systems[0].period, "period_flag": systems[0].period_flag}
             write_candidate(Folder(path), rank, ("", ""), one, row, systems)
-    each = timing.cpu / len(found)
+    each = timing.cpu / max(len(found), 1)
     figure("CPU s its vetting page", each, "≤ 1", each <= 1)
 
 

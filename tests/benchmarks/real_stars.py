@@ -201,7 +201,7 @@ def _simulated(workspace: Folder, survey: str, model: _Model) -> pd.DataFrame:
     for key in keys:
         index = training.read_index(workspace, key)
         some = index.iloc[:FITS]
-        gain = fitted(workspace, some)["gain"].reindex(index.index)
+        gain = fitted(some)["gain"].reindex(index.index)
         found.append(index.assign(odds=model.odds(index, _stacks(workspace, index)), gain=gain))
     return pd.concat(found, ignore_index=True)
 

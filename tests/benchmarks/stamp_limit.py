@@ -252,7 +252,7 @@ def _classical(workspace: Folder, survey: str, stacks: int, pool: ProcessPoolExe
     columns = [*FIT, *PAIR]
     for name, examples, judged in (
         ("moments", known, seen),
-        ("moments and fits", np.hstack([known, fits[columns].abs()]), np.hstack([seen, told[columns].abs()])),
+        ("moments and fits", np.hstack([known, fits[columns]]), np.hstack([seen, told[columns]])),
     ):
         trees = HistGradientBoostingClassifier(learning_rate=0.05, max_iter=300, early_stopping=True, random_state=0)
         trees.fit(examples, taught["label"], taught["weight"])

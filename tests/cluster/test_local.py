@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -173,25 +174,13 @@ def test_a_second_session_of_a_process_uses_the_first(ray_cluster):
 
 
 def test_without_a_dashboard_ray_starts_all_the_same(monkeypatch, caplog):
-    asked = []
-
     def init(**options):
-        asked.append(options["include_dashboard"])
-        if asked == [True]:
-            raise Exception("Failed to start the dashboard")
-        return "started"
+        assert options["include_dashboard"] is None  # True would raise where it does not come up
+        return SimpleNamespace(dashboard_url="")
 
     monkeypatch.setattr("ray.init", init)
-    monkeypatch.setattr("ray.shutdown", lambda: None)
-    assert local._start_ray(1, None) == "started" and asked == [True, False]
+    assert not local._start_ray(1, None).dashboard_url
     assert "without it" in caplog.text
-
-    def broken(**options):
-        raise ValueError("no memory")
-
-    monkeypatch.setattr("ray.init", broken)
-    with pytest.raises(ValueError, match="memory"):
-        local._start_ray(1, None)
 
 
 def test_work_that_is_done_stays_done_when_dask_is_slow_to_stop(monkeypatch, caplog):
