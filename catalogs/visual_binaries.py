@@ -121,9 +121,9 @@ _FITTED = (
 
 _CONTEXT = (
     _share("completeness", "Share of simulated pairs of like separation, difference of magnitudes and signal to noise "
-           "(of the brighter star, or of the stack where that was not measured) that are found in one stack of the best "
-           "of the surveys able, at the threshold of the model's card, not at that of this row; null without a pair, and "
-           "where too few were simulated"),
+           "(of the brighter star, or of the stack where that was not measured) that are found in one stack of the "
+           "best of the surveys able, at the threshold of the model's card, not at that of this row; null without a "
+           "pair, and where too few were simulated"),
     *_fits("gaia_id_1", "gaia_id_2", "plx_diff_sigma", "pm_diff_sigma", "ruwe", "ipd_frac_multi_peak"),
     Column("saturated", pa.bool_(), "", "meta.code.qual", "Saturated in the stack of a survey able, or of any where "
            "none is able"),

@@ -24,6 +24,9 @@ Shares = TypeVar("Shares", float, Floats)
 
 _BEYOND = 0.1
 
+#: Stacks that say less than the root of this, in e-folds of the odds, are not told to agree.
+_SLIGHT = 0.1
+
 #: Of the bins of separation, arcsec, where a card does not say others.
 EDGES = (0.1, 0.2, 0.3, 0.45, 0.7, 1.0, 1.4, 1.9, 2.5)
 
@@ -282,7 +285,7 @@ class Fusion(BaseModel):
     def together(self, log_ratios: Floats, source: NDArray[np.integer], size: int) -> Floats:
         """Return what all stacks of each source say together of each separation.
 
-        The sum over √n, where n stacks say the same: (Σl)² / (1 + Σl²), 1 at least, l the logarithm of the odds by one
+        The sum over √n, where n stacks say the same: (Σl)² / (0.1 + Σl²), 1 at least, l the logarithm of the odds by one
         alone. On simulated sources of two and three surveys the plain sum is too sure, and this is not (`python -m
         tests.benchmarks fused`).
 
@@ -304,7 +307,7 @@ class Fusion(BaseModel):
         np.add.at(total, source, log_ratios)
         said = fused(log_ratios, self.shares)
         once, twice = (np.bincount(source, said**power, minlength=size) for power in (1, 2))
-        alike = np.maximum(once**2 / (1 + twice), 1.0)
+        alike = np.maximum(once**2 / (_SLIGHT + twice), 1.0)
         return np.asarray(total / np.sqrt(alike)[:, None])
 
     def p_prior(self, odds: ArrayLike, prior: float | None = None) -> Floats:

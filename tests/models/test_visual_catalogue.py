@@ -92,7 +92,7 @@ def test_surveys_are_put_together_bin_by_bin(whole):
         logits[survey] = np.array(table.loc["b", "logits"])
     ratios = np.stack([one[1:] - one[0] - np.log(1 / 8) for one in logits.values()])
     single = np.log(np.exp(ratios).mean(1))
-    ratio = ratios.sum(0) / max(single.sum() ** 2 / (1 + (single**2).sum()), 1) ** 0.5
+    ratio = ratios.sum(0) / max(single.sum() ** 2 / (0.1 + (single**2).sum()), 1) ** 0.5
     assert logit(rows.loc["b", "p_double"]) == pytest.approx(np.log(np.exp(ratio).mean()), abs=1e-6)
     assert logit(rows.loc["b", "p_prior"]) == pytest.approx(logit(rows.loc["b", "p_double"]) + logit(0.09))
 
