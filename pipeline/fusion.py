@@ -285,8 +285,8 @@ class Fusion(BaseModel):
     def together(self, log_ratios: Floats, source: NDArray[np.integer], size: int) -> Floats:
         """Return what all stacks of each source say together of each separation.
 
-        The sum over √n, where n stacks say the same: (Σl)² / (0.1 + Σl²), 1 at least, l the logarithm of the odds by one
-        alone. On simulated sources of two and three surveys the plain sum is too sure, and this is not (`python -m
+        The sum over √n, where n stacks say the same: (Σl)² / (0.1 + Σl²), 1 at least, l the logarithm of the odds by
+        one alone. On simulated sources of two and three surveys the plain sum is too sure, and this is not (`python -m
         tests.benchmarks fused`).
 
         Parameters

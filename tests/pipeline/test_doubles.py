@@ -33,7 +33,7 @@ NOTHING = pd.DataFrame({"source_id": pd.Series(dtype=object), "sep_arcsec": 0.0,
 
 def test_two_surveys_together_are_surer_than_each():
     found = sources(scored(row("a", "SDSS", 2.0), row("a", "HST", 1.5), row("b", odds=2.0)), NOTHING, FUSION, **ASKED)
-    # Both say much the same, as two would that may be misled by the same: 3.5 over the root of 3.5² / (0.1 + 2² + 1.5²).
+    # Both say much the same, as two would that are misled by the same: 3.5 over the root of 3.5² / (0.1 + 2² + 1.5²).
     np.testing.assert_allclose(logit(found["p_double"]), [6.35**0.5, 2.0])
     np.testing.assert_allclose(logit(found["p_prior"]), np.array([6.35**0.5, 2.0]) + logit(0.09))
 
