@@ -206,7 +206,6 @@ def _start_ray(workers: int | None, object_store_bytes: int | None) -> Any:
     import ray
 
     _authenticate()
-
     context = ray.init(
         address="local",
         num_cpus=workers,

@@ -22,7 +22,7 @@ _ENOUGH = 10  # pairs of a cell whose share is told
 
 
 def figures(
-    told: Mapping[str, Any], rows: pd.DataFrame, standing: VisualStanding, every: pd.DataFrame | None = None
+    told: Mapping[str, Any], rows: pd.DataFrame, standing: VisualStanding, every: pd.DataFrame
 ) -> dict[str, Picture]:
     """Return pictures by name of file: completeness, reliability, rates.
 
@@ -32,10 +32,10 @@ def figures(
         From `models.visual_judgement.judge`.
     rows, standing
         What it was made of.
-    every : pandas.DataFrame, optional
-        All that `rows` were drawn from, for the completeness of pairs; default these alone.
+    every : pandas.DataFrame
+        All that `rows` were drawn from, for the completeness of pairs.
     """
-    odds, every = standing.odds(standing.evidence(rows)), rows if every is None else every
+    odds = standing.odds(standing.evidence(rows))
     pairs = every[(every["label"] > 0).to_numpy() & framed(every)]
     found = _completeness(told, pairs, standing.odds(standing.evidence(pairs)))
     drawn = {"completeness.png": found, "rates.png": _rates(rows, odds)}

@@ -12,10 +12,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.ndimage import shift
 
-from pipeline.stamps.pairs import REACH, fit
+from pipeline.stamps.pairs import fit
 from pipeline.stamps.picture import Picture, Stamp, picture
 from pipeline.stamps.psf import Psf, of_shapes
 from pipeline.stamps.stars import example, expected, isolated, psf_among
+from pipeline.stamps.surveys import REACH
 
 __all__ = ["Donor", "companions", "cutout", "donor", "doubled", "inject", "round_stars"]
 
