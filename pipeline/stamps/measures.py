@@ -81,7 +81,7 @@ class MeasureStamps(Stage):
     """
 
     name = STAGE
-    version = 6
+    version = 7
 
     settings: MeasureSettings
 

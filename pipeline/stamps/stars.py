@@ -27,8 +27,11 @@ _STARS = 200
 _APART, _AWAY = 3.0, 3.0
 
 #: Examples without which no PSF is made of them; noise of an example, over what the PSF has in its middle (about one),
-#: that is too much to see what a Moffat lacks; least relative error of a PSF.
-_FEW, _BRIGHT, _LEAST = 6, 0.1, 0.01
+#: that is too much to see what a Moffat lacks; least and greatest relative error of a PSF.
+_FEW, _BRIGHT, _LEAST, _MOST_WRONG = 6, 0.1, 0.01, 0.1
+
+#: Parts of which each is asked whether what the others lack describes it.
+_PARTS = 5
 
 #: FWHM over λ/D below which optics, not the air, make a star's width.
 _SHARP = 3.0
@@ -192,11 +195,25 @@ def psf_among(examples: Sequence[Example], before: Psf) -> Psf:
     ]  # fmt: skip
     if len(good) < _FEW:
         return psf
-    rest = rest_map([(one.x, one.y, one.lacking) for one in good], 1.0)  # beside what was expected
-    errors = []
-    for one in good:
-        core = one.share > 0.3 * one.share.max()
-        left = one.lacking[core] - interpolated(rest, one.x[core], one.y[core])
-        errors.append(np.mean(left**2 - one.noise**2) / np.mean(one.share[core] ** 2))
-    error = float(np.sqrt(np.clip(np.median(errors), _LEAST**2, 0.1**2)))
-    return replace(psf, rest=psf.rest + rest, error=error)
+    # What noise draws, or some stamps have and others have not, describes no star that it was not learnt on.
+    part = np.arange(len(good)) * _PARTS // len(good)  # stars of a stamp follow one another
+    rests = [_lacking([one for one, own in zip(good, part, strict=True) if own != k]) for k in range(_PARTS)]
+    plain = [_excess(one, np.zeros_like(rests[0])) for one in good]
+    told = [_excess(one, rests[own]) for one, own in zip(good, part, strict=True)]
+    better = int((np.array(told) < plain).sum())
+    if better > len(good) / 2 + np.sqrt(len(good)):  # two sigma of a coin
+        error = np.sqrt(np.clip(np.median(told), _LEAST**2, _MOST_WRONG**2))
+        return replace(psf, rest=psf.rest + _lacking(good), error=float(error))
+    return replace(psf, error=float(np.sqrt(np.clip(np.median(plain), psf.error**2, _MOST_WRONG**2))))
+
+
+def _lacking(examples: Sequence[Example]) -> Array:
+    """Return the map of what stars have beside what was expected of them."""
+    return rest_map([(one.x, one.y, one.lacking) for one in examples], 1.0)
+
+
+def _excess(one: Example, rest: Array) -> float:
+    """Return the square of a star's relative error in its core, beyond its noise, with a map of the rest."""
+    core = one.share > 0.3 * one.share.max()
+    left = one.lacking[core] - interpolated(rest, one.x[core], one.y[core])
+    return float(np.mean(left**2 - one.noise**2) / np.mean(one.share[core] ** 2))
