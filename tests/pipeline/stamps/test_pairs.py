@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from pipeline.stamps.moffat import render
+from pipeline.stamps.moffat import REST_STEPS, render
 from pipeline.stamps.pairs import SURE, compare
 from pipeline.stamps.picture import picture
 from pipeline.stamps.psf import REST_SIDE, nominal, of_image, rest_map
@@ -127,6 +127,26 @@ def test_stars_of_other_stamps_tell_what_a_moffat_lacks() -> None:
     assert psf.n_stars >= 6
     assert np.abs(psf.rest[0]).max() < 0.1
     assert psf_among(examples[:3], nominal(1.0)).n_stars == 0
+
+
+@pytest.mark.parametrize(("snr", "ghost"), [(300, 0.06), (30, 0.0)])
+def test_what_a_moffat_lacks_is_kept_where_it_describes_other_stars(snr: float, ghost: float) -> None:
+    """A ghost that all stars have, and noise."""
+    rng = np.random.default_rng(9)
+    examples = []
+    for _ in range(24):
+        stamp = drawn(rng, snr=snr, fwhm=1.1, told=1.1)
+        image = stamp.image + ghost * np.roll(stamp.image - np.median(stamp.image), 5, axis=1)
+        examples.append(example(replace(stamp, image=image), stamp.x0, stamp.y0, stamp.psf))
+    found = [one for one in examples if one is not None]
+    assert len(found) > 16
+    psf = psf_among(found, nominal(1.0))
+    assert psf.rest.any() == (ghost > 0)
+    if ghost:
+        middle, step = REST_SIDE // 2, round(5 / (1.1 / 0.25) * REST_STEPS)
+        assert psf.rest[0, middle, middle + step] > 0.01 > psf.rest[0, middle, middle - step]
+    else:
+        assert psf.error == nominal(1.0).error
 
 
 def test_a_given_psf_is_kept() -> None:
