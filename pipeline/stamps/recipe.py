@@ -130,14 +130,18 @@ def forecast(
     overwrite : bool, default: False
         What is committed is made again.
     """
-    done = set() if overwrite else set(manifest.committed(workspace, plan.STAGE))
+    there = set(manifest.committed(workspace, plan.STAGE))
+    done = set() if overwrite else there
     lines, size, count = [], 0.0, 0
     for slug, change in changes.items():
         rows = [row for row in change.plan.to_pylist() if row["verdict"] == plan.ACCEPTED]
         left = [row for row in rows if str(Key("stamps", slug, row["part"])) not in done]
         sources = {row["source_id"] for row in left}
-        parts = len({row["part"] for row in left})
-        what = f"stamps to ingest: {len(left)}, sources: {len(sources)}, partitions: {parts}" if left else "nothing new"
+        parts = {str(Key("stamps", slug, row["part"])) for row in left}
+        what = f"stamps to ingest: {len(left)}, sources: {len(sources)}, partitions: {len(parts)}"
+        if overwrite:
+            what += f", {len(parts & there)} of which are replaced"
+        what = what if left else "nothing new"
         lines.append(f"{slug}: {what}; {len(rows) - len(left)} there already, {change.refused} rejected")
         if slug != plan.UNKNOWN:
             size += (len(left) + len(sources)) * get(slug, settings.surveys).side ** 2 * _BYTES

@@ -39,6 +39,8 @@ def test_stamps_are_ingested_and_their_state_is_shown(archive, tmp_path):
     assert "c_SDSS_r.fits" in listed.output and "not_fits" in listed.output
     again = run("--archive", archive, *space, "--dry-run")
     assert "sdss: nothing new; 4 there already, 1 rejected" in again.output
+    anew = run("--archive", archive, *space, "--dry-run", "--overwrite")
+    assert "sdss: stamps to ingest: 4, sources: 2, partitions: 1, 1 of which are replaced; 0 there" in anew.output
 
 
 def test_two_workers_make_the_same_bytes(archive, tmp_path):
