@@ -11,6 +11,7 @@ help:           ## this list
 	@grep -E '^[a-z]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
 
 setup: .venv/.installed   ## what demo and test need: .venv from requirements.lock
+	@echo "installed in .venv; next: make demo, or . .venv/bin/activate"
 
 demo: .venv/.installed    ## simulate a sector, run the main job on it, print the catalogue and a report
 	$(PY) -m jobs.demo $(ARGS)

@@ -21,6 +21,7 @@ from pipeline.images import gallery
 from pipeline.lightcurves import atlas, page
 from pipeline.report import Report
 from pipeline.simulate import demo, demo_stamps
+from pipeline.stamps import gallery as stamps
 
 _ABOUT = "All of them are simulated: figures here show that the way works, not how well it does in the sky."
 
@@ -65,7 +66,7 @@ def main(workspace: str, stars: int, workers: int | None) -> None:
         go([drawn, *demo.find_supernovae(client, folder, field, _PAGES, _ABOUT)])
     path = page.write_report(folder, truth, set(truth["tic_id"]), [_ABOUT], pages=pages)
     click.echo(f"{demo.best(folder)}\n\n{demo_stamps.compare(folder, sources)}")
-    click.echo(f"\nreport: {path}\nreport: {folder.url(gallery.PATH)}/index.html")
+    click.echo(f"\nreport: {path}\nreport: {folder.url(gallery.PATH)}/index.html\nreport: {folder.url(stamps.PATH)}")
     sys.exit(max(report.exit_status for report in reports))
 
 

@@ -38,7 +38,8 @@ def main(workspace: Folder, sectors: list[int] | None, outcomes: str | None, eve
                 options.show(table, "")
         if len(pairs) + len(cut) and not status.planned(workspace):
             return
-        options.show(status.status(workspace, sectors), f"nothing is ingested in {workspace} yet; run ingest_sectors")
+        empty = f"nothing is ingested in {workspace}; run ingest_sectors, ingest_images or ingest_stamps"
+        options.show(status.status(workspace, sectors), empty)
         counts = lineage.systems(workspace, ()).counts
         if counts["planned"]:
             click.echo("\nephemerides of the catalogue: " + ", ".join(f"{n} {name}" for name, n in counts.items()))

@@ -70,6 +70,7 @@ class Reason(StrEnum):
     UNKNOWN_SURVEY = "unknown_survey"  #: a stamp of a survey that is in no table
     WRONG_SURVEY = "wrong_survey"  #: a stamp whose header names another telescope than its name does
     OFF_CENTRE = "off_centre"  #: a stamp without its source, or with it at the edge
+    LATE = "late"  #: a filter of a source that was stacked without it
     KILLED = "killed"  #: a process died or ran out of time on this input alone
 
 

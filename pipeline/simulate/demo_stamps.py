@@ -32,7 +32,7 @@ _DAMAGED = {
 }
 
 _TRUE = ["source_id", "kind", "sep_arcsec", "pa_deg", "delta_mag"]
-_FOUND = ["source_id", "surveys_able", "p_double", "tier", "n_components", "sep_arcsec", "pa_deg"]
+_FOUND = ["source_id", "surveys_able", "p_double", "tier", "n_components", "sep_arcsec", "pa_deg", "delta_mag"]
 
 
 def write_demo_stamps(folder: str | Path, sources: int = 24) -> pd.DataFrame:

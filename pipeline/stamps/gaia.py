@@ -59,6 +59,8 @@ def read_table(path: str | Path) -> pd.DataFrame:
     UsageError
         If it is not there or not readable.
     """
+    if not Path(path).is_file():
+        raise UsageError(f"{path}: no such file")
     name = str(path).lower().removesuffix(".gz")
     try:
         if name.endswith((".parquet", ".pq")):
@@ -68,7 +70,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
         else:
             from astropy.table import Table
 
-            read = Table.read(str(path), format="ascii.ecsv") if name.endswith(".ecsv") else Table.read(str(path))
+            read = Table.read(str(path), format="ascii.ecsv" if name.endswith(".ecsv") else "fits")
             table = read[[one for one in read.colnames if read[one].ndim == 1]].to_pandas()
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(

@@ -14,6 +14,7 @@ from pipeline.errors import Missing
 from pipeline.manifest import Record
 from pipeline.partition import Key
 from pipeline.stamps import layout, plan
+from pipeline.stamps.pairs import SURE
 
 __all__ = ["explain"]
 
@@ -79,6 +80,8 @@ def _why(row: Row, filters: list[Row]) -> list[str]:
     if row["p_fit"] is not None:
         gains = [f"{one['survey']} {one['filter']} {one['delta_chi2']:.0f}" for one in filters if one["delta_chi2"]]
         told.append(f"fits alone: p_fit {row['p_fit']:.3g}; two stars lower chi2 by {', '.join(gains) or 'nothing'}")
+    if row["n_components"] == 1 and any((one["delta_chi2"] or 0) > SURE for one in filters):
+        told.append("no separation: an extended source fits better than two stars, or filters do not agree on two")
     told += [f"a star as bright is there by chance: {row['p_chance']:.2g}"] if row["p_chance"] is not None else []
     spoiled = [str(bit.name) for bit in StampFlag if bit & SPOILED & row["flags"]]
     told += [f"may make one star look double: {', '.join(spoiled)}"] if spoiled else []

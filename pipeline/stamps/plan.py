@@ -140,8 +140,7 @@ def changes(
     Raises
     ------
     Refused
-        If a file has changed since it was ingested, a source that is there has got another filter, or nothing would be
-        left of what is to be overwritten.
+        If a file has changed since it was ingested, or nothing would be left of what is to be overwritten.
     """
     there = {slug: load(workspace, slug) for slug in surveys(workspace)}
     if overwrite and there and not any(row["verdict"] == ACCEPTED for row in rows):
@@ -149,7 +148,7 @@ def changes(
     before = {} if overwrite else there
     kept, added = _PLANS.carried(before, rows, "file")
     _reject_duplicates(kept, added)
-    _check_whole(kept, added)
+    _reject_late(kept, added)
     _locate(kept, added, settings.surveys)
     by_survey: dict[str, list[Row]] = {slug: [] for slug in before}
     for row in sorted([*kept, *added], key=lambda row: str(row["file"])):
@@ -179,13 +178,15 @@ def _reject_duplicates(kept: Iterable[Row], added: Iterable[Row]) -> None:
             row |= {"verdict": REJECTED, "reason": str(Reason.DUPLICATE), "message": message}
 
 
-def _check_whole(kept: Iterable[Row], added: Iterable[Row]) -> None:
-    """Check that no source that is in a store has got a filter more: its rows, and its stack, would change."""
+def _reject_late(kept: Iterable[Row], added: Iterable[Row]) -> None:
+    """Reject further filters of sources that are in a store: their rows, and their stacks, would change."""
     there = {(row["survey"], row["source_id"]) for row in _accepted(kept)}
     for row in _accepted(added):
         if (row["survey"], row["source_id"]) in there:
-            what = f"{row['file']}: {row['source_id']} of {row['survey']} is ingested already, without this filter"
-            raise Refused(f"{what}; python -m jobs.ingest_stamps --overwrite … makes all anew")
+            message = (
+                f"{row['source_id']} of {row['survey']} was ingested without it; --overwrite takes all filters anew"
+            )
+            row |= {"verdict": REJECTED, "reason": str(Reason.LATE), "message": message}
 
 
 def _locate(kept: Iterable[Row], added: Iterable[Row], surveys: str | None) -> None:

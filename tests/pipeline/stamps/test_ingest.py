@@ -174,13 +174,19 @@ def test_again_is_nothing_new_and_new_sources_come_at_the_end(workspace, archive
     }
 
 
-def test_what_would_change_rows_is_refused_and_overwrite_makes_it(workspace, archive):
+def test_what_would_change_rows_waits_for_overwrite(workspace, archive):
     made(workspace, archive)
+    before = {e.path: workspace.read(e.path) for e in workspace.list("stacks")}
     stamp(archive, "star0", "SDSS", "z")
-    with pytest.raises(Refused, match="--overwrite"):
-        made(workspace, archive)
+    stamp(archive, "another", "SDSS", "r")
+    made(workspace, archive)  # a new source beside it is none the worse
+    late = {row["file"]: row for row in plan.load(workspace, "sdss").to_pylist()}["star0_SDSS_z.fits"]
+    assert (late["verdict"], late["reason"]) == ("rejected", "late") and "--overwrite" in late["message"]
+    assert list(ingest.read_index(workspace, Key("stamps", "sdss", 1))["source_id"]) == ["another"]
+    assert all(workspace.read(path) == data for path, data in before.items() if not path.endswith("zarr.json"))
     made(workspace, archive, overwrite=True)
-    assert stacks.read_index(workspace, Key("stacks", "sdss", 0))["filters"][0] == "g,r,i,z"
+    made_anew = stacks.read_index(workspace, Key("stacks", "sdss", 0)).set_index("source_id")["filters"]
+    assert made_anew["star0"] == "g,r,i,z"
     (archive / "star0_SDSS_z.fits").unlink()
     stamp(archive, "star0", "SDSS", "z", seed=5, flux=9000.0)
     with pytest.raises(Refused, match="has changed"):
