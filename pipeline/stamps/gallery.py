@@ -31,17 +31,23 @@ _DOUBTFUL = (
     "same, and whether the stacks are sound."
 )
 
-#: Column of the table → digits behind the point; of the others what is there.
+_COMPLETE = (
+    "Share of simulated pairs that are found, for each survey and for groups of those that resolve as much. Cells hold "
+    "few pairs: neighbouring ones scatter."
+)
+
+#: Column of the table → how its numbers are written; of the others what is there.
 _COLUMNS = {
-    "source": None, "ra": 6, "dec": 6, "surveys_able": None, "p_double": 4, "p_prior": 4, "p_fit": 4, "tier": None,
-    "n_components": 0, "sep_arcsec": 3, "sep_arcsec_err": 3, "pa_deg": 1, "pa_deg_err": 1, "pa_ambiguous": None,
-    "delta_mag": 2, "delta_mag_err": 2,
-    "p_chance": 4, "completeness": 2, "remarks": None,
+    "source": None, "ra": ".6f", "dec": ".6f", "surveys_able": None, "p_double": ".4f", "p_prior": ".4f",
+    "p_fit": ".4f", "tier": None, "n_components": ".0f", "sep_arcsec": ".3f", "sep_arcsec_err": ".2g",
+    "pa_deg": ".1f", "pa_deg_err": ".2g", "pa_ambiguous": None, "delta_mag": ".2f", "delta_mag_err": ".2g",
+    "p_chance": ".2g", "completeness": ".2f", "remarks": None,
 }  # fmt: skip
 
 _FILTERS = {
-    "survey": None, "filter": None, "mjd": 3, "sep_arcsec": 3, "sep_arcsec_err": 3, "pa_deg": 1, "pa_deg_err": 1,
-    "delta_mag": 2, "delta_mag_err": 2, "delta_chi2": 1, "snr_1": 1, "fwhm_arcsec": 2, "p": 3, "stack_method": None,
+    "survey": None, "filter": None, "mjd": ".3f", "sep_arcsec": ".3f", "sep_arcsec_err": ".2g", "pa_deg": ".1f",
+    "pa_deg_err": ".2g", "delta_mag": ".2f", "delta_mag_err": ".2g", "delta_chi2": ".1f", "snr_1": ".1f",
+    "fwhm_arcsec": ".2f", "p": ".3f", "stack_method": None,
 }  # fmt: skip
 
 _UNITS = {"ra": "deg", "dec": "deg", "mjd": "d", "sep_arcsec": "arcsec", "sep_arcsec_err": "arcsec", "pa_deg": "deg",
@@ -110,7 +116,7 @@ def draw_visual(workspace: Folder, rows: pd.DataFrame, most: int = _MOST, figure
         own = filters[filters["source_id"] == name].drop(columns="source_id")
         sections.append(_source(titles[name], row, seen, own))
     if figures:
-        sections.append(Section("How complete", "Share of simulated pairs that are found.", figures=figures))
+        sections.append(Section("How complete", _COMPLETE, figures=figures))
     return Page("Visual binaries", sections, _ABOUT, _facts(rows)).write(workspace, PATH)
 
 
@@ -143,13 +149,11 @@ def _table(rows: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame | None
     return _shown(rows.assign(source=links, remarks=[_remarks(row) for row in rows.to_dict("records")]), _COLUMNS)
 
 
-def _shown(rows: pd.DataFrame, wanted: Mapping[str, int | None]) -> pd.DataFrame:
+def _shown(rows: pd.DataFrame, wanted: Mapping[str, str | None]) -> pd.DataFrame:
     """Return columns as they are read; those that nothing is known of are left out."""
     shown = {
-        name: rows[name].astype(object)
-        if digits is None
-        else [None if pd.isna(v) else f"{v:.{digits}f}" for v in rows[name]]
-        for name, digits in wanted.items()
+        name: rows[name].astype(object) if form is None else [None if pd.isna(v) else f"{v:{form}}" for v in rows[name]]
+        for name, form in wanted.items()
         if name in rows and rows[name].notna().any()
     }
     table = pd.DataFrame(shown, index=rows.index)
@@ -185,7 +189,7 @@ def _told(row: Mapping[str, Any]) -> str:
     elif _known(row, "sep_network_arcsec"):
         words.append(f"about {row['sep_network_arcsec']:.1f}″ apart by the network")
     if _known(row, "n_components"):
-        words.append(f"{int(row['n_components'])} component(s) by the fits")
+        words.append(f"{int(row['n_components'])} star{'s' * (row['n_components'] > 1)} by the fits")
     if _known(row, "p_chance"):
         words.append(f"by chance with probability {row['p_chance']:.2g}")
     return ", ".join(words) + "."
