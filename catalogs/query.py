@@ -249,7 +249,8 @@ def _where(table: pa.Table, condition: str) -> pa.Table:
         except duckdb.Error as error:
             # Without the name of duckdb's error, and the query that the condition was put into.
             said = " ".join(str(error).partition("\n\nLINE")[0].partition(": ")[2].split()) or str(error)
-            said += "; text goes in single quotes: 'double'" if "column" in said else ""
+            if name := re.match(r'Referenced column "(\w+)"', said):
+                said += f"; a text goes in single quotes: '{name[1]}'"
             raise QueryError(
                 f"where: {condition!r} is not a condition on this catalogue: {said}; give one as of SQL on "
                 f"its columns, such as {table.column_names[0]} IS NOT NULL (`query --limit 0 --csv` names them all)"

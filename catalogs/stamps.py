@@ -26,7 +26,7 @@ class StampFlag(Worded):
     OFF_CENTRE = 64, "the brightest point near the place asked for is not there, but within reach: it was taken"
     FAINT = 128, "the source's signal to noise is below 5"
     UNABLE = 256, "the survey cannot resolve 2.5 arcsec: nothing is said by it alone"
-    NOMINAL_FWHM = 512, "no other star tells the FWHM: the survey's is what fits begin with"
+    NOMINAL_FWHM = 512, "neither its header nor a star tells the FWHM: fits begin with the survey's"
     UNORIENTED = 1024, "no WCS: which side is north is not known; by it alone no angles and no places are told"
 
 

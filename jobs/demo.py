@@ -66,7 +66,8 @@ def main(workspace: str, stars: int, workers: int | None) -> None:
         go([drawn, *demo.find_supernovae(client, folder, field, _PAGES, _ABOUT)])
     path = page.write_report(folder, truth, set(truth["tic_id"]), [_ABOUT], pages=pages)
     click.echo(f"{demo.best(folder)}\n\n{demo_stamps.compare(folder, sources)}")
-    click.echo(f"\nreport: {path}\nreport: {folder.url(gallery.PATH)}/index.html\nreport: {folder.url(stamps.PATH)}")
+    others = [one for one in (f"{gallery.PATH}/index.html", stamps.PATH) if folder.exists(one)]
+    click.echo("\n".join(["", *(f"report: {one}" for one in [path, *map(folder.url, others)])]))
     sys.exit(max(report.exit_status for report in reports))
 
 

@@ -13,6 +13,7 @@ import click
 from catalogs.folder import Folder
 from jobs import options
 from pipeline.alerts import lineage as alerts
+from pipeline.errors import Missing
 from pipeline.images import lineage as detections
 from pipeline.lightcurves import lineage
 from pipeline.stamps import lineage as stamps
@@ -39,7 +40,11 @@ def main(workspace: Folder, identifier: str) -> None:
     star = identifier.removeprefix("TIC ").strip()
     found = stamps.explain(workspace, identifier)
     if found is None and star.isdigit():
-        found = lineage.explain(workspace, int(star))
+        try:
+            found = lineage.explain(workspace, int(star))
+        except Missing:
+            stamps.check_scored(workspace, star)
+            raise
     found = found or alerts.explain(workspace, identifier) or detections.explain(workspace, identifier)
     click.echo(json.dumps(found, indent=2, default=str))
 

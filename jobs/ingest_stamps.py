@@ -42,7 +42,8 @@ def main(
     The source is where RA_OBJ, DEC_OBJ in the header, or panstamps' names, say, else in the middle. What a survey shows
     around it is cut in arcseconds, north up, east left; --method mean is the plain mean of the filters. Every FITS file
     ends in the outcome table, a bad one with its reason (status --outcomes ingest_stamps). Killed or run again, the job
-    goes on where it was; new sources are added at the end. Then: measure_stamps, score_stamps.
+    goes on where it was; new sources are added at the end. A further filter of a source that is there is rejected as
+    late, until --overwrite makes all anew. Then: measure_stamps, score_stamps.
     """
     settings = StampSettings.load(config, "stamps", pattern=pattern, method=method, surveys=surveys)
     if archive.is_local and not Path(archive.root).is_dir():

@@ -107,7 +107,7 @@ def explain(workspace: Folder, tic_id: int) -> dict[str, Any]:
     names = status.planned(workspace)
     found = each(partial(_plan_rows, workspace, tic_id), names)
     if not any(found):
-        raise Missing(f"{workspace}: TIC {tic_id} is in no plan, nor is {tic_id} a source of stamps; was it ingested?")
+        raise Missing(f"{workspace}: TIC {tic_id} is in no plan; was its sector ingested?")
     rows = _catalogue_rows(workspace, tic_id)
     row = rows[0] if rows else None
     release = manifest.read(workspace, *row["manifest_key"].split("/", 1)) if row else None

@@ -60,7 +60,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
         If it is not there or not readable.
     """
     if not Path(path).is_file():
-        raise UsageError(f"{path}: no such file")
+        raise UsageError(f"{path}: no file")
     name = str(path).lower().removesuffix(".gz")
     try:
         if name.endswith((".parquet", ".pq")):

@@ -40,13 +40,13 @@ _COMPLETE = (
 _COLUMNS = {
     "source": None, "ra": ".6f", "dec": ".6f", "surveys_able": None, "p_double": ".4f", "p_prior": ".4f",
     "p_fit": ".4f", "tier": None, "n_components": ".0f", "sep_arcsec": ".3f", "sep_arcsec_err": ".2g",
-    "pa_deg": ".1f", "pa_deg_err": ".2g", "pa_ambiguous": None, "delta_mag": ".2f", "delta_mag_err": ".2g",
+    "pa_deg": ".1f", "pa_deg_err": ".1f", "pa_ambiguous": None, "delta_mag": ".2f", "delta_mag_err": ".2g",
     "p_chance": ".2g", "completeness": ".2f", "remarks": None,
 }  # fmt: skip
 
 _FILTERS = {
     "survey": None, "filter": None, "mjd": ".3f", "sep_arcsec": ".3f", "sep_arcsec_err": ".2g", "pa_deg": ".1f",
-    "pa_deg_err": ".2g", "delta_mag": ".2f", "delta_mag_err": ".2g", "delta_chi2": ".1f", "snr_1": ".1f",
+    "pa_deg_err": ".1f", "delta_mag": ".2f", "delta_mag_err": ".2g", "delta_chi2": ".1f", "snr_1": ".1f",
     "fwhm_arcsec": ".2f", "p": ".3f", "stack_method": None,
 }  # fmt: skip
 
@@ -189,7 +189,7 @@ def _told(row: Mapping[str, Any]) -> str:
     elif _known(row, "sep_network_arcsec"):
         words.append(f"about {row['sep_network_arcsec']:.1f}″ apart by the network")
     if _known(row, "n_components"):
-        words.append(f"{int(row['n_components'])} star{'s' * (row['n_components'] > 1)} by the fits")
+        words.append(f"{int(row['n_components'])} star{'s' if row['n_components'] > 1 else ''} by the fits")
     if _known(row, "p_chance"):
         words.append(f"by chance with probability {row['p_chance']:.2g}")
     return ", ".join(words) + "."

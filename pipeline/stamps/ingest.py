@@ -99,7 +99,7 @@ class IngestStamps(Stage):
     """
 
     name = plan.STAGE
-    version = 4
+    version = 5
 
     settings: StampSettings
 

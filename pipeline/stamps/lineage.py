@@ -16,7 +16,7 @@ from pipeline.partition import Key
 from pipeline.stamps import layout, plan
 from pipeline.stamps.pairs import SURE
 
-__all__ = ["explain"]
+__all__ = ["check_scored", "explain"]
 
 Row = dict[str, Any]
 
@@ -46,9 +46,11 @@ def explain(workspace: Folder, source_id: str) -> dict[str, Any] | None:
     """
     rows = _rows(workspace, VISUAL_BINARIES.name, source_id)
     if not rows:
-        _check_scored(workspace, source_id)
+        if not source_id.isdigit():  # a number may be meant as a star's
+            check_scored(workspace, source_id)
         return None
     row, log = rows[0], Log(workspace)
+    record, measured = _measures(log, source_id)
     snapshot = manifest.read(workspace, *str(row["manifest_key"]).split("/", 1))
     path = None if snapshot is None else snapshot.objects[0].path
     surveys, filters = {}, _rows(workspace, VISUAL_BINARY_FILTERS.name, source_id)
@@ -57,18 +59,18 @@ def explain(workspace: Folder, source_id: str) -> dict[str, Any] | None:
             surveys[found["stack"]["survey"]] = found
     return {
         "source_id": source_id,
-        "why": _why(row, filters),
+        "why": _why(row, filters, measured),
         "row": row,
         "filters": filters,
         "snapshot": None if snapshot is None else {"path": path} | lineage.step(log, snapshot),
         "surveys": dict(sorted(surveys.items())),
-        "measures": _measures(log, source_id),
+        "measures": lineage.step(log, record),
         "model": lineage.model(workspace, row["model_id"], row["model_sha256"]),
     }
 
 
-def _why(row: Row, filters: list[Row]) -> list[str]:
-    """Return in sentences what speaks for a source's tier and what against it."""
+def _why(row: Row, filters: list[Row], measured: Row | None) -> list[str]:
+    """Return in sentences what speaks for a source's tier and what against it, by its measures too if it has any."""
     if row["p_double"] is None:
         return [f"{row['tier']}: {TIERS['unknown']}"]
     p, threshold = row["p_double"], row["threshold"]
@@ -80,19 +82,34 @@ def _why(row: Row, filters: list[Row]) -> list[str]:
     if row["p_fit"] is not None:
         gains = [f"{one['survey']} {one['filter']} {one['delta_chi2']:.0f}" for one in filters if one["delta_chi2"]]
         told.append(f"fits alone: p_fit {row['p_fit']:.3g}; two stars lower chi2 by {', '.join(gains) or 'nothing'}")
-    if row["n_components"] == 1 and any((one["delta_chi2"] or 0) > SURE for one in filters):
-        told.append("no separation: an extended source fits better than two stars, or filters do not agree on two")
+    if measured is not None and row["n_components"] == 1:
+        gain = measured["delta_chi2"]
+        short = f"by a second star within 2.5 arcsec all filters together gain {gain:.0f}, and {SURE:.0f} is asked"
+        told.append(f"no separation: {short if gain <= SURE else 'an extended source fits as well as two stars'}")
     told += [f"a star as bright is there by chance: {row['p_chance']:.2g}"] if row["p_chance"] is not None else []
     spoiled = [str(bit.name) for bit in StampFlag if bit & SPOILED & row["flags"]]
     told += [f"may make one star look double: {', '.join(spoiled)}"] if spoiled else []
     return told
 
 
-def _check_scored(workspace: Folder, source_id: str) -> None:
-    """Check that a source without a row has no stamps either; a number may be meant as a star's."""
+def check_scored(workspace: Folder, source_id: str) -> None:
+    """Check that a source that no catalogue has is not one of stamps that are still to be scored.
+
+    Parameters
+    ----------
+    workspace : Folder
+        Holds the plans of stamps.
+    source_id : str
+        The source, as its files call it.
+
+    Raises
+    ------
+    Missing
+        If it has stamps.
+    """
     tables = ((slug, plan.load(workspace, slug)) for slug in plan.surveys(workspace))
     seen = [slug for slug, table in tables if table is not None and source_id in table["source_id"].to_pylist()]
-    if seen and not source_id.isdigit():
+    if seen:
         what = f"{source_id} has stamps of {', '.join(seen)}, but is in no catalogue yet"
         raise Missing(f"{workspace}: {what}; run measure_stamps and score_stamps, see jobs.status")
 
@@ -142,13 +159,12 @@ def _ingested(log: Log, path: str, source_id: str) -> dict[str, Any] | None:
     return lineage.step(log, record) | {"stamps": files}
 
 
-def _measures(log: Log, source_id: str) -> dict[str, Any]:
-    """Return how a source was measured, if it was."""
-    found: Record | None = None
+def _measures(log: Log, source_id: str) -> tuple[Record | None, Row | None]:
+    """Return what says how a source was measured, and its row of the measures, if it was."""
     for key in manifest.committed(log.workspace, layout.MEASURE):
         record = manifest.read(log.workspace, layout.MEASURE, key)
-        paths = [] if record is None else visual.tables(record)
-        if any(_of(log.workspace, path, source_id) for path in paths):
-            found = record
-            break
-    return lineage.step(log, found)
+        paths = [] if record is None else [path for path in visual.tables(record) if ".sources/" in path]
+        for path in paths:
+            if rows := _of(log.workspace, path, source_id):
+                return record, rows[0]
+    return None, None

@@ -147,8 +147,8 @@ def changes(
         raise Refused("no file is of use now; what was ingested is kept. See --archive")
     before = {} if overwrite else there
     kept, added = _PLANS.carried(before, rows, "file")
-    _reject_duplicates(kept, added)
     _reject_late(kept, added)
+    _reject_duplicates(kept, added)
     _locate(kept, added, settings.surveys)
     by_survey: dict[str, list[Row]] = {slug: [] for slug in before}
     for row in sorted([*kept, *added], key=lambda row: str(row["file"])):
@@ -180,12 +180,12 @@ def _reject_duplicates(kept: Iterable[Row], added: Iterable[Row]) -> None:
 
 def _reject_late(kept: Iterable[Row], added: Iterable[Row]) -> None:
     """Reject further filters of sources that are in a store: their rows, and their stacks, would change."""
-    there = {(row["survey"], row["source_id"]) for row in _accepted(kept)}
+    there = {(row["survey"], row["source_id"], row["filter"]) for row in _accepted(kept)}
+    sources = {key[:2] for key in there}
     for row in _accepted(added):
-        if (row["survey"], row["source_id"]) in there:
-            message = (
-                f"{row['source_id']} of {row['survey']} was ingested without it; --overwrite takes all filters anew"
-            )
+        source = (row["survey"], row["source_id"])
+        if source in sources and (*source, row["filter"]) not in there:
+            message = f"{source[1]} of {source[0]} is there without it; ingest_stamps --overwrite takes all its filters"
             row |= {"verdict": REJECTED, "reason": str(Reason.LATE), "message": message}
 
 

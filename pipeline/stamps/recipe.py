@@ -8,7 +8,7 @@ from distributed import Client
 
 from catalogs.folder import Folder
 from pipeline import manifest
-from pipeline.errors import Missing
+from pipeline.errors import Missing, Reason
 from pipeline.partition import Key
 from pipeline.report import Report
 from pipeline.run import map_batches, run
@@ -51,7 +51,7 @@ def plan_stamps(
     Missing
         If there is no file at all.
     Refused
-        If a file has changed since it was ingested, or a source that is there has got another filter.
+        If a file has changed since it was ingested, or none would be left of what is to be overwritten.
     """
     surveys(settings.surveys)  # a table that does not parse is said before anything is read
     found = plan.find(archive)
@@ -79,13 +79,13 @@ def ingest_stamps(
         plan.save(workspace, slug, changes[slug])
     for slug, change in changes.items():
         if slug == plan.UNKNOWN:
-            yield _told(workspace, Report(plan.STAGE, "files of no known survey"), change.refused)
+            yield _told(workspace, Report(plan.STAGE, "files of no known survey"), change)
             continue
         cutting = ingest.IngestStamps(workspace, archive, slug, settings)
         cutting.prepare()
         report = run(cutting, client)
         report.label = slug
-        yield _told(workspace, report, change.refused)
+        yield _told(workspace, report, change)
         stacking = stacks.StackStamps(workspace, slug, settings)
         stacking.prepare()
         report = run(stacking, client)
@@ -93,9 +93,11 @@ def ingest_stamps(
         yield report
 
 
-def _told(workspace: Folder, report: Report, refused: int) -> Report:
+def _told(workspace: Folder, report: Report, change: plan.Change) -> Report:
     """Return a report with the files that were refused before any was read, and where to read why."""
-    report.counts["rejected"] += refused
+    report.counts["rejected"] += change.refused
+    if late := change.plan["reason"].to_pylist().count(str(Reason.LATE)):
+        report.notes.append(f"{late} files are filters of sources that were there without them; --overwrite takes them")
     if report.counts["rejected"]:
         where = shlex.quote(str(workspace))
         report.notes.append(f"why: python -m jobs.status --workspace {where} --outcomes {plan.STAGE}")
@@ -138,9 +140,8 @@ def forecast(
         left = [row for row in rows if str(Key("stamps", slug, row["part"])) not in done]
         sources = {row["source_id"] for row in left}
         parts = {str(Key("stamps", slug, row["part"])) for row in left}
-        what = f"stamps to ingest: {len(left)}, sources: {len(sources)}, partitions: {len(parts)}"
-        if overwrite:
-            what += f", {len(parts & there)} of which are replaced"
+        again = f", {len(parts & there)} of which are replaced" if parts & there else ""
+        what = f"stamps to ingest: {len(left)}, sources: {len(sources)}, partitions: {len(parts)}{again}"
         what = what if left else "nothing new"
         lines.append(f"{slug}: {what}; {len(rows) - len(left)} there already, {change.refused} rejected")
         if slug != plan.UNKNOWN:

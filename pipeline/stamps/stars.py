@@ -182,6 +182,12 @@ def psf_among(examples: Sequence[Example], before: Psf) -> Psf:
         Stars, some of which may be pairs: the narrower ones count.
     before : Psf
         What is expected of a stamp whose FWHM is one pixel; its rest is that which the examples were fitted with.
+
+    Returns
+    -------
+    Psf
+        `before` if there are too few. Its rest, and a smaller error, are told if they describe stars that they were not
+        learnt on; else the error is no smaller than before.
     """
     if len(examples) < _FEW:
         return before
@@ -196,9 +202,10 @@ def psf_among(examples: Sequence[Example], before: Psf) -> Psf:
     if len(good) < _FEW:
         return psf
     # What noise draws, or some stamps have and others have not, describes no star that it was not learnt on.
-    part = np.arange(len(good)) * _PARTS // len(good)  # stars of a stamp follow one another
+    part = np.arange(len(good)) * _PARTS // len(good)  # stars of a stamp, mostly together
     rests = [_lacking([one for one, own in zip(good, part, strict=True) if own != k]) for k in range(_PARTS)]
-    plain = [_excess(one, np.zeros_like(rests[0])) for one in good]
+    nothing = np.zeros_like(rests[0])
+    plain = [_excess(one, nothing) for one in good]
     told = [_excess(one, rests[own]) for one, own in zip(good, part, strict=True)]
     better = int((np.array(told) < plain).sum())
     if better > len(good) / 2 + np.sqrt(len(good)):  # two sigma of a coin

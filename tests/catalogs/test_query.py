@@ -113,6 +113,7 @@ def test_a_column_that_is_not_there_is_told_with_those_like_it(workspace):
     with pytest.raises(QueryError) as error:
         query(workspace, where="tmagg < 12")
     assert '"tmagg" not found' in str(error.value) and '"tmag"' in str(error.value)
+    assert "single quotes: 'tmagg'" in str(error.value)
     assert "Binder" not in str(error.value) and "\n" not in str(error.value)
 
 

@@ -110,7 +110,7 @@ def test_settings_come_from_a_file_and_unknown_ones_are_refused(tmp_path):
 
 def test_refused_is_3(workspace):
     result = run("explain", "--workspace", workspace, 12)
-    assert result.exit_code == 3 and "TIC 12 is in no plan" in result.output
+    assert result.exit_code == 3 and "was its sector ingested" in result.output
 
 
 def test_a_dry_run_writes_nothing_and_refuses_what_the_run_would(dask_client, workspace, tmp_path, monkeypatch):

@@ -60,6 +60,9 @@ def test_stacks_become_a_catalogue_that_all_jobs_open(ray_cluster, workspace, tm
     measured = json.loads(run("explain", *options, "b").output)
     assert measured["measures"]["stale"] is False and any("fits alone: p_fit 0.99" in one for one in measured["why"])
 
+    nobody = run("explain", *options, "8")
+    assert nobody.exit_code == 3 and "was its sector ingested" in nobody.output
+
     for name in ("rows.csv", "rows.ecsv", "rows.vot"):
         result = run("export", *options, "--catalog", "visual_binaries", tmp_path / name)
         assert result.exit_code == 0 and "2 rows" in result.output, result.output

@@ -129,7 +129,7 @@ def test_stars_of_other_stamps_tell_what_a_moffat_lacks() -> None:
     assert psf_among(examples[:3], nominal(1.0)).n_stars == 0
 
 
-@pytest.mark.parametrize(("snr", "ghost"), [(300, 0.06), (30, 0.0)])
+@pytest.mark.parametrize(("snr", "ghost"), [(300, 0.06), (40, 0.0)])
 def test_what_a_moffat_lacks_is_kept_where_it_describes_other_stars(snr: float, ghost: float) -> None:
     """A ghost that all stars have, and noise."""
     rng = np.random.default_rng(9)
@@ -141,12 +141,26 @@ def test_what_a_moffat_lacks_is_kept_where_it_describes_other_stars(snr: float, 
     found = [one for one in examples if one is not None]
     assert len(found) > 16
     psf = psf_among(found, nominal(1.0))
+    assert psf_among(found[:6], nominal(1.0)).n_stars >= 4
     assert psf.rest.any() == (ghost > 0)
     if ghost:
         middle, step = REST_SIDE // 2, round(5 / (1.1 / 0.25) * REST_STEPS)
         assert psf.rest[0, middle, middle + step] > 0.01 > psf.rest[0, middle, middle - step]
     else:
         assert psf.error == nominal(1.0).error
+
+
+def test_psfs_that_differ_from_star_to_star_are_not_told_to_be_known_well() -> None:
+    rng = np.random.default_rng(10)
+    examples = []
+    for _ in range(24):
+        stamp = drawn(rng, snr=300, fwhm=1.1, told=1.1)
+        light, angle = stamp.image - np.median(stamp.image), rng.uniform(0, 2 * np.pi)
+        ghost = 0.1 * np.roll(light, (round(3 * np.sin(angle)), round(3 * np.cos(angle))), (0, 1))
+        examples.append(example(replace(stamp, image=stamp.image + ghost), stamp.x0, stamp.y0, stamp.psf))
+    found = [one for one in examples if one is not None]
+    assert len(found) > 16
+    assert psf_among(found, nominal(1.0)).error > nominal(1.0).error
 
 
 def test_a_given_psf_is_kept() -> None:
