@@ -45,8 +45,9 @@ def explain(workspace: Folder, candidate_id: str) -> dict[str, Any]:
     """
     row = _row(workspace, candidate_id)
     if row is None:
-        where = f"no candidate in {SERIES.current} nor, of an alert, in {candidates.CURRENT}"
-        raise Missing(f"{workspace}: {candidate_id} is no source of stamps, {where}; see python -m jobs.query")
+        where = f"{SERIES.current} nor, of an alert, in {candidates.CURRENT}"
+        what = f"no source of stamps {candidate_id}, and no candidate {candidate_id} in {where}"
+        raise Missing(f"{workspace}: {what}; see python -m jobs.query")
     log, plan = Log(workspace), roster.load(workspace)
     pair = roster.rows(plan).get(str(row["pair_id"])) if plan is not None else None
     snapshot = manifest.read(workspace, *str(row["manifest_key"]).split("/", 1))
