@@ -38,14 +38,14 @@ def main(workspace: Folder, identifier: str) -> None:
     The candidates of an object: query --catalog candidates --id OBJECT_ID.
     """
     star = identifier.removeprefix("TIC ").strip()
-    found = stamps.explain(workspace, identifier)
-    if found is None and star.isdigit():
-        try:
+    try:
+        found = stamps.explain(workspace, identifier)
+        if found is None and star.isdigit():
             found = lineage.explain(workspace, int(star))
-        except Missing:
-            stamps.check_scored(workspace, star)
-            raise
-    found = found or alerts.explain(workspace, identifier) or detections.explain(workspace, identifier)
+        found = found or alerts.explain(workspace, identifier) or detections.explain(workspace, identifier)
+    except Missing:
+        stamps.check_scored(workspace, star)
+        raise
     click.echo(json.dumps(found, indent=2, default=str))
 
 

@@ -61,6 +61,9 @@ def read_table(path: str | Path) -> pd.DataFrame:
     """
     if not Path(path).is_file():
         raise UsageError(f"{path}: no file")
+    from astropy.io.registry import IORegistryError
+    from astropy.table import Table
+
     name = str(path).lower().removesuffix(".gz")
     try:
         if name.endswith((".parquet", ".pq")):
@@ -68,11 +71,9 @@ def read_table(path: str | Path) -> pd.DataFrame:
         elif name.endswith(".csv"):
             table = pd.read_csv(path, comment="#")
         else:
-            from astropy.table import Table
-
-            read = Table.read(str(path), format="ascii.ecsv" if name.endswith(".ecsv") else "fits")
+            read = Table.read(str(path), format="ascii.ecsv" if name.endswith(".ecsv") else None)
             table = read[[one for one in read.colnames if read[one].ndim == 1]].to_pandas()
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, IORegistryError) as error:
         raise UsageError(
             f"{path}: not a table in CSV, ECSV, Parquet or FITS ({type(error).__name__}: {error})"
         ) from None

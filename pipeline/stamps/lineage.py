@@ -37,17 +37,10 @@ def explain(workspace: Folder, source_id: str) -> dict[str, Any] | None:
         ``why`` it is of its tier, in sentences; ``row`` of the catalogue and ``filters``, its rows by filter;
         ``snapshot`` they stand in; ``surveys``: of each
         its stack's row of the index, how it was scored, stacked and ingested, and its files with address; ``measures``:
-        how it was measured; ``model``. None if there is no such source.
-
-    Raises
-    ------
-    Missing
-        If it has stamps, but is not scored yet.
+        how it was measured; ``model``. None if the catalogue has no such source; see `check_scored`.
     """
     rows = _rows(workspace, VISUAL_BINARIES.name, source_id)
     if not rows:
-        if not source_id.isdigit():  # a number may be meant as a star's
-            check_scored(workspace, source_id)
         return None
     row, log = rows[0], Log(workspace)
     record, measured = _measures(log, source_id)

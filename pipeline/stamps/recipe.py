@@ -97,7 +97,7 @@ def _told(workspace: Folder, report: Report, change: plan.Change) -> Report:
     """Return a report with the files that were refused before any was read, and where to read why."""
     report.counts["rejected"] += change.refused
     if late := change.plan["reason"].to_pylist().count(str(Reason.LATE)):
-        report.notes.append(f"{late} files are filters of sources that were there without them; --overwrite takes them")
+        report.notes.append(f"late, until --overwrite: {late}, filters of sources that were there without them")
     if report.counts["rejected"]:
         where = shlex.quote(str(workspace))
         report.notes.append(f"why: python -m jobs.status --workspace {where} --outcomes {plan.STAGE}")
@@ -141,8 +141,9 @@ def forecast(
         sources = {row["source_id"] for row in left}
         parts = {str(Key("stamps", slug, row["part"])) for row in left}
         again = f", {len(parts & there)} of which are replaced" if parts & there else ""
-        what = f"stamps to ingest: {len(left)}, sources: {len(sources)}, partitions: {len(parts)}{again}"
-        what = what if left else "nothing new"
+        what = "nothing new"
+        if left:
+            what = f"stamps to ingest: {len(left)}, sources: {len(sources)}, partitions: {len(parts)}{again}"
         lines.append(f"{slug}: {what}; {len(rows) - len(left)} there already, {change.refused} rejected")
         if slug != plan.UNKNOWN:
             size += (len(left) + len(sources)) * get(slug, settings.surveys).side ** 2 * _BYTES

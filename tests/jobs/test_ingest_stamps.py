@@ -4,7 +4,7 @@ import pytest
 from click.testing import CliRunner
 
 from catalogs.folder import Folder
-from jobs import ingest_stamps, status
+from jobs import explain, ingest_stamps, status
 from tests.pipeline.stamps.files import stamp
 
 
@@ -41,6 +41,21 @@ def test_stamps_are_ingested_and_their_state_is_shown(archive, tmp_path):
     assert "sdss: nothing new; 4 there already, 1 rejected" in again.output
     anew = run("--archive", archive, *space, "--dry-run", "--overwrite")
     assert "sdss: stamps to ingest: 4, sources: 2, partitions: 1, 1 of which are replaced; 0 there" in anew.output
+
+
+def test_stamps_that_are_not_scored_are_told_from_what_nobody_knows(tmp_path):
+    for source in ("22466", "m31"):
+        stamp(tmp_path / "archive", source, "SDSS", "r")
+    space = ("--workspace", tmp_path / "ws")
+    assert run("--archive", tmp_path / "archive", *space).exit_code == 0
+    for name, words in (
+        ("22466", "22466 has stamps of sdss, but is in no catalogue yet"),  # a number, which might be a star's
+        ("m31", "m31 has stamps of sdss"),
+        ("TIC 22467", "TIC 22467 is in no plan"),
+        ("m32", "no source of stamps m32, and no candidate m32"),
+    ):
+        result = run(*space, name, main=explain.main)
+        assert result.exit_code == 3 and words in result.output, result.output
 
 
 def test_two_workers_make_the_same_bytes(archive, tmp_path):

@@ -57,9 +57,10 @@ def test_counts_that_are_none(tmp_path) -> None:  # type: ignore[no-untyped-def]
         read_counts(path)
     with pytest.raises(UsageError, match="no file"):
         read_counts(tmp_path / "absent.fits")
-    (tmp_path / "broken.fits").write_bytes(b"junk")
-    with pytest.raises(UsageError, match="not a table"):
-        read_counts(tmp_path / "broken.fits")
+    for name in ("broken.fits", "broken.vot", "broken.ecsv", "broken.parquet"):
+        (tmp_path / name).write_bytes(b"junk")
+        with pytest.raises(UsageError, match="not a table"):
+            read_counts(tmp_path / name)
 
 
 _BIG = 4611686018427387905  # would be another one as a float

@@ -180,7 +180,7 @@ def test_what_would_change_rows_waits_for_overwrite(workspace, archive):
     stamp(archive, "star0", "SDSS", "z")
     stamp(archive, "another", "SDSS", "r")
     told = made(workspace, archive)[("ingest_stamps", "sdss")]  # a new source beside it is none the worse
-    assert "1 files are filters of sources that were there without them" in " ".join(told.notes)
+    assert "late, until --overwrite: 1, filters of sources that were there without them" in " ".join(told.notes)
     late = {row["file"]: row for row in plan.load(workspace, "sdss").to_pylist()}["star0_SDSS_z.fits"]
     assert (late["verdict"], late["reason"]) == ("rejected", "late") and "--overwrite" in late["message"]
     assert list(ingest.read_index(workspace, Key("stamps", "sdss", 1))["source_id"]) == ["another"]

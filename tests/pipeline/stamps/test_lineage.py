@@ -1,10 +1,6 @@
 import pytest
 
-from catalogs.folder import Folder
-from pipeline.errors import Missing
-from pipeline.settings import StampSettings
-from pipeline.stamps import lineage, recipe
-from tests.pipeline.stamps.files import stamp
+from pipeline.stamps import lineage
 
 
 @pytest.mark.parametrize(
@@ -18,13 +14,3 @@ def test_why_there_is_no_separation(gain, extended, words):
     assert any(words in one for one in lineage._why(row, [], measured))
     for other, known in ((row | {"n_components": 2}, measured), (row, None)):
         assert not any("no separation" in one for one in lineage._why(other, [], known))
-
-
-def test_stamps_that_are_not_scored_are_told_from_sources_that_nobody_knows(tmp_path):
-    workspace, archive = Folder(tmp_path / "ws"), tmp_path / "archive"
-    stamp(archive, "22466", "SDSS", "r")
-    list(recipe.ingest_stamps(None, workspace, Folder(archive), StampSettings()))
-    with pytest.raises(Missing, match="22466 has stamps of sdss, but is in no catalogue yet"):
-        lineage.check_scored(workspace, "22466")
-    lineage.check_scored(workspace, "22467")
-    assert lineage.explain(workspace, "22466") is None  # it may be meant as a star's
